@@ -1,0 +1,1 @@
+//! Benchmarks of the core, the kernels, the engine and the server.

@@ -1,0 +1,99 @@
+//! What is stored, as the core writes it and reads it back.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::event::{FinishReason, Usage};
+use crate::id::{MessageId, SessionId};
+use crate::time::UnixMicros;
+
+/// A session with the people who may use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Its id on the wire.
+    pub id: SessionId,
+    /// Shown to people.
+    pub title: String,
+    /// The system prompt, if its creator gave one.
+    pub system: Option<String>,
+    /// The user id of its owner, who is a member too.
+    pub owner: String,
+    /// When it was created.
+    pub created: UnixMicros,
+    /// When it ended, if it did.
+    pub ended: Option<UnixMicros>,
+    /// The `seq` of its last message, 0 when there is none.
+    pub last_seq: u64,
+    /// The last message that was stored: where the conversation goes on.
+    pub last_message: Option<MessageId>,
+    /// Who may join: user ids with the names they had when they became members.
+    pub members: Vec<Member>,
+    /// Names of people who may join and have not yet.
+    pub invited: Vec<String>,
+}
+
+/// Somebody who takes part in a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The token's `sub`.
+    pub user_id: String,
+    /// Their name.
+    pub username: String,
+}
+
+/// A session in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionSummary {
+    /// Its id on the wire.
+    pub id: SessionId,
+    /// Shown to people.
+    pub title: String,
+    /// The user id of its owner.
+    pub owner: String,
+    /// When it was created.
+    pub created: UnixMicros,
+    /// When its last message came, or it was created.
+    pub active: UnixMicros,
+    /// When it ended, if it did.
+    pub ended: Option<UnixMicros>,
+    /// How many messages it has.
+    pub messages: u64,
+}
+
+/// A message as it is stored: never changed afterwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageRecord {
+    /// Its id on the wire.
+    pub id: MessageId,
+    /// Of which session.
+    pub session: SessionId,
+    /// Its place in the session's log: gapless, from 1.
+    pub seq: u64,
+    /// The message that it follows in the conversation; `None` for the first.
+    pub parent: Option<MessageId>,
+    /// Who speaks.
+    pub role: MessageRole,
+    /// The author, of a user's message.
+    pub author: Option<Member>,
+    /// The text.
+    pub content: String,
+    /// When it was committed to the log.
+    pub created: UnixMicros,
+    /// The client's own id for it, unique to its author in the session.
+    pub client_id: Option<String>,
+    /// Why it ended, of an assistant's message.
+    pub finish_reason: Option<FinishReason>,
+    /// What it took, of an assistant's message.
+    pub usage: Option<Usage>,
+}
+
+/// Who speaks in a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MessageRole {
+    /// A person.
+    User,
+    /// The model.
+    Assistant,
+    /// The server, or a session's instructions.
+    System,
+}

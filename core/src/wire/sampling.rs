@@ -1,0 +1,25 @@
+//! How a client wants its answer sampled.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What a `chat_message` may say about sampling; what it leaves out is the runtime's to choose.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sampling {
+    /// 0 is greedy; at most [`limits::TEMPERATURE`](crate::limits).
+    pub temperature: Option<f32>,
+    /// Only the k likeliest tokens; 0 for all.
+    pub top_k: Option<u32>,
+    /// Only the likeliest tokens that together have this probability.
+    pub top_p: Option<f32>,
+    /// Only tokens with at least this part of the likeliest one's probability.
+    pub min_p: Option<f32>,
+    /// Divides the logits of tokens seen lately; 1 changes nothing.
+    pub repetition_penalty: Option<f32>,
+    /// At most this many tokens.
+    pub max_tokens: Option<u32>,
+    /// The same seed, prompt and sampling give the same text.
+    pub seed: Option<u64>,
+    /// Text that ends the answer and is not part of it.
+    pub stop: Vec<String>,
+}

@@ -1,0 +1,2 @@
+//! Causerie.
+fn main() {}

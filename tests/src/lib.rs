@@ -1,0 +1,1 @@
+//! Whole-system tests: helpers that start the real binary and speak to it.
