@@ -1,1 +1,14 @@
-//! Causerie.
+//! A quantized transformer engine for GGUF models, written for one process that chats.
+//!
+//! The data flow in one direction, and so does this list:
+//!
+//! 1. [`gguf`] maps a file and checks it; [`block`] knows how tensors are stored.
+//!
+//! Nothing here opens a socket, reads a clock for a decision, or starts a thread that outlives the value that owns it.
+
+pub mod block;
+pub mod error;
+pub mod gguf;
+
+pub use error::LoadError;
+pub use gguf::{Gguf, Metadata};

@@ -1,0 +1,189 @@
+//! A GGUF file: metadata and the directory of tensors, over a read-only memory map.
+//!
+//! The format is described in the ggml project's `docs/gguf.md`. Two passes read it:
+//!
+//! 1. [`survey`] walks over the header without allocating, and refuses whatever is cut off, over a limit, of an unknown
+//!    type, named twice or geometrically impossible;
+//! 2. the `gguf-rs` crate then decodes exactly the bytes that were surveyed.
+//!
+//! The survey is there because of faults of gguf-rs 0.1.8: it panics on tensor type 40, computes wrong sizes for BF16 and
+//! several other types, checks no offset, alignment, block divisibility or duplicate, and spends some 60 bytes on every
+//! element of an array that the file announces. Nothing but names and values is taken from it; every number that
+//! addresses memory comes from the survey.
+//!
+//! # Changing a file that is in use
+//! The file is mapped, not copied. Whoever truncates a mapped file makes its readers die of SIGBUS, and whoever writes
+//! into it changes what they read. Replace model files by renaming a new one over them, as `causerie pull` does: the
+//! mapping then keeps the old file. The map is dropped as soon as the weights are packed.
+
+mod metadata;
+mod survey;
+
+pub use metadata::{Metadata, Value};
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::block::BlockType;
+use crate::error::LoadError;
+use survey::Survey;
+
+/// Limits on what a header may announce, so that a hostile file costs little memory and time.
+pub mod limits {
+    /// Metadata keys in a file. Real files have 20 to 60.
+    pub const KEYS: u64 = 16_384;
+    /// Tensors in a file. The largest dense models have some 2,000.
+    pub const TENSORS: u64 = 65_536;
+    /// Bytes of a metadata key, as the format says.
+    pub const KEY_BYTES: u64 = 65_535;
+    /// Bytes of a tensor's name. The format says 64; some writers go beyond it.
+    pub const NAME_BYTES: u64 = 256;
+    /// Elements of all arrays together. Gemma's vocabulary and merges come to 1.3 million; each costs up to 100 bytes
+    /// while the header is decoded.
+    pub const ARRAY_ELEMENTS: u64 = 1 << 22;
+    /// Bytes of the header. Gemma's takes 16 MB.
+    pub const HEADER_BYTES: u64 = 1 << 27;
+    /// Dimensions of a tensor, as in ggml.
+    pub const DIMENSIONS: u32 = 4;
+    /// Bytes to which tensors may be aligned.
+    pub const ALIGNMENT: u64 = 1 << 20;
+}
+
+/// An opened GGUF file whose header has been checked.
+pub struct Gguf {
+    bytes: Arc<Bytes>,
+    metadata: Metadata,
+    tensors: HashMap<String, TensorInfo>,
+}
+
+/// Where and how a tensor is stored. Its bytes are known to lie within the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// How the values are stored.
+    pub block_type: BlockType,
+    /// Dimensions, the fastest first: `[columns, rows]` of a matrix. One to four, none of them zero; the first is a
+    /// multiple of the type's block length.
+    pub dimensions: Vec<u64>,
+    /// Where the data begin, in bytes from the start of the file.
+    pub offset: usize,
+    /// How many bytes the data take.
+    pub bytes: usize,
+}
+
+impl TensorInfo {
+    /// Values in the tensor.
+    pub fn elements(&self) -> u64 {
+        self.dimensions.iter().product()
+    }
+}
+
+enum Bytes {
+    Mapped(memmap2::Mmap),
+    Owned(Vec<u8>),
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Bytes::Mapped(map) => map,
+            Bytes::Owned(bytes) => bytes,
+        }
+    }
+}
+
+/// Shares the bytes with the reader of gguf-rs, which wants to own what it reads from.
+struct Shared(Arc<Bytes>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_ref().as_ref()
+    }
+}
+
+impl Gguf {
+    /// Maps the file and reads its header.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the file cannot be opened or its header or geometry is unsound.
+    pub fn open(path: &Path) -> Result<Self, LoadError> {
+        let failed = |source| LoadError::Open { path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.len() == 0 {
+            return Self::from_bytes(Vec::new()); // an empty file cannot be mapped, and is cut off in any case
+        }
+        // SAFETY: the map is read-only and private to this value. Every bit pattern of its bytes is valid, and lengths
+        // and offsets are read from it once, checked, and kept outside it. What remains is that nobody changes the file
+        // while it is mapped: the module documentation tells operators so, and our own downloads rename into place.
+        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed)?;
+        Self::new(Bytes::Mapped(map))
+    }
+
+    /// Reads the header of a file that is already in memory.
+    ///
+    /// # Errors
+    /// As [`Gguf::open`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, LoadError> {
+        Self::new(Bytes::Owned(bytes))
+    }
+
+    fn new(bytes: Bytes) -> Result<Self, LoadError> {
+        let bytes = Arc::new(bytes);
+        let file: &[u8] = bytes.as_ref().as_ref();
+        let survey = Survey::of(file)?;
+        let model = decode(&bytes, survey.header_bytes)?;
+        let metadata = Metadata::new(model.metadata());
+        let mut tensors = HashMap::with_capacity(survey.tensors.len());
+        for (name, info) in survey.tensors {
+            tensors.insert(name.to_owned(), info);
+        }
+        Ok(Self { bytes, metadata, tensors })
+    }
+
+    /// The file's keys and values.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Where a tensor is stored, if the file has it.
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.tensors.get(name)
+    }
+
+    /// All tensors, in no particular order.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo)> {
+        self.tensors.iter().map(|(name, info)| (name.as_str(), info))
+    }
+
+    /// The stored bytes of a tensor.
+    ///
+    /// # Panics
+    /// If `info` comes from another file and does not fit into this one.
+    pub fn data(&self, info: &TensorInfo) -> &[u8] {
+        let file: &[u8] = self.bytes.as_ref().as_ref();
+        &file[info.offset..info.offset + info.bytes]
+    }
+
+    /// Length of the file in bytes.
+    pub fn file_bytes(&self) -> u64 {
+        let file: &[u8] = self.bytes.as_ref().as_ref();
+        file.len() as u64
+    }
+}
+
+/// Lets gguf-rs decode the surveyed header, and not a byte more.
+fn decode(bytes: &Arc<Bytes>, header_bytes: u64) -> Result<gguf_rs::GGUFModel, LoadError> {
+    const MAGIC_BYTES: u64 = 4; // gguf-rs expects the reader behind the magic
+    let mut reader = Cursor::new(Shared(Arc::clone(bytes)));
+    reader.set_position(MAGIC_BYTES);
+    let bounded = reader.take(header_bytes - MAGIC_BYTES);
+    gguf_rs::GGUFContainer::new(gguf_rs::ByteOrder::LE, Box::new(bounded), u64::MAX)
+        .decode()
+        .map_err(|error| LoadError::Container { reason: error.to_string() })
+}
+
+#[cfg(test)]
+#[path = "gguf/tests.rs"]
+mod tests;
