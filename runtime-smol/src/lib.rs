@@ -1,1 +1,3 @@
-//! Causerie.
+//! A self-hosted, shared AI chat in one process: the runtime that joins the core and the engine to the network.
+
+pub mod store;

@@ -1,0 +1,144 @@
+//! Storage: one SQLite database, on a thread of its own.
+//!
+//! [`Store::submit`] never waits: a job goes into a bounded queue, its [`Reply`] comes out on a channel. Writes that
+//! are queued together share one commit, and none is answered before that commit is on the disk (WAL,
+//! `synchronous=FULL`): what was answered with [`Reply::Stored`] survives `kill -9` and a power cut. Every write is in
+//! a savepoint of its own, so one that fails takes no other with it.
+//!
+//! Trouble with the disk (full, read-only, locked by somebody else, broken) is an answer like any other: the reply says
+//! what failed and where, the thread lives on, and the next job finds out for itself whether the trouble is over.
+
+mod conversation;
+mod error;
+mod job;
+mod read;
+mod schema;
+mod thread;
+mod write;
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+pub use conversation::{CONVERSATION_BYTES, CONVERSATION_MESSAGES, Conversation, ConversationTurn};
+pub use error::{StoreError, SubmitError};
+pub use job::{Job, OwnedQuery, OwnedWrite, Reply, Unsupported};
+
+/// Jobs that may wait: above what the core has outstanding at once, small enough to be worked off in a second.
+pub const QUEUE_JOBS: usize = 4096;
+
+/// Bytes of text that may wait in the queue: so that many long messages cannot take the memory that few short ones may.
+pub const QUEUE_BYTES: usize = 64 << 20;
+
+/// How a database is opened.
+#[derive(Clone, Debug, Default)]
+pub struct StoreOptions {
+    /// The size that the database may grow to, in bytes, rounded up to whole pages; writes beyond it fail as on a full
+    /// disk. `None`: as large as the disk allows.
+    pub max_bytes: Option<u64>,
+}
+
+/// A running storage thread and the way to its queue. One at a time for a database, in all processes.
+///
+/// Dropping it works off what is queued, then closes the database; replies that nobody has taken by then are lost.
+#[derive(Debug)]
+pub struct Store {
+    jobs: Option<SyncSender<Job>>,
+    queued_bytes: Arc<AtomicUsize>,
+    replies: smol::channel::Sender<Reply>,
+    thread: Option<JoinHandle<()>>,
+    /// Held locked for as long as the store lives; the system lets go of it however the process ends.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens or creates the database file at `path` and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the directory cannot be made, another process has the database open as its own, the file is
+    /// not ours, it is of a newer Causerie, or SQLite cannot open or migrate it.
+    pub fn open(path: &Path, replies: smol::channel::Sender<Reply>) -> Result<Store, StoreError> {
+        Store::open_with(path, &StoreOptions::default(), replies)
+    }
+
+    /// As [`Store::open`], with options.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(
+        path: &Path,
+        options: &StoreOptions,
+        replies: smol::channel::Sender<Reply>,
+    ) -> Result<Store, StoreError> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)
+                .map_err(|source| StoreError::Directory { path: directory.to_owned(), source })?;
+        }
+        let lock = lock(path)?;
+        let connection = schema::open(path, options)?;
+        let (jobs, queue) = sync_channel(QUEUE_JOBS);
+        let queued_bytes = Arc::new(AtomicUsize::new(0));
+        let worker = thread::Worker::new(connection, path, queue, Arc::clone(&queued_bytes), replies.clone());
+        let thread = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || worker.run())
+            .map_err(StoreError::Thread)?;
+        Ok(Store { jobs: Some(jobs), queued_bytes, replies, thread: Some(thread), _lock: lock })
+    }
+
+    /// Puts a job at the end of the queue, without waiting. Jobs are done in the order of their submission.
+    ///
+    /// # Errors
+    /// [`SubmitError::Busy`] when [`QUEUE_JOBS`] or [`QUEUE_BYTES`] are waiting: nothing was queued, and there will be
+    /// no reply.
+    pub fn submit(&self, job: Job) -> Result<(), SubmitError> {
+        let bytes = job.bytes();
+        let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // A single job that is larger than the whole limit gets through an empty queue, or it never would.
+        let refused = if before != 0 && before + bytes > QUEUE_BYTES {
+            Some(SubmitError::Busy)
+        } else {
+            match self.jobs.as_ref().map(|jobs| jobs.try_send(job)) {
+                Some(Ok(())) => None,
+                Some(Err(TrySendError::Full(_))) => Some(SubmitError::Busy),
+                Some(Err(TrySendError::Disconnected(_))) | None => Some(SubmitError::Stopped),
+            }
+        };
+        refused.map_or(Ok(()), |error| {
+            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            Err(error)
+        })
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.jobs = None;
+        // The one who drops us may be the one who should take the replies: never wait for room in that channel.
+        self.replies.close();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported by the panic hook, and a drop must not panic again.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Takes `DATABASE.lock`, which says that a server is running on this database. SQLite's own locks would not do: they
+/// come and go with each transaction.
+fn lock(database: &Path) -> Result<File, StoreError> {
+    let path = database.with_extension("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|source| StoreError::Lock { path: path.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: database.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(StoreError::Lock { path, source }),
+    }
+}

@@ -1,0 +1,122 @@
+//! The storage thread: takes what is queued, does it in one transaction, answers after the commit.
+
+use std::path::{Path, PathBuf};
+use std::slice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+use super::error::JobError;
+use super::job::{Job, Reply};
+use super::{conversation, read, write};
+
+/// Jobs in one transaction: enough that a commit's fsync is shared by many, few enough that nobody waits long for it.
+const BATCH_JOBS: usize = 256;
+
+pub(super) struct Worker {
+    connection: Connection,
+    path: PathBuf,
+    queue: Receiver<Job>,
+    queued_bytes: Arc<AtomicUsize>,
+    replies: smol::channel::Sender<Reply>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        connection: Connection,
+        path: &Path,
+        queue: Receiver<Job>,
+        queued_bytes: Arc<AtomicUsize>,
+        replies: smol::channel::Sender<Reply>,
+    ) -> Worker {
+        Worker { connection, path: path.to_owned(), queue, queued_bytes, replies }
+    }
+
+    /// Works until the queue's other end is dropped and nothing is left in it.
+    pub(super) fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH_JOBS);
+        while let Ok(first) = self.queue.recv() {
+            batch.push(first);
+            batch.extend(self.queue.try_iter().take(BATCH_JOBS - 1));
+            let replies = self.answer(&batch);
+            let bytes: usize = batch.drain(..).map(|job| job.bytes()).sum();
+            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            for reply in replies {
+                // The receiver is gone only when the store is being dropped; the writes still queued are done all the same.
+                let _ = self.replies.send_blocking(reply);
+            }
+        }
+        if let Err((_, error)) = self.connection.close() {
+            tracing::warn!("closing the database {}: {error}", self.path.display());
+        }
+    }
+
+    /// One reply a job, in order, given only when the writes among them are on the disk.
+    fn answer(&mut self, batch: &[Job]) -> Vec<Reply> {
+        if !batch.iter().any(|job| matches!(job, Job::Write(..))) {
+            return batch.iter().map(|job| read(&self.connection, &self.path, job)).collect();
+        }
+        match self.together(batch) {
+            Ok(replies) => replies,
+            // A large write may have taken the last of the space from small ones, or a deletion may make some.
+            Err(error) if batch.len() > 1 && error.code() == Some(ErrorCode::DiskFull) => batch
+                .iter()
+                .map(|job| {
+                    self.together(slice::from_ref(job))
+                        .ok()
+                        .and_then(|mut replies| replies.pop())
+                        .unwrap_or_else(|| self.without_writing(job, &error))
+                })
+                .collect(),
+            Err(error) => batch.iter().map(|job| self.without_writing(job, &error)).collect(),
+        }
+    }
+
+    /// The jobs in one transaction, committed. An error means that nothing of it was done.
+    fn together(&mut self, batch: &[Job]) -> Result<Vec<Reply>, JobError> {
+        let mut transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut replies = Vec::with_capacity(batch.len());
+        for job in batch {
+            let Job::Write(request, change) = job else {
+                replies.push(read(&transaction, &self.path, job));
+                continue;
+            };
+            let savepoint = transaction.savepoint()?;
+            // Dropped without a commit, a savepoint is rolled back.
+            let outcome = write::apply(&savepoint, change).and_then(|()| Ok(savepoint.commit()?));
+            match outcome {
+                Ok(()) => replies.push(Reply::Stored(*request)),
+                // On some errors SQLite has rolled the whole transaction back, with the writes before this one.
+                Err(error) if transaction.is_autocommit() => return Err(error),
+                Err(error) => replies.push(Reply::StoreFailed(*request, error.at(&self.path))),
+            }
+        }
+        transaction.commit()?;
+        Ok(replies)
+    }
+
+    /// The reply to a job when there can be no transaction: writes have failed, reads may still succeed.
+    fn without_writing(&self, job: &Job, error: &JobError) -> Reply {
+        match job {
+            Job::Write(request, _) => Reply::StoreFailed(*request, error.at(&self.path)),
+            Job::Load(..) | Job::Conversation { .. } => read(&self.connection, &self.path, job),
+        }
+    }
+}
+
+/// Answers a job that changes nothing.
+fn read(connection: &Connection, path: &Path, job: &Job) -> Reply {
+    match job {
+        Job::Write(request, _) => Reply::StoreFailed(*request, format!("not written (in {})", path.display())),
+        Job::Load(request, query) => match read::load(connection, query) {
+            Ok(loaded) => Reply::Loaded(*request, loaded),
+            Err(error) => Reply::LoadFailed(*request, error.at(path)),
+        },
+        Job::Conversation { generation, session, leaf } => Reply::Conversation {
+            generation: *generation,
+            result: conversation::load(connection, *session, *leaf).map_err(|error| error.at(path)),
+        },
+    }
+}
