@@ -184,7 +184,7 @@ impl fmt::Display for LoadError {
                 "not a GGUF file: it begins with {:?} instead of \"GGUF\"; give a file in GGUF format",
                 String::from_utf8_lossy(seen)
             ),
-            Self::Version { seen } if seen.swap_bytes() <= 3 => {
+            Self::Version { seen } if (1..=3).contains(&seen.swap_bytes()) => {
                 write!(f, "this GGUF file is big-endian, which is not supported; convert it to little-endian")
             }
             Self::Version { seen } => {

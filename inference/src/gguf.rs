@@ -18,6 +18,8 @@
 
 mod metadata;
 mod survey;
+#[cfg(test)]
+pub(crate) mod writer;
 
 pub use metadata::{Metadata, Value};
 
@@ -45,7 +47,7 @@ pub mod limits {
     /// while the header is decoded.
     pub const ARRAY_ELEMENTS: u64 = 1 << 22;
     /// Bytes of the header. Gemma's takes 16 MB.
-    pub const HEADER_BYTES: u64 = 1 << 27;
+    pub const HEADER_BYTES: u64 = 1 << 26;
     /// Dimensions of a tensor, as in ggml.
     pub const DIMENSIONS: u32 = 4;
     /// Bytes to which tensors may be aligned.
