@@ -207,14 +207,20 @@ mod tests {
             assert_eq!(SamplingOptions::default().with(&asked).unwrap_err().to_string(), text);
         };
         check(SamplingOverrides { temperature: Some(-0.5), ..none() }, "temperature is -0.5, it must be from 0 to 5");
-        check(SamplingOverrides { temperature: Some(f32::NAN), ..none() }, "temperature is NaN, it must be from 0 to 5");
+        check(
+            SamplingOverrides { temperature: Some(f32::NAN), ..none() },
+            "temperature is NaN, it must be from 0 to 5",
+        );
         check(SamplingOverrides { top_p: Some(1.1), ..none() }, "top_p is 1.1, it must be from 0 to 1");
         check(SamplingOverrides { min_p: Some(f32::INFINITY), ..none() }, "min_p is inf, it must be from 0 to 1");
         check(
             SamplingOverrides { repetition_penalty: Some(0.0), ..none() },
             "repetition_penalty is 0, it must be from 0.1 to 10",
         );
-        check(SamplingOverrides { presence_penalty: Some(3.0), ..none() }, "presence_penalty is 3, it must be from -2 to 2");
+        check(
+            SamplingOverrides { presence_penalty: Some(3.0), ..none() },
+            "presence_penalty is 3, it must be from -2 to 2",
+        );
         check(
             SamplingOverrides { frequency_penalty: Some(-3.0), ..none() },
             "frequency_penalty is -3, it must be from -2 to 2",

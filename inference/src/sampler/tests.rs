@@ -156,7 +156,13 @@ fn draws_follow_the_exact_distribution() {
         SamplingOverrides { temperature: Some(1.0), ..nothing() },
         SamplingOverrides { temperature: Some(0.7), top_k: Some(20), ..nothing() },
         SamplingOverrides { temperature: Some(1.8), top_p: Some(0.8), ..nothing() },
-        SamplingOverrides { temperature: Some(1.3), top_k: Some(30), top_p: Some(0.95), min_p: Some(0.05), ..nothing() },
+        SamplingOverrides {
+            temperature: Some(1.3),
+            top_k: Some(30),
+            top_p: Some(0.95),
+            min_p: Some(0.05),
+            ..nothing()
+        },
     ] {
         let o = options(&asked);
         let passing = naive_filter(&logits, &o);
