@@ -1,0 +1,239 @@
+// What the page knows of one session, as plain data: no DOM, no socket, no clock. Frames go in, `items()` comes out.
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** Length in UTF-8 bytes: what the protocol's `offset` counts. */
+export const utf8Length = (text) => encoder.encode(text).length;
+
+/** `text` without its first `bytes` bytes of UTF-8. */
+const withoutBytes = (text, bytes) => decoder.decode(encoder.encode(text).subarray(bytes));
+
+/** Notes that are kept; the oldest go first. They exist only in this tab. */
+export const MAX_NOTES = 100;
+
+/** How often a gap in one answer makes the page join anew before it waits for the whole message instead. */
+export const MAX_GAP_REPAIRS = 3;
+
+/** One session: its stored messages, the answers being written, and what this tab has sent but not seen stored. */
+export class Conversation {
+  /** @param {string|null} id null until the server has created it */
+  constructor(id, me) {
+    this.id = id;
+    this.me = me;
+    this.title = '';
+    this.ended = false;
+    this.more = false;
+    this.loaded = false;
+    this.epoch = undefined;
+    this.seq = 0;
+    this.messages = new Map();
+    this.streams = new Map();
+    this.pending = new Map();
+    this.notes = [];
+    this.noteCount = 0;
+    this.stale = new Set();
+    this.repairedAt = -1;
+    this.people = new Map();
+    this.typists = new Map();
+    this.modelTyping = false;
+  }
+
+  /** Whether the model is answering, as far as this tab knows. */
+  get answering() {
+    return this.modelTyping || this.streams.size > 0;
+  }
+
+  /** Takes `session_joined`. Returns true when history has to be fetched because it may be incomplete here. */
+  joined(frame) {
+    this.id = frame.session_id;
+    this.title = frame.session_title ?? this.title;
+    const resumed = frame.resumed === true && this.loaded;
+    if (!resumed) {
+      // Another epoch, or the first time: whatever was half received is not to be continued.
+      this.streams.clear();
+      this.modelTyping = false;
+      this.typists.clear();
+      // Shown until the history is here, so that nothing flickers; what it does not hold goes then.
+      this.stale = new Set(this.messages.keys());
+      this.seq = 0;
+    }
+    if (frame.epoch !== undefined) this.epoch = frame.epoch;
+    for (const stream of this.streams.values()) stream.repairing = false;
+    return !resumed;
+  }
+
+  /** Where to go on after a lost connection: the `since` of `join_session`, or undefined to start afresh. */
+  since() {
+    if (!this.loaded || this.epoch === undefined) return undefined;
+    const point = { epoch: this.epoch, seq: this.seq };
+    const stream = [...this.streams.values()].at(-1);
+    return stream ? { ...point, message_id: stream.id, offset: stream.bytes } : point;
+  }
+
+  /** Takes a page of history. The first one after a fresh join replaces what was here before; others are merged. */
+  page(frame, fresh) {
+    for (const message of frame.messages) this.message(message);
+    this.more = frame.more === true;
+    if (!fresh) return;
+    for (const id of this.stale) this.messages.delete(id);
+    this.stale.clear();
+    this.loaded = true;
+  }
+
+  /** Whether a live message shows that one before it never came. Says so once for a gap: then it was asked for. */
+  missesBefore(frame) {
+    if (!this.loaded || frame.seq === undefined || frame.seq <= this.seq + 1 || this.repairedAt === this.seq) return false;
+    this.repairedAt = this.seq;
+    return true;
+  }
+
+  /** Takes a stored `message`, which also ends the stream of that id. Returns false when it was here before. */
+  message(frame) {
+    const known = this.messages.get(frame.id);
+    this.stale.delete(frame.id);
+    this.streams.delete(frame.id);
+    this.typists.delete(frame.user_id);
+    const sent = this.#sentHere(frame);
+    if (sent) this.pending.delete(sent.clientId);
+    const { id, role, content, timestamp, seq, usage, timings } = frame;
+    this.messages.set(id, {
+      key: known?.key ?? sent?.clientId ?? id,
+      kind: 'message',
+      id, role, content, timestamp, usage, timings,
+      // A server that knows only the base protocol counts nothing: then the order of arrival is the order.
+      seq: seq ?? known?.seq ?? this.seq + 1,
+      finish: frame.finish_reason,
+      userId: frame.user_id,
+      username: frame.username,
+    });
+    this.seq = Math.max(this.seq, this.messages.get(id).seq);
+    return !known;
+  }
+
+  /** Which of our unconfirmed messages a stored one is. */
+  #sentHere(frame) {
+    if (frame.role !== 'user') return undefined;
+    if (frame.client_id !== undefined) return this.pending.get(frame.client_id);
+    return [...this.pending.values()].find((sent) => sent.messageId === frame.id);
+  }
+
+  /**
+   * Takes a `message_delta`. `offset` says where it belongs, so that nothing can be missing unnoticed:
+   * - `'taken'`: it went on where we were, or overlapped with it
+   * - `'known'`: we had all of it
+   * - `'gap'`: something before it is missing, and nobody has asked for it yet
+   * - `'waiting'`: something is missing and has been asked for
+   */
+  delta(frame) {
+    if (this.messages.has(frame.message_id)) return 'known';
+    let stream = this.streams.get(frame.message_id);
+    if (!stream) {
+      stream = { key: frame.message_id, kind: 'stream', id: frame.message_id, content: '', bytes: 0, repairs: 0, repairing: false, gap: false };
+      this.streams.set(stream.id, stream);
+    }
+    const end = frame.offset + utf8Length(frame.content);
+    if (frame.offset > stream.bytes) {
+      stream.gap = true;
+      if (stream.repairing || stream.repairs >= MAX_GAP_REPAIRS) return 'waiting';
+      stream.repairs += 1;
+      stream.repairing = true;
+      return 'gap';
+    }
+    stream.gap = stream.repairing = false;
+    if (end <= stream.bytes) return frame.content === '' ? 'taken' : 'known';
+    stream.content += withoutBytes(frame.content, stream.bytes - frame.offset);
+    stream.bytes = end;
+    return 'taken';
+  }
+
+  /** A message of ours, on its way. */
+  send(clientId, content, timestamp) {
+    const sent = { key: clientId, kind: 'pending', role: 'user', clientId, content, timestamp, userId: this.me?.id, failure: null };
+    this.pending.set(clientId, sent);
+    return sent;
+  }
+
+  /** Takes an `ack`: the message is stored. */
+  ack(frame) {
+    const sent = this.pending.get(frame.client_id);
+    if (!sent) return;
+    sent.messageId = frame.message_id;
+    sent.failure = null;
+    if (this.messages.has(frame.message_id)) {
+      this.messages.get(frame.message_id).key = sent.key;
+      this.pending.delete(sent.clientId);
+    }
+  }
+
+  /** A message of ours was refused, or nobody has confirmed it in time. Returns false when it is not waiting any more. */
+  fail(clientId, reason, retryable) {
+    const sent = this.pending.get(clientId);
+    if (!sent || sent.messageId) return false;
+    sent.failure = { reason, retryable };
+    return true;
+  }
+
+  /** Ours that are neither stored nor given up, in the order they were written: what to send again after a reconnect. */
+  unsent() {
+    return [...this.pending.values()].filter((sent) => !sent.messageId && !sent.failure);
+  }
+
+  /** Takes a `typing` frame: the model's, or a person's. */
+  typing(frame) {
+    if (frame.user_id === undefined || frame.role === 'assistant') {
+      this.modelTyping = frame.is_typing === true;
+      // Its end is the end of the exchange: an answer that was not stored by then never will be.
+      if (!this.modelTyping) this.streams.clear();
+    } else if (frame.user_id !== this.me?.id) {
+      if (frame.is_typing) this.typists.set(frame.user_id, frame.username ?? this.people.get(frame.user_id) ?? 'Somebody');
+      else this.typists.delete(frame.user_id);
+    }
+  }
+
+  /** Takes who is here. */
+  presence(participants) {
+    this.people = new Map(participants.map((person) => [person.user_id, person.username]));
+    for (const id of this.typists.keys()) if (!this.people.has(id)) this.typists.delete(id);
+  }
+
+  /** Something for this tab alone, shown where the conversation stands now. */
+  note(note) {
+    this.noteCount += 1;
+    const added = { key: `note-${this.noteCount}`, kind: 'note', after: this.seq, order: this.noteCount, ...note };
+    this.notes.push(added);
+    if (this.notes.length > MAX_NOTES) this.notes.shift();
+    return added;
+  }
+
+  /** Takes a note away again. */
+  dismiss(key) {
+    this.notes = this.notes.filter((note) => note.key !== key);
+  }
+
+  /** Everything to show, from the oldest to the newest: stored messages with the notes between, streams, pending. */
+  items() {
+    const placed = [
+      ...[...this.messages.values()].map((item) => ({ item, seq: item.seq, order: 0 })),
+      ...this.notes.map((item) => ({ item, seq: item.after, order: item.order })),
+    ];
+    placed.sort((a, b) => a.seq - b.seq || a.order - b.order);
+    return [...placed.map(({ item }) => item), ...this.streams.values(), ...this.pending.values()];
+  }
+
+  /** The smallest `seq` here: history goes on before it. */
+  get oldest() {
+    let oldest = Infinity;
+    for (const message of this.messages.values()) oldest = Math.min(oldest, message.seq);
+    return oldest;
+  }
+}
+
+/** A title for a session that begins with this message. */
+export function titleFor(text) {
+  const line = text.trim().split('\n', 1)[0].replace(/\s+/g, ' ');
+  const short = [...line];
+  if (short.length <= 48) return line;
+  const cut = short.slice(0, 48).join('');
+  return `${cut.includes(' ') ? cut.slice(0, cut.lastIndexOf(' ')) : cut}…`;
+}
