@@ -1,3 +1,4 @@
 //! A self-hosted, shared AI chat in one process: the runtime that joins the core and the engine to the network.
 
+pub mod auth;
 pub mod store;

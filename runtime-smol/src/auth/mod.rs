@@ -1,0 +1,158 @@
+//! Who somebody is: JSON Web Tokens (RFC 7519), checked and made.
+//!
+//! The server trusts one kind of key at a time: a secret of its own (HS256, made at the first start), or public keys of
+//! somebody else's identity provider (a PEM file, or a JWKS file per RFC 7517). Each key is pinned to one algorithm when
+//! it is loaded; the `alg` of a token is never what decides how it is checked, so `none` and an HMAC made with a public
+//! key are refused like any other wrong algorithm (RFC 8725, 3.1).
+
+mod claims;
+mod error;
+mod handshake;
+mod keys;
+mod secret;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use causerie_core::Role;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde_json::{Map, Value};
+
+pub use claims::{Claims, NAME_BYTES, user_id};
+pub use error::{AuthError, IssueError, TokenError};
+pub use handshake::{Handshake, PROTOCOL};
+pub use secret::SECRET_BYTES;
+
+use keys::{Key, Keys};
+
+/// A longer token is refused unread: no honest one comes near, and the limit keeps hostile ones cheap.
+pub const TOKEN_BYTES: usize = 8192;
+
+/// How long after its `exp`, and how long before its `nbf`, a token is still taken, in seconds. None: who makes tokens
+/// for minutes or hours has no need of it, and what is said to be expired is expired.
+pub const LEEWAY_SECONDS: u64 = 0;
+
+/// The longest life of a token that [`Auth::issue`] makes.
+pub const LONGEST_TTL: Duration = Duration::from_secs(3653 * 24 * 3600);
+
+/// Where the keys are.
+#[derive(Clone, Debug, Default)]
+pub struct AuthOptions {
+    /// Where `jwt.secret` is or will be, when no other key is named.
+    pub data_dir: PathBuf,
+    /// A file whose text, trimmed, is the HS256 key.
+    pub secret_file: Option<PathBuf>,
+    /// A PEM file with a public key, RSA, P-256, P-384 or Ed25519.
+    pub public_key: Option<PathBuf>,
+    /// A JSON file with a set of public keys (RFC 7517, 5).
+    pub jwks: Option<PathBuf>,
+    /// The `iss` that tokens must have.
+    pub issuer: Option<String>,
+    /// The `aud` that tokens must have. Without it tokens that have one are refused (RFC 7519, 4.1.3).
+    pub audience: Option<String>,
+}
+
+/// The keys, loaded, and what is asked of a token.
+#[derive(Debug)]
+pub struct Auth {
+    keys: Keys,
+    issuer: Option<String>,
+    audience: Option<String>,
+    /// The secret, where it is ours to sign with.
+    signing: Option<EncodingKey>,
+}
+
+impl Auth {
+    /// Loads the keys; makes `jwt.secret` in the data directory, readable by its owner alone, if that is what is to be
+    /// used and it is not there yet. Safe when several processes do so at once.
+    ///
+    /// # Errors
+    /// [`AuthError`] when more than one kind of key is named, or a file cannot be read or holds no key that is good
+    /// enough: a secret of fewer than [`SECRET_BYTES`] bytes, an RSA key of fewer than 2048 bits, a private key.
+    pub fn open(options: &AuthOptions) -> Result<Auth, AuthError> {
+        let (keys, signing) = match (&options.secret_file, &options.public_key, &options.jwks) {
+            (None, None, None) => own_secret(&secret::open_or_create(&options.data_dir)?),
+            (Some(path), None, None) => own_secret(&secret::read(path)?),
+            (None, Some(path), None) => (keys::from_pem(path)?, None),
+            (None, None, Some(path)) => (keys::from_jwks(path)?, None),
+            _ => return Err(AuthError::SeveralKinds),
+        };
+        Ok(Auth { keys, issuer: options.issuer.clone(), audience: options.audience.clone(), signing })
+    }
+
+    /// Whether [`Auth::issue`] can make tokens: the key is a secret and not somebody else's public key.
+    pub fn can_issue(&self) -> bool {
+        self.signing.is_some()
+    }
+
+    /// Checks a token against the clock of this machine.
+    ///
+    /// # Errors
+    /// [`TokenError`], whose text is for the peer: it says what is wrong and what to do, and tells nothing of the keys.
+    pub fn verify(&self, token: &str) -> Result<Claims, TokenError> {
+        self.verify_at(token, now())
+    }
+
+    /// Checks a token as if it were `now`, in seconds since 1970-01-01T00:00:00Z.
+    ///
+    /// # Errors
+    /// As [`Auth::verify`].
+    pub fn verify_at(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
+        if token.len() > TOKEN_BYTES {
+            return Err(TokenError::TooLong { limit: TOKEN_BYTES, got: token.len() });
+        }
+        if token.split('.').count() != 3 {
+            return Err(TokenError::Malformed);
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(|error| TokenError::from_header(&error))?;
+        if header.crit.is_some() {
+            return Err(TokenError::Critical);
+        }
+        let Key { key, algorithm, .. } = self.keys.choose(header.kid.as_deref())?;
+        // Only the signature is left to the library: the claims are ours to check, with errors of our own.
+        let mut signature_only = Validation::new(*algorithm);
+        signature_only.required_spec_claims.clear();
+        signature_only.validate_exp = false;
+        signature_only.validate_aud = false;
+        let verified = jsonwebtoken::decode::<Map<String, Value>>(token, key, &signature_only)
+            .map_err(|error| TokenError::from_library(&error, *algorithm))?;
+        claims::check(&verified.claims, self.issuer.as_deref(), self.audience.as_deref(), now)
+    }
+
+    /// Makes a token of ours for a user, valid from now for `ttl`, rounded up to whole seconds. Their `sub` follows from
+    /// the name ([`user_id`]), so the same name is the same user, whoever makes the token.
+    ///
+    /// # Errors
+    /// [`IssueError`] when there is no secret to sign with, the name is empty, too long or holds control characters, or
+    /// the time is zero or longer than [`LONGEST_TTL`].
+    pub fn issue(&self, username: &str, role: Role, ttl: Duration) -> Result<String, IssueError> {
+        let key = self.signing.as_ref().ok_or(IssueError::NoSecret)?;
+        let username = username.trim();
+        if let Some(why) = claims::name_fault(username) {
+            return Err(IssueError::Username { got: username.chars().take(NAME_BYTES).collect(), why });
+        }
+        if ttl.is_zero() || ttl > LONGEST_TTL {
+            return Err(IssueError::Ttl { limit: LONGEST_TTL, got: ttl });
+        }
+        let issued = now();
+        let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+        let claims =
+            claims::ours(username, role, issued, issued + seconds, self.issuer.as_deref(), self.audience.as_deref());
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, key).map_err(IssueError::Sign)
+    }
+}
+
+fn own_secret(secret: &[u8]) -> (Keys, Option<EncodingKey>) {
+    let key = Key { id: None, algorithm: Algorithm::HS256, key: DecodingKey::from_secret(secret) };
+    (Keys::one(key), Some(EncodingKey::from_secret(secret)))
+}
+
+/// Seconds since 1970-01-01T00:00:00Z; 0 on a machine whose clock is before that.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Where the secret of a data directory is.
+pub fn secret_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("jwt.secret")
+}
