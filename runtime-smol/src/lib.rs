@@ -1,4 +1,6 @@
 //! A self-hosted, shared AI chat in one process: the runtime that joins the core and the engine to the network.
 
 pub mod auth;
+pub mod config;
+pub mod fetch;
 pub mod store;

@@ -1,0 +1,227 @@
+//! What the operator says: flags, and the environment where a flag is not given.
+//!
+//! Precedence: the flag, then its `CAUSERIE_…` variable, then the default.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::auth::AuthOptions;
+use crate::fetch::{HubName, ModelSource};
+
+/// Everything that `causerie serve` takes.
+#[derive(Args, Clone, Debug)]
+pub struct ServeOptions {
+    /// Address to listen on: HOST:PORT, or a port on the loopback. Others than the loopback let the network in
+    #[arg(long, env = "CAUSERIE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = listen)]
+    pub listen: SocketAddr,
+
+    /// Name of the person who follows the link that is printed; they are an administrator
+    #[arg(long, env = "CAUSERIE_USER", value_name = "NAME", default_value = "admin")]
+    pub user: String,
+
+    /// Further origins whose web pages may connect, as https://chat.example; may be repeated
+    #[arg(long, env = "CAUSERIE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub allow_origin: Vec<String>,
+
+    /// Where things are kept.
+    #[command(flatten)]
+    pub data: DataOptions,
+
+    /// Which model.
+    #[command(flatten)]
+    pub model: ModelOptions,
+
+    /// How the engine runs.
+    #[command(flatten)]
+    pub engine: EngineOptions,
+
+    /// Which keys tokens are checked with.
+    #[command(flatten)]
+    pub keys: KeyOptions,
+}
+
+/// Where the server keeps what must not be lost.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DataOptions {
+    /// Directory of the database and the secret [default: $XDG_DATA_HOME/causerie or ~/.local/share/causerie]
+    #[arg(long, env = "CAUSERIE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Which model answers.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ModelOptions {
+    /// A GGUF file [default: the default model, fetched at the first start]
+    #[arg(long, env = "CAUSERIE_MODEL", value_name = "FILE", conflicts_with = "hf")]
+    pub model: Option<PathBuf>,
+
+    /// A GGUF file of a Hugging Face repository, fetched if it is not there yet
+    #[arg(long, value_name = "OWNER/REPO[:FILE]")]
+    pub hf: Option<HubName>,
+
+    /// Fetch nothing; use what is on this machine
+    #[arg(long, env = "CAUSERIE_OFFLINE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub offline: bool,
+}
+
+/// How the engine runs.
+#[derive(Args, Clone, Debug, Default)]
+pub struct EngineOptions {
+    /// Threads that compute [default: one a core]
+    #[arg(long, env = "CAUSERIE_THREADS", value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+
+    /// Tokens of one conversation, question and answer together [default: what the model was trained for]
+    #[arg(long, env = "CAUSERIE_CONTEXT", value_name = "TOKENS")]
+    pub context: Option<NonZeroUsize>,
+
+    /// Answers that are generated at once; more wait for their turn [default: 8]
+    #[arg(long, env = "CAUSERIE_PARALLEL", value_name = "N")]
+    pub parallel: Option<NonZeroUsize>,
+}
+
+/// Which keys tokens are checked with; one kind at a time.
+#[derive(Args, Clone, Debug, Default)]
+pub struct KeyOptions {
+    /// File with the HS256 secret [default: jwt.secret in the data directory, made at the first start]
+    #[arg(long, env = "CAUSERIE_JWT_SECRET_FILE", value_name = "FILE", group = "jwt_key")]
+    pub jwt_secret_file: Option<PathBuf>,
+
+    /// PEM file with the public key of your identity provider (RSA, P-256, P-384 or Ed25519)
+    #[arg(long, env = "CAUSERIE_JWT_PUBLIC_KEY", value_name = "FILE", group = "jwt_key")]
+    pub jwt_public_key: Option<PathBuf>,
+
+    /// JWKS file with the public keys of your identity provider
+    #[arg(long, env = "CAUSERIE_JWT_JWKS", value_name = "FILE", group = "jwt_key")]
+    pub jwt_jwks: Option<PathBuf>,
+
+    /// What a token's "iss" must be
+    #[arg(long, env = "CAUSERIE_JWT_ISSUER", value_name = "ISS")]
+    pub jwt_issuer: Option<String>,
+
+    /// What a token's "aud" must be; without it, tokens that have one are refused
+    #[arg(long, env = "CAUSERIE_JWT_AUDIENCE", value_name = "AUD")]
+    pub jwt_audience: Option<String>,
+}
+
+impl DataOptions {
+    /// The data directory, which may not exist yet.
+    ///
+    /// # Errors
+    /// When none is given and the environment does not say where the user's home is.
+    pub fn directory(&self) -> Result<PathBuf, ConfigError> {
+        match &self.data_dir {
+            Some(directory) => Ok(directory.clone()),
+            None => user_directory("XDG_DATA_HOME", ".local/share").ok_or(ConfigError::NoDataDirectory),
+        }
+    }
+}
+
+impl ModelOptions {
+    /// Where the model comes from.
+    pub fn source(&self) -> ModelSource {
+        match (&self.model, &self.hf) {
+            (Some(path), _) => ModelSource::File(path.clone()),
+            (None, Some(name)) => ModelSource::Hub(name.clone()),
+            (None, None) => ModelSource::Default,
+        }
+    }
+}
+
+impl KeyOptions {
+    /// As [`crate::auth`] wants them.
+    pub fn auth(&self, data_dir: &Path) -> AuthOptions {
+        AuthOptions {
+            data_dir: data_dir.to_owned(),
+            secret_file: self.jwt_secret_file.clone(),
+            public_key: self.jwt_public_key.clone(),
+            jwks: self.jwt_jwks.clone(),
+            issuer: self.jwt_issuer.clone(),
+            audience: self.jwt_audience.clone(),
+        }
+    }
+}
+
+/// The database of a data directory.
+pub fn database_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("causerie.db")
+}
+
+/// The cache: `$CAUSERIE_CACHE_DIR`, `$XDG_CACHE_HOME/causerie` or `~/.cache/causerie`. Models are in its `models`.
+///
+/// # Errors
+/// When the environment names none of them.
+pub fn cache_directory() -> Result<PathBuf, ConfigError> {
+    match variable("CAUSERIE_CACHE_DIR") {
+        Some(directory) => Ok(directory.into()),
+        None => user_directory("XDG_CACHE_HOME", ".cache").ok_or(ConfigError::NoCacheDirectory),
+    }
+}
+
+/// A directory of ours by the XDG Base Directory Specification.
+fn user_directory(variable_name: &str, below_home: &str) -> Option<PathBuf> {
+    let base = variable(variable_name).map(PathBuf::from).filter(|path| path.is_absolute());
+    base.or_else(|| Some(Path::new(&variable("HOME")?).join(below_home))).map(|base| base.join("causerie"))
+}
+
+/// A variable of the environment that is set to something.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// What the environment lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Nowhere to keep data.
+    NoDataDirectory,
+    /// Nowhere to keep models.
+    NoCacheDirectory,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ConfigError::NoDataDirectory => {
+                "no data directory: neither --data-dir nor CAUSERIE_DATA_DIR, XDG_DATA_HOME or HOME is set; give one"
+            }
+            ConfigError::NoCacheDirectory => {
+                "no cache directory: none of CAUSERIE_CACHE_DIR, XDG_CACHE_HOME and HOME is set; set one"
+            }
+        })
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// HOST:PORT, or a port alone on the loopback.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let resolved = if let Ok(port) = text.parse::<u16>() {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    } else {
+        text.to_socket_addrs()
+    };
+    let mut addresses = resolved.map_err(|error| format!("{error}; write HOST:PORT, as in 127.0.0.1:8080"))?;
+    addresses.next().ok_or_else(|| "the name has no address".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_port_or_a_host_and_a_port() {
+        assert_eq!(listen("8081"), Ok(SocketAddr::from(([127, 0, 0, 1], 8081))));
+        assert_eq!(listen("0.0.0.0:80"), Ok(SocketAddr::from(([0, 0, 0, 0], 80))));
+        assert_eq!(listen("[::1]:9").unwrap().to_string(), "[::1]:9");
+        assert!(listen("localhost:9").unwrap().ip().is_loopback());
+        for wrong in ["", "127.0.0.1", "65536", "localhost", ":::"] {
+            assert!(listen(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
