@@ -4,7 +4,8 @@
 //!
 //! 1. [`gguf`] maps a file and checks it; [`block`] knows how tensors are stored.
 //!
-//! 2. [`sampler`] chooses a token from logits; [`utf8`] and [`stop`] make readable text of the tokens' bytes.
+//! 2. [`tokenizer`] makes tokens of text.
+//! 3. [`sampler`] chooses a token from logits; [`utf8`] and [`stop`] make readable text of the tokens' bytes.
 //!
 //! Nothing here opens a socket, reads a clock for a decision, or starts a thread that outlives the value that owns it.
 
@@ -13,8 +14,10 @@ pub mod error;
 pub mod gguf;
 pub mod sampler;
 pub mod stop;
+pub mod tokenizer;
 pub mod utf8;
 
 pub use error::LoadError;
 pub use gguf::{Gguf, Metadata};
 pub use sampler::{Sampler, SamplingError, SamplingOptions, SamplingOverrides};
+pub use tokenizer::Tokenizer;

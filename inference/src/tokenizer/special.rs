@@ -1,0 +1,101 @@
+//! Tokens that are found in text as they stand: control tokens, and tokens that the model's makers added whole.
+
+use regex::Regex;
+
+/// The most tokens that are looked for in text. Known vocabularies have up to some 6,500.
+pub const MAX_SPECIAL_TOKENS: usize = 1 << 14;
+
+/// A stretch of text, or a token that was found in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part<'t> {
+    Text(&'t str),
+    Token(u32),
+}
+
+/// Finds tokens in text: from left to right, at each place the longest.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SpecialTokens {
+    /// All texts as alternatives, the longest first; none when there are no tokens.
+    regex: Option<Regex>,
+    /// Sorted by text.
+    ids: Vec<(String, u32)>,
+}
+
+impl SpecialTokens {
+    /// A finder of these tokens.
+    ///
+    /// # Errors
+    /// When their texts are together too long for an automaton; the message says the limit.
+    pub(super) fn new(mut ids: Vec<(String, u32)>) -> Result<Self, regex::Error> {
+        let mut texts: Vec<&str> = ids.iter().map(|(text, _)| text.as_str()).collect();
+        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        let alternatives: Vec<String> = texts.iter().map(|text| regex::escape(text)).collect();
+        let regex = (!ids.is_empty()).then(|| Regex::new(&alternatives.join("|"))).transpose()?;
+        ids.sort();
+        Ok(Self { regex, ids })
+    }
+
+    pub(super) fn id(&self, text: &str) -> Option<u32> {
+        let place = self.ids.binary_search_by(|(known, _)| known.as_str().cmp(text)).ok()?;
+        Some(self.ids[place].1)
+    }
+
+    /// The first token's place in `text`, not before byte `from`.
+    pub(super) fn find_at(&self, text: &str, from: usize) -> Option<(std::ops::Range<usize>, u32)> {
+        let found = self.regex.as_ref()?.find_at(text, from)?;
+        Some((found.range(), self.id(found.as_str())?))
+    }
+
+    /// Gives `part` the tokens in `text` and what is between them, in order, without empty parts.
+    pub(super) fn split<'t>(&self, text: &'t str, mut part: impl FnMut(Part<'t>)) {
+        let mut from = 0;
+        while let Some((range, id)) = self.find_at(text, from) {
+            if from < range.start {
+                part(Part::Text(&text[from..range.start]));
+            }
+            part(Part::Token(id));
+            from = range.end;
+        }
+        if from < text.len() {
+            part(Part::Text(&text[from..]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(texts: &[&str]) -> SpecialTokens {
+        SpecialTokens::new(texts.iter().map(ToString::to_string).zip(0..).collect()).unwrap()
+    }
+
+    fn split<'t>(tokens: &SpecialTokens, text: &'t str) -> Vec<Part<'t>> {
+        let mut parts = Vec::new();
+        tokens.split(text, |part| parts.push(part));
+        parts
+    }
+
+    #[test]
+    fn the_longest_token_wins_and_their_characters_have_no_meaning() {
+        use Part::{Text, Token};
+        let tokens = tokens(&["<|a|>", "<|a|>|", ".*"]);
+        assert_eq!(split(&tokens, "x<|a|>||.*"), [Text("x"), Token(1), Text("|"), Token(2)]);
+        assert_eq!(split(&tokens, "<|a|><|a|>"), [Token(0), Token(0)]);
+        assert_eq!(split(&tokens, "abc"), [Text("abc")]);
+        assert_eq!(split(&tokens, ""), []);
+    }
+
+    #[test]
+    fn without_tokens_all_is_text() {
+        assert_eq!(split(&tokens(&[]), "<|a|>"), [Part::Text("<|a|>")]);
+    }
+
+    #[test]
+    fn as_many_tokens_as_allowed_fit() {
+        let many: Vec<String> = (0..MAX_SPECIAL_TOKENS).map(|i| format!("<|reserved_special_token_{i}|>")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let text = format!("a{}b", many[MAX_SPECIAL_TOKENS - 1]);
+        assert_eq!(split(&tokens(&many), &text).len(), 3);
+    }
+}
