@@ -58,7 +58,7 @@ impl Browser {
         let driver = Process::start(Command::new(driver).arg("--port=0"));
         let port: u16 = driver
             .output()
-            .wait_for(WITHIN, |line| line.split_once("on port ")?.1.trim_end_matches('.').parse().ok())
+            .wait_for(WITHIN, |line| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok())
             .unwrap_or_else(|| panic!("chromedriver printed no port within {WITHIN:?}"));
         let profile_arg = format!("--user-data-dir={}", profile.path().display());
         let size = format!("--window-size={width},{height}");

@@ -136,6 +136,7 @@ auth.watch((changed) => {
 // ---- The connection ----
 
 function connectionChanged(state) {
+  current.live = false;
   if (state.kind === 'open') {
     opened = true;
     view.banner(null);
@@ -189,6 +190,7 @@ const sessionInAddress = () => /^#session=([0-9a-f-]{36})$/i.exec(location.hash)
 /** Goes to a session, or with null to an empty page where the first message makes one. */
 function open(id) {
   view.drawer(false);
+  const left = current;
   current = new Conversation(id, me);
   current.title = sessions.find((session) => session.id === id)?.title ?? '';
   log.open(current);
@@ -196,7 +198,7 @@ function open(id) {
   draw();
   if (connection?.ready) {
     if (id) rejoin();
-    else connection.send({ type: 'leave_session' });
+    else if (left.live) request({ type: 'leave_session' });
   }
   view.focus();
 }
@@ -292,19 +294,22 @@ function command(text) {
 }
 
 function stop() {
-  if (current.answering) connection?.send({ type: 'stop_generation' });
+  if (current.answering) request({ type: 'stop_generation' });
 }
 
-/** Asks again for an answer that failed. */
-function answerAgain(key) {
-  current.dismiss(key);
-  request({ type: 'regenerate' }, { conversation: current });
-  draw();
+/** What to do for an answer that failed: ask the same again, if the question was one's own. */
+function askAgain(note) {
+  const question = [...current.messages.values()].findLast((message) => message.role === 'user');
+  if (question?.userId !== me.id) return undefined;
+  return () => {
+    current.dismiss(note.key);
+    send(question.content);
+  };
 }
 
 function composing(something) {
   if (!something) return stopTyping();
-  if (!current.id || Date.now() - typingSince < TYPING) return;
+  if (!current.live || Date.now() - typingSince < TYPING) return;
   if (connection?.send({ type: 'typing', is_typing: true })) typingSince = Date.now();
 }
 
@@ -328,7 +333,9 @@ const ABOUT_CURRENT = new Set(['message', 'message_delta', 'typing', 'presence',
 
 const FRAMES = {
   session_list(frame) {
-    sessions = frame.sessions.map((entry) => ({ id: entry.session_id, title: entry.session_title, owner: entry.owner, ended: entry.ended }));
+    // One that has ended cannot be joined any more.
+    const open = frame.sessions.filter((entry) => !entry.ended);
+    sessions = open.map((entry) => ({ id: entry.session_id, title: entry.session_title }));
   },
 
   session_joined(frame, { conversation }) {
@@ -336,7 +343,6 @@ const FRAMES = {
     const created = current.id === null;
     const fresh = current.joined(frame);
     current.live = true;
-    if (frame.participants) current.presence(frame.participants);
     if (created) {
       history.replaceState(null, '', `#session=${current.id}`);
       request({ type: 'list_sessions' });
@@ -414,7 +420,8 @@ const FRAMES = {
     if (!connection?.ready) return; // the close that follows says what to do
     const place = about.conversation ?? current;
     const wait = frame.retry_after_ms ? ` Try again in ${Math.ceil(frame.retry_after_ms / 1000)} s.` : '';
-    const message = `${frame.message}${wait}`;
+    const message = `${frame.message}${frame.detail ? `: ${frame.detail}` : ''}${wait}`;
+    if (frame.code === 'nothing_to_stop') return; // it ended by itself just before
     if (about.sent && place.fail(about.sent.clientId, message, frame.retryable === true)) {
       clearTimeout(confirmTimers.get(about.sent.clientId));
     } else if (about.note) {
@@ -424,12 +431,12 @@ const FRAMES = {
       if (place === current) view.banner({ text: message, action: 'New chat', run: newChat });
     } else if (about.frame?.type === 'create_session') {
       for (const sent of place.unsent()) place.fail(sent.clientId, message, frame.retryable === true);
-    } else if (about.frame && about.frame.type !== 'regenerate') {
+    } else if (about.frame) {
       place.loadingOlder = false;
       view.toast(message, 'error');
     } else {
       const note = place.note({ tone: 'error', content: message });
-      if (frame.retryable) note.retry = () => answerAgain(note.key);
+      if (frame.retryable) note.retry = askAgain(note);
       health();
     }
   },
@@ -439,11 +446,10 @@ const FRAMES = {
 
 function draw() {
   const exists = current.id !== null;
-  const entry = sessions.find((session) => session.id === current.id);
   view.head({
     title: current.title || 'New chat',
     exists,
-    mine: entry?.owner === me?.id,
+    mine: exists && current.owner === me?.id,
     ended: current.ended,
     empty: (!exists || current.loaded) && current.items().length === 0,
   });

@@ -125,18 +125,18 @@ export class Log {
   }
 
   #message(item) {
-    const assistant = item.role === 'assistant';
+    const assistant = item.kind === 'stream' || item.role === 'assistant';
     const me = this.#conversation.me;
     const mine = item.role === 'user' && item.userId === me?.id;
-    const name = assistant ? 'Causerie' : mine ? 'You' : (item.username ?? this.#conversation.people.get(item.userId) ?? 'Somebody');
+    const name = assistant ? 'Causerie' : mine ? me.name : (item.username ?? this.#conversation.people.get(item.userId) ?? 'Somebody');
     const text = make('div', { class: 'text' });
-    if (assistant || item.kind === 'stream') text.append(markdown(item.content));
+    if (assistant) text.append(markdown(item.content));
     else text.append(item.content);
-    const body = make('div', { class: 'body' }, make('p', { class: 'meta' }, make('b', {}, name), item.timestamp ? time(item.timestamp) : ''), text);
+    const body = make('div', { class: 'body' }, make('p', { class: 'meta' }, make('b', {}, mine ? 'You' : name), item.timestamp ? time(item.timestamp) : ''), text);
     const state = this.#state(item);
     if (state) body.append(state);
-    const kind = item.kind === 'stream' ? 'assistant streaming' : `${item.role}${mine ? ' mine' : ''}${item.kind === 'pending' ? ' pending' : ''}`;
-    return make('li', { class: `message ${kind}`, 'data-id': item.id }, item.kind === 'stream' || assistant ? mark() : avatar(name, { 'aria-hidden': 'true' }), body);
+    const kind = item.kind === 'stream' ? 'assistant streaming' : `${item.role}${mine ? ' mine' : ''}${item.kind === 'pending' && !item.failure ? ' pending' : ''}`;
+    return make('li', { class: `message ${kind}`, 'data-id': item.id }, assistant ? mark() : avatar(name, { 'aria-hidden': 'true' }), body);
   }
 
   /** The small line below a message: how it ended, or what became of sending it. */
@@ -166,7 +166,7 @@ export class Log {
     text.append(item.content ?? '…');
     const node = make('li', { class: `note ${item.tone ?? ''}`, role: item.tone === 'error' ? 'alert' : undefined }, text);
     const buttons = make('p', { class: 'buttons' });
-    if (item.retry) buttons.append(make('button', { type: 'button', click: item.retry }, 'Try again'));
+    if (item.retry) buttons.append(make('button', { type: 'button', click: item.retry }, 'Ask again'));
     buttons.append(make('button', { type: 'button', class: 'quiet', click: () => this.actions.dismiss(item.key) }, 'Dismiss'));
     node.append(buttons);
     return node;

@@ -6,7 +6,7 @@
 /** Blocks and inlines inside each other, at most: deeper ones stay text. Keeps hostile input from exhausting the stack. */
 const MAX_DEPTH = 6;
 
-const FENCE = /^ {0,3}(`{3,}|~{3,})[ \t]*([^\s`]*)[^`]*$/;
+const FENCE = /^ {0,3}(`{3,}|~{3,})[ \t]*([^`]*?)[ \t]*$/;
 const HEADING = /^ {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*$/;
 const RULE = /^ {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*$/;
 const QUOTE = /^ {0,3}> ?/;
@@ -219,7 +219,9 @@ function blockNode(block) {
     case 'code': {
       // Scrolls sideways, so the keyboard must reach it.
       const name = block.language ? `Code, ${block.language}` : 'Code';
-      return element('pre', [element('code', [block.text])], { tabindex: '0', role: 'region', 'aria-label': name });
+      return element('pre', [element('code', [block.text])], {
+        tabindex: '0', role: 'region', 'aria-label': name, 'data-language': block.language,
+      });
     }
     case 'heading':
       // The page has its own h1 and h2: a message begins below them.

@@ -22,6 +22,9 @@ export class Conversation {
     this.id = id;
     this.me = me;
     this.title = '';
+    this.owner = undefined;
+    this.live = false; // joined, on the connection there is now
+    this.loadingOlder = false;
     this.ended = false;
     this.more = false;
     this.loaded = false;
@@ -48,6 +51,8 @@ export class Conversation {
   joined(frame) {
     this.id = frame.session_id;
     this.title = frame.session_title ?? this.title;
+    this.owner = frame.owner;
+    if (frame.participants) this.presence(frame.participants);
     const resumed = frame.resumed === true && this.loaded;
     if (!resumed) {
       // Another epoch, or the first time: whatever was half received is not to be continued.

@@ -112,7 +112,6 @@ export class View {
       ...list.map((session) => {
         const here = session.id === current;
         const link = make('a', { href: `#session=${session.id}`, 'aria-current': here && 'page', title: session.title }, session.title || 'Untitled');
-        if (session.ended) link.append(make('small', {}, ' ended'));
         return make('li', {}, link);
       }),
     );
