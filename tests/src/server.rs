@@ -15,6 +15,8 @@ use crate::{Client, Process, TempDir, WITHIN, binary};
 pub struct Options {
     /// An existing data directory, for a server that goes on where another one ended.
     pub data_dir: Option<Arc<TempDir>>,
+    /// Another address than a free port on the loopback, for a server that is to be found where one was before.
+    pub listen: Option<SocketAddr>,
     /// Another model file. One that does not exist makes a server without a model: its `/health` stays 503, and the
     /// start does not wait for it.
     pub model: Option<PathBuf>,
@@ -52,9 +54,10 @@ impl Server {
         let data_dir = options.data_dir.unwrap_or_else(|| Arc::new(TempDir::new()));
         let model = options.model.unwrap_or_else(binary::model);
         let has_model = model.exists();
+        let listen = options.listen.map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
         let process = Process::start(
             Command::new(binary::causerie())
-                .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+                .args(["serve", "--listen", &listen, "--data-dir"])
                 .arg(data_dir.path())
                 .arg("--model")
                 .arg(model)

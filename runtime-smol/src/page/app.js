@@ -137,6 +137,7 @@ auth.watch((changed) => {
 
 function connectionChanged(state) {
   current.live = false;
+  view.connection(state.kind);
   if (state.kind === 'open') {
     opened = true;
     view.banner(null);

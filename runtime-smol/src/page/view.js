@@ -99,6 +99,11 @@ export class View {
     this.#fit();
   }
 
+  /** Says how the connection is, to style sheets and tests. */
+  connection(kind) {
+    $('app').dataset.connection = kind;
+  }
+
   drawer(open) {
     $('sidebar').classList.toggle('open', open);
     $('shade').hidden = !open;

@@ -1,0 +1,269 @@
+//! The page in headless Chromium, against the real server and the real model.
+//!
+//! Without Chromium and chromedriver these tests say so and pass, unless `CAUSERIE_REQUIRE_BROWSER=1` is set.
+
+use causerie_tests::{Browser, Options, Server};
+use serde_json::{Value, json};
+
+/// A question whose answer is long enough to be watched and stopped.
+const QUESTION: &str = "Write a long story about a lighthouse keeper and a whale.";
+
+/// A browser, or `None` with the reason on stderr.
+fn browser() -> Option<Browser> {
+    match Browser::start(1200, 800) {
+        Ok(browser) => {
+            browser.emulate(1200, 800, "light");
+            Some(browser)
+        }
+        Err(missing) => {
+            let required = std::env::var_os("CAUSERIE_REQUIRE_BROWSER").is_some_and(|value| value == "1");
+            assert!(!required, "{missing}");
+            eprintln!("skipped: {missing}");
+            None
+        }
+    }
+}
+
+/// Opens the page as somebody invited with `causerie token`.
+fn sign_in(browser: &Browser, server: &Server, user: &str) {
+    browser.open(&server.url(&format!("/#token={}", server.token(user))));
+    wait_for_chat(browser);
+}
+
+fn wait_for_chat(browser: &Browser) {
+    let script = "return !document.querySelector('#app').hidden && document.querySelector('#app').dataset.connection === 'open' \
+                  && document.querySelector('#model').textContent !== ''";
+    let _ = browser.wait("the chat, connected, with the model's name", script);
+}
+
+/// From now on, notes every length that the newest answer is seen with.
+fn watch_answer(browser: &Browser) {
+    let script = "window.seen = [];
+        new MutationObserver(() => {
+            const text = [...document.querySelectorAll('.message.assistant .text')].at(-1)?.textContent ?? '';
+            if (text.length && text.length !== window.seen.at(-1)) window.seen.push(text.length);
+        }).observe(document.querySelector('#log'), {childList: true, subtree: true, characterData: true});";
+    let _ = browser.run(script, json!([]));
+}
+
+fn wait_for_answer(browser: &Browser) -> String {
+    let script =
+        "const all = [...document.querySelectorAll('.message.assistant:not(.streaming):not(.thinking) .text')];
+        return document.querySelector('#stop').hidden && all.at(-1)?.textContent";
+    browser.wait("a whole answer", script).as_str().unwrap_or_default().to_owned()
+}
+
+fn messages(browser: &Browser) -> Value {
+    let script = "return [...document.querySelectorAll('.message .text')].map((text) => text.textContent)";
+    browser.run(script, json!([]))
+}
+
+fn wait_for_messages(browser: &Browser, count: usize) {
+    let script = format!("return document.querySelectorAll('.message:not(.streaming) .text').length === {count}");
+    let _ = browser.wait(&format!("{count} messages"), &script);
+}
+
+fn wait_for_stream(browser: &Browser) {
+    let script = "return document.querySelector('.message.streaming .text')?.textContent.length > 20";
+    let _ = browser.wait("some of the answer", script);
+}
+
+/// Sends a message and stops its answer after some of it has come, so that a test does not wait for all of it.
+fn ask_and_stop(browser: &Browser) {
+    browser.type_into("#message", &format!("{QUESTION}\n"));
+    wait_for_stream(browser);
+    browser.click("#stop");
+    let _ = wait_for_answer(browser);
+}
+
+fn assert_stopped(browser: &Browser) {
+    let script = "return document.querySelector('.message.assistant .state')?.textContent";
+    let state = browser.wait("how the answer ended", script);
+    assert!(state.as_str().is_some_and(|text| text.starts_with("Stopped")), "{state}");
+}
+
+/// Nothing was refused by the page's security policy, nothing failed, nothing threw.
+fn assert_quiet(browser: &Browser) {
+    let loud: Vec<String> = browser.console().into_iter().filter(|line| !line.starts_with("INFO")).collect();
+    assert!(loud.is_empty(), "the console says: {loud:#?}");
+}
+
+#[test]
+fn the_printed_link_signs_in_and_an_answer_streams() {
+    let Some(browser) = browser() else { return };
+    let server = Server::start();
+    browser.open(server.login_link());
+    wait_for_chat(&browser);
+    assert!(!browser.address().contains("login"), "the code stays in the address: {}", browser.address());
+
+    watch_answer(&browser);
+    browser.type_into("#message", "Explain in a few sentences how a rainbow forms.\n");
+    let _ = browser.wait("the stop button", "return !document.querySelector('#stop').hidden");
+    wait_for_stream(&browser);
+    browser.screenshot("streaming");
+    let answer = wait_for_answer(&browser);
+    let seen = browser.run("return window.seen", json!([]));
+    let pieces = seen.as_array().map_or(0, Vec::len);
+    assert!(pieces > 2, "the answer came in {pieces} pieces: {seen}");
+    assert!(answer.len() > 20, "{answer}");
+    browser.screenshot("answered");
+    browser.emulate(1200, 800, "dark");
+    browser.screenshot("answered-dark");
+    browser.emulate(390, 844, "light");
+    browser.screenshot("answered-phone");
+    assert_quiet(&browser);
+}
+
+#[test]
+fn a_reload_finds_the_conversation() {
+    let Some(browser) = browser() else { return };
+    let server = Server::start();
+    sign_in(&browser, &server, "ada");
+    ask_and_stop(&browser);
+    let before = messages(&browser);
+    assert_eq!(before[0], QUESTION);
+    browser.reload();
+    wait_for_messages(&browser, 2);
+    assert_eq!(messages(&browser), before);
+    assert_stopped(&browser);
+    assert_quiet(&browser);
+}
+
+#[test]
+fn the_keyboard_stops_an_answer_and_starts_a_chat() {
+    let Some(browser) = browser() else { return };
+    let server = Server::start();
+    sign_in(&browser, &server, "ada");
+    browser.type_into("#message", &format!("{QUESTION}\n"));
+    wait_for_stream(&browser);
+    browser.press_escape();
+    let _ = wait_for_answer(&browser);
+    assert_stopped(&browser);
+    assert_eq!(browser.run("return document.querySelectorAll('#sessions li').length", json!([])), 1);
+    browser.type_into("#message", "\u{e009}k\u{e000}"); // Ctrl+K
+    let _ = browser.wait("an empty chat", "return !document.querySelector('#welcome').hidden");
+    let _ = browser.wait("the focus", "return document.activeElement.id === 'message'");
+    assert_quiet(&browser);
+}
+
+#[test]
+fn a_second_tab_and_a_second_user_see_the_same() {
+    let Some(ada) = browser() else { return };
+    let Some(bob) = browser() else { return };
+    let server = Server::start();
+    sign_in(&ada, &server, "ada");
+    ask_and_stop(&ada);
+    let chat = ada.address();
+
+    ada.click("#invite");
+    ada.type_into("#dialog-input", "bob");
+    ada.click("#dialog-confirm");
+    let _ = ada.wait("that bob was invited", "return document.querySelector('.toast')?.textContent.includes('bob')");
+
+    // Bob signs in, and finds the chat in his list.
+    sign_in(&bob, &server, "bob");
+    let _ = bob.wait("the chat in his list", "return document.querySelector('#sessions a') !== null");
+    bob.click("#sessions a");
+    wait_for_messages(&bob, 2);
+    assert_eq!(messages(&bob), messages(&ada));
+    let _ = ada.wait("bob's presence", "return document.querySelector('#people').textContent.includes('bob')");
+
+    // A second tab of ada's.
+    let first = ada.tab();
+    let second = ada.new_tab();
+    ada.open(&chat);
+    wait_for_messages(&ada, 2);
+
+    bob.type_into("#message", "Hello ada, what did the whale say?");
+    let _ = ada.wait("that bob types", "return document.querySelector('#typing').textContent === 'bob is typing…'");
+    bob.type_into("#message", "\n");
+    wait_for_stream(&bob);
+    wait_for_stream(&ada);
+    bob.click("#stop");
+    let _ = wait_for_answer(&bob);
+    wait_for_messages(&bob, 4);
+    let all = messages(&bob);
+    for tab in [&second, &first] {
+        ada.switch_to(tab);
+        wait_for_messages(&ada, 4);
+        assert_eq!(messages(&ada), all);
+    }
+    ada.screenshot("two-people");
+    assert_quiet(&ada);
+    assert_quiet(&bob);
+}
+
+#[test]
+fn script_in_messages_titles_and_names_stays_text() {
+    const SCRIPT: &str =
+        "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script> [a](javascript:alert(1))";
+    let Some(browser) = browser() else { return };
+    let server = Server::start();
+    sign_in(&browser, &server, "<b onclick=alert(1)>eve");
+    browser.type_into("#message", &format!("{SCRIPT}\n"));
+    let _ = browser.wait("its chat in the list", "return document.querySelector('#sessions a') !== null");
+    let _ = wait_for_answer(&browser);
+    assert_eq!(messages(&browser)[0], SCRIPT);
+    let elements = "return [...document.querySelectorAll('#log img, #log script, #sessions img, #sessions script, \
+                    #title *, #me-name *, a[href^=\"javascript\"]')].map((node) => node.tagName)";
+    assert_eq!(browser.run(elements, json!([])), json!([]));
+    assert_eq!(browser.run("return window.hacked === undefined", json!([])), true);
+    assert_eq!(browser.run("return document.querySelector('#title').textContent.startsWith('<img')", json!([])), true);
+    assert_quiet(&browser);
+}
+
+#[test]
+fn a_lost_server_is_found_again_with_everything() {
+    let Some(browser) = browser() else { return };
+    let server = Server::start();
+    sign_in(&browser, &server, "ada");
+    ask_and_stop(&browser);
+    let before = messages(&browser);
+    let address = server.address();
+    let data_dir = server.kill();
+    let lost = "return document.querySelector('#banner').textContent.includes('Connection lost')";
+    let _ = browser.wait("a word about it", lost);
+    // Written while nobody is there to take it.
+    browser.type_into("#message", "Are you still there?\n");
+    let waits = "return document.querySelector('.message.pending .state')?.textContent === 'Sending…'";
+    let _ = browser.wait("that it waits", waits);
+    browser.screenshot("lost");
+
+    let server = Server::start_with(Options { data_dir: Some(data_dir), listen: Some(address), ..Options::default() });
+    assert_eq!(server.address(), address);
+    let _ = browser
+        .wait("its answer", "return document.querySelectorAll('.message.assistant:not(.thinking)').length === 2");
+    let after = messages(&browser);
+    assert_eq!((&after[0], &after[1]), (&before[0], &before[1]));
+    assert_eq!(after[2], "Are you still there?");
+    let _ = browser.wait("no word about it any more", "return document.querySelector('#banner').hidden");
+}
+
+#[test]
+fn without_a_sign_in_the_page_says_how_to_get_one() {
+    let Some(browser) = browser() else { return };
+    let server = Server::start();
+    browser.open(&server.url("/"));
+    let panel = "return !document.querySelector('#sign-in').hidden && document.querySelector('#sign-in').innerText";
+    let text = browser.wait("the sign-in panel", panel);
+    assert!(text.as_str().is_some_and(|text| text.contains("causerie token --user")), "{text}");
+    browser.screenshot("sign-in");
+    assert_quiet(&browser);
+
+    browser.type_into("#credential", "nonsense\n");
+    let reason = "return document.querySelector('#sign-in-reason').textContent";
+    assert!(browser.wait("why not", reason).as_str().is_some_and(|text| text.contains("neither a link")));
+
+    // A forged token looks like one; the server alone can tell, and says so.
+    let forged = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4IiwidXNlcm5hbWUiOiJ4IiwiZXhwIjo0MTAyNDQ0ODAwfQ.";
+    browser.type_into("#credential", &format!("{forged}\n"));
+    let reason = "const text = document.querySelector('#sign-in-reason').textContent;
+                  return !document.querySelector('#sign-in').hidden && !text.includes('neither a link') && text";
+    let _ = browser.wait("the server's reason", reason);
+    browser.screenshot("sign-in-refused");
+
+    let token = server.token("ada");
+    browser.type_into("#credential", &format!("{token}\n"));
+    wait_for_chat(&browser);
+    assert_eq!(browser.run("return document.querySelector('#me-name').textContent", json!([])), "ada");
+}
