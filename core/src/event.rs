@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::action::{GenerationId, RequestId};
-use crate::id::{ConnectionId, MessageId, SessionId};
+use crate::id::{ConnectionId, MessageId};
 use crate::record::{MessageRecord, SessionRecord, SessionSummary};
 use crate::time::Instant;
 

@@ -2,12 +2,11 @@
 
 use core::fmt;
 
+use crate::slab::Key;
+
 /// A connection, as the hub names it: an index that is used again and a generation that is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId {
-    pub(crate) index: u32,
-    pub(crate) generation: u32,
-}
+pub struct ConnectionId(pub(crate) Key);
 
 /// A session's id on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -24,6 +24,11 @@ impl Instant {
         self.0
     }
 
+    /// `by` earlier, but not before the origin.
+    pub(crate) fn saturating_sub(self, by: Duration) -> Instant {
+        Instant(self.0.saturating_sub(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
+    }
+
     /// The time from `earlier` to `self`, zero when `earlier` is the later one.
     pub const fn saturating_since(self, earlier: Instant) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))

@@ -1,5 +1,9 @@
 //! Frames as text: decode and encode, no state.
 
+pub(crate) mod decode;
+pub(crate) mod encode;
+pub(crate) mod frames;
+mod json;
 mod sampling;
 
 pub use sampling::Sampling;

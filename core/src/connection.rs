@@ -1,0 +1,117 @@
+//! What the hub knows of one connection.
+
+use alloc::borrow::Cow;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::bucket::Bucket;
+use crate::event::Role;
+use crate::id::ConnectionId;
+use crate::limits;
+use crate::log::Cursor;
+use crate::record::Member;
+use crate::slab::Key;
+use crate::time::Instant;
+use crate::timer::Reason;
+use crate::transition::ConnectionState;
+
+/// One connection.
+pub(crate) struct Connection {
+    pub(crate) state: ConnectionState,
+    /// Since the token was accepted.
+    pub(crate) user: Option<Key>,
+    pub(crate) role: Role,
+    pub(crate) expires: Instant,
+    /// Whether it was told that its token is about to expire.
+    pub(crate) warned: bool,
+    pub(crate) opened: Instant,
+    pub(crate) last_frame: Instant,
+    /// Bytes of text that its transport can take; may fall below zero by one frame.
+    pub(crate) credit: i64,
+    /// Frames for it alone.
+    pub(crate) replies: VecDeque<String>,
+    pub(crate) reply_bytes: usize,
+    /// Its own frames that wait until it is known or has its session.
+    pub(crate) held: VecDeque<String>,
+    pub(crate) held_bytes: usize,
+    pub(crate) paused: bool,
+    pub(crate) reader: Option<Reader>,
+    /// Storage reads in flight for it.
+    pub(crate) requests: u16,
+    pub(crate) frames: Bucket,
+    pub(crate) typing_until: Option<Instant>,
+    /// The `id` of an `authenticate` frame without its verdict yet.
+    pub(crate) authenticating: Option<Option<String>>,
+    pub(crate) closing: Option<(u16, Cow<'static, str>)>,
+    pub(crate) armed: Option<(Instant, Reason)>,
+    /// Whether it stands in the hub's queue of connections with something to do.
+    pub(crate) ready: bool,
+}
+
+/// A connection's place in a session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader {
+    pub(crate) session: Key,
+    /// Its own place while not live; the session's shared one holds while it is.
+    pub(crate) cursor: Cursor,
+    /// At the session's shared cursor, with credit: served by the broadcast.
+    pub(crate) live: bool,
+    /// Messages are on their way from storage.
+    pub(crate) fetching: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(now: Instant) -> Connection {
+        Connection {
+            state: ConnectionState::Connecting,
+            user: None,
+            role: Role::User,
+            expires: Instant::from_micros(u64::MAX),
+            warned: false,
+            opened: now,
+            last_frame: now,
+            credit: 0,
+            replies: VecDeque::new(),
+            reply_bytes: 0,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            paused: false,
+            reader: None,
+            requests: 0,
+            frames: Bucket::default(),
+            typing_until: None,
+            authenticating: None,
+            closing: None,
+            armed: None,
+            ready: false,
+        }
+    }
+
+    /// Whether its frames must wait.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self.state, ConnectionState::Connecting | ConnectionState::Joining)
+    }
+
+    /// Whether it is open for anything but its end.
+    pub(crate) fn is_open(&self) -> bool {
+        !matches!(self.state, ConnectionState::Closing | ConnectionState::Closed)
+    }
+
+    /// How full its queues are, against `factor` times their limits.
+    pub(crate) fn is_full(&self, frame_bytes: usize, factor: usize) -> bool {
+        self.replies.len() >= limits::REPLIES * factor
+            || self.reply_bytes >= limits::REPLY_BYTES * factor
+            || self.held.len() >= limits::HELD_FRAMES * factor
+            || self.held_bytes >= frame_bytes * factor
+    }
+}
+
+/// One user, while connected.
+pub(crate) struct User {
+    pub(crate) member: Member,
+    pub(crate) connections: Vec<ConnectionId>,
+    pub(crate) messages: Bucket,
+    pub(crate) created_sessions: Bucket,
+    pub(crate) armed: Option<(Instant, Reason)>,
+}

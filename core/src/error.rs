@@ -1,0 +1,59 @@
+//! What a caller can do wrong: [`Misuse`], and the one refusal that [`Hub::connect`](crate::Hub::connect) has.
+//!
+//! Four kinds of trouble have four types: *misuse* by the caller ([`Misuse`]), *violation* by the peer (a close code),
+//! *refusal* (an `error` frame, everything lives on) and *overload* (an `error` frame with `retry_after_ms`). The last
+//! three never reach the caller as errors: they are frames.
+
+use core::fmt;
+
+use crate::action::{GenerationId, RequestId};
+use crate::id::ConnectionId;
+
+/// No connection can be added: [`Limits::connections`](crate::limits::Limits::connections) are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// The limit.
+    pub limit: usize,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} connections are open, which is the limit: refuse this one and try again later", self.limit)
+    }
+}
+
+impl core::error::Error for Full {}
+
+/// The caller did what the contract of [`Hub::handle`](crate::Hub::handle) excludes. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// The connection was never opened, or its [`Input::Closed`](crate::Input::Closed) was given already.
+    UnknownConnection(ConnectionId),
+    /// The request was never put out, or was answered already.
+    UnknownRequest(RequestId),
+    /// The answer is not of the kind that the request asked for.
+    WrongAnswer(RequestId),
+    /// The generation was never put out, or has ended already.
+    UnknownGeneration(GenerationId),
+    /// The token is not awaited: the connection is authenticated and no `authenticate` frame is open.
+    NotAuthenticating(ConnectionId),
+    /// A frame came although [`Output::PauseReading`](crate::Output::PauseReading) was put out, and there is no room
+    /// left for it. Keep it and give it again after [`Output::ResumeReading`](crate::Output::ResumeReading).
+    Paused(ConnectionId),
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Misuse::UnknownConnection(id) => write!(f, "{id:?} is not open: it was never connected or is closed"),
+            Misuse::UnknownRequest(id) => write!(f, "{id:?} is not open: it was never put out or is answered"),
+            Misuse::WrongAnswer(id) => write!(f, "{id:?} asked for another kind of answer"),
+            Misuse::UnknownGeneration(id) => write!(f, "{id:?} is not running: it was never put out or has ended"),
+            Misuse::NotAuthenticating(id) => write!(f, "{id:?} awaits no verdict on a token"),
+            Misuse::Paused(id) => write!(f, "{id:?} is paused and full: keep the frame until ResumeReading"),
+        }
+    }
+}
+
+impl core::error::Error for Misuse {}

@@ -1,0 +1,434 @@
+//! The one machine: [`Hub`].
+
+mod chat;
+mod command;
+mod frame;
+mod generate;
+mod join;
+mod open;
+mod send;
+mod stored;
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::action::{GenerationId, Output, Query, RequestId, Write};
+use crate::bucket::Rate;
+use crate::connection::{Connection, User};
+use crate::error::{Full, Misuse};
+use crate::event::{Input, Violation};
+use crate::id::{ConnectionId, MessageId, SessionId};
+use crate::limits::{self, Limits};
+use crate::refusal::{Code, Refusal};
+use crate::rng::Rng;
+use crate::session::{Asker, Session};
+use crate::slab::{Key, Slab};
+use crate::time::{Instant, UnixMicros};
+use crate::timer::{Reason, Timers};
+use crate::wire::frames;
+
+/// How a hub is built.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Randomness, from the operating system: ids are made from it.
+    pub seed: [u8; 32],
+    /// The wall clock's time at [`Instant::ZERO`] of the caller's monotonic clock: timestamps are made from both.
+    pub wall_clock: UnixMicros,
+    /// Name and version of the server, shown by `/stat`.
+    pub server: String,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// How much a hub holds; for metrics, and to see when a drained hub has nothing left to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Connections that are open, closing ones included.
+    pub connections: usize,
+    /// Users with at least one of them.
+    pub users: usize,
+    /// Sessions in memory.
+    pub sessions: usize,
+    /// Generations that have begun and not ended.
+    pub generations: usize,
+    /// Requests to storage without an answer yet.
+    pub requests: usize,
+}
+
+/// The protocol of all connections and sessions, as one state machine: see the [crate's documentation](crate).
+pub struct Hub {
+    now: Instant,
+    wall_clock: UnixMicros,
+    server: String,
+    limits: Limits,
+    rng: Rng,
+    /// Tells this hub's sessions from those of an earlier life, whose half-streamed text is lost.
+    epoch: String,
+    connections: Slab<Connection>,
+    users: Slab<User>,
+    user_keys: BTreeMap<String, Key>,
+    user_names: BTreeSet<(String, Key)>,
+    sessions: Slab<Session>,
+    session_keys: BTreeMap<SessionId, Key>,
+    generations: BTreeMap<GenerationId, Key>,
+    generations_of_users: BTreeMap<String, usize>,
+    requests: BTreeMap<RequestId, Purpose>,
+    last_request: u64,
+    last_generation: u64,
+    backend: Backend,
+    draining: Option<Instant>,
+    generations_cut: bool,
+    armed: Option<(Instant, Reason)>,
+    timers: Timers,
+    actions: VecDeque<Action>,
+    ready_sessions: VecDeque<Key>,
+    ready_connections: VecDeque<ConnectionId>,
+    statistics: Statistics,
+    /// Kept for their allocations.
+    frame: String,
+    recipients: Vec<ConnectionId>,
+}
+
+enum Backend {
+    Up { model: String },
+    Down { reason: String },
+}
+
+/// What `/stat` shows of this life of the server.
+#[derive(Default)]
+struct Statistics {
+    generations: u64,
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    tokens_per_second: f32,
+}
+
+/// What a request to storage is for.
+#[derive(Debug)]
+enum Purpose {
+    LoadSession { session: Key },
+    CreateSession { session: Key, asker: Asker },
+    Write { session: Key },
+    Lookup { session: Key },
+    Sessions { asker: Asker, command: Option<String> },
+    History { asker: Asker, session: SessionId },
+    Totals { asker: Asker, command: String },
+    Fetch { connection: ConnectionId, session: Key },
+}
+
+/// An output that is no frame, until it is put out.
+#[derive(Debug)]
+enum Action {
+    Create { request: RequestId, session: Key },
+    Write { request: RequestId, session: Key },
+    LoadSession { request: RequestId, session: SessionId },
+    Lookup { request: RequestId, session: Key },
+    LoadSessions { request: RequestId, user_id: String, username: String, limit: u32 },
+    LoadMessages { request: RequestId, session: SessionId, before: u64, limit: u32 },
+    LoadTotals { request: RequestId },
+    Generate { session: Key, generation: GenerationId },
+    Cancel { generation: GenerationId },
+    Authenticate { connection: ConnectionId, token: String },
+    ReloadModel,
+    PauseReading { connection: ConnectionId },
+    ResumeReading { connection: ConnectionId },
+}
+
+impl Hub {
+    /// A hub without connections, sessions or a model.
+    pub fn new(options: Options) -> Hub {
+        let mut rng = Rng::new(options.seed);
+        let epoch = format!("{:016x}", u64::from_le_bytes(rng.bytes()));
+        Hub {
+            now: Instant::ZERO,
+            wall_clock: options.wall_clock,
+            server: options.server,
+            limits: options.limits,
+            rng,
+            epoch,
+            connections: Slab::new(),
+            users: Slab::new(),
+            user_keys: BTreeMap::new(),
+            user_names: BTreeSet::new(),
+            sessions: Slab::new(),
+            session_keys: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            generations_of_users: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            last_request: 0,
+            last_generation: 0,
+            backend: Backend::Down { reason: String::from("no model is loaded yet") },
+            draining: None,
+            generations_cut: false,
+            armed: None,
+            timers: Timers::new(),
+            actions: VecDeque::new(),
+            ready_sessions: VecDeque::new(),
+            ready_connections: VecDeque::new(),
+            statistics: Statistics::default(),
+            frame: String::new(),
+            recipients: Vec::new(),
+        }
+    }
+
+    /// Opens a connection. The caller then checks the token of its handshake and gives
+    /// [`Input::Authenticated`] or [`Input::Refused`]; frames that come before the verdict are held.
+    ///
+    /// # Errors
+    /// [`Full`] when [`Limits::connections`] are open, or the server drains.
+    pub fn connect(&mut self, now: Instant) -> Result<ConnectionId, Full> {
+        self.advance(now);
+        self.open()
+    }
+
+    /// Takes in one thing that happened. What follows from it is put out by [`poll`](Hub::poll); several inputs may
+    /// be handled before.
+    ///
+    /// # Errors
+    /// [`Misuse`] when the contract of the input is broken; nothing has changed then. Nothing that a peer, storage or
+    /// a model does is misuse.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Result<(), Misuse> {
+        self.advance(now);
+        match input {
+            Input::Frame { connection, text } => self.frame(connection, text),
+            Input::Violated { connection, violation } => self.violated(connection, violation),
+            Input::Authenticated { connection, identity } => self.authenticated(connection, identity),
+            Input::Refused { connection, reason } => self.refused(connection, reason),
+            Input::Writable { connection, credit } => self.writable(connection, credit),
+            Input::Closed { connection } => self.closed(connection),
+            Input::Stored { request } => self.stored(request),
+            Input::StoreFailed { request } => self.store_failed(request),
+            Input::Loaded { request, data } => self.loaded(request, data),
+            Input::LoadFailed { request } => self.load_failed(request),
+            Input::Token { generation, text } => self.token(generation, text),
+            Input::GenerationNotice { generation, notice } => self.generation_notice(generation, notice),
+            Input::Generated { generation, reason, usage, timings } => {
+                self.generated(generation, reason, usage, timings)
+            }
+            Input::GenerationFailed { generation, failure } => self.generation_failed(generation, failure),
+            Input::BackendUp { model } => {
+                self.backend = Backend::Up { model: String::from(model) };
+                Ok(())
+            }
+            Input::BackendDown { reason } => {
+                self.backend = Backend::Down { reason: String::from(reason) };
+                Ok(())
+            }
+            Input::Timer => Ok(()),
+            Input::Drain { until } => {
+                self.drain(until);
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts out what is to be done, at most [`limits::POLL_PIECES`] pieces a call. Returns whether there is more:
+    /// then call again, now or after looking at the sockets.
+    pub fn poll(&mut self, sink: &mut dyn FnMut(Output<'_>)) -> bool {
+        for _ in 0..limits::POLL_PIECES {
+            if let Some(action) = self.actions.pop_front() {
+                self.put_out(action, sink);
+            } else if let Some(&session) = self.ready_sessions.front() {
+                if !self.broadcast(session, sink) {
+                    self.ready_sessions.pop_front();
+                    self.caught_up(session);
+                }
+            } else if let Some(connection) = self.ready_connections.pop_front() {
+                if let Some(c) = self.connections.get_mut(connection.0) {
+                    c.ready = false;
+                }
+                self.flush(connection, sink);
+            } else {
+                return false;
+            }
+        }
+        self.has_output()
+    }
+
+    /// When to give [`Input::Timer`] at the latest, and why; now while output waits. `None`: nothing ever happens by
+    /// itself.
+    pub fn next_deadline(&self) -> Option<(Instant, Reason)> {
+        if self.has_output() { Some((self.now, Reason::Output)) } else { self.timers.next() }
+    }
+
+    /// How much the hub holds.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            connections: self.connections.len(),
+            users: self.users.len(),
+            sessions: self.sessions.len(),
+            generations: self.generations.len(),
+            requests: self.requests.len(),
+        }
+    }
+
+    fn has_output(&self) -> bool {
+        !(self.actions.is_empty() && self.ready_sessions.is_empty() && self.ready_connections.is_empty())
+    }
+
+    /// The wall clock's time now.
+    fn wall(&self) -> UnixMicros {
+        UnixMicros(self.wall_clock.0.saturating_add(self.now.as_micros()))
+    }
+
+    fn request(&mut self, purpose: Purpose) -> RequestId {
+        self.last_request += 1;
+        let request = RequestId(self.last_request);
+        self.requests.insert(request, purpose);
+        request
+    }
+
+    fn session_ready(&mut self, key: Key) {
+        if let Some(session) = self.sessions.get_mut(key)
+            && !session.ready
+        {
+            session.ready = true;
+            self.ready_sessions.push_back(key);
+        }
+    }
+
+    fn connection_ready(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id.0)
+            && !connection.ready
+        {
+            connection.ready = true;
+            self.ready_connections.push_back(id);
+        }
+    }
+
+    /// Queues a frame for one connection; one that is closing or gone gets no more.
+    fn reply(&mut self, id: ConnectionId, write: impl FnOnce(&mut String)) {
+        let Some(connection) = self.connections.get_mut(id.0).filter(|c| c.is_open()) else { return };
+        let mut frame = String::new();
+        write(&mut frame);
+        connection.reply_bytes += frame.len();
+        connection.replies.push_back(frame);
+        self.pause_if_full(id);
+        self.connection_ready(id);
+    }
+
+    /// Answers with an `error` frame; the connection lives on.
+    fn refuse(&mut self, asker: &Asker, refusal: &Refusal) {
+        let now = self.wall();
+        self.reply(asker.connection, |out| {
+            let context = frames::Context { reference: asker.reference.as_deref(), session: None };
+            frames::error(out, context, now, refusal, None, None);
+        });
+    }
+
+    fn refuse_with(&mut self, asker: &Asker, code: Code, message: &str) {
+        self.refuse(asker, &Refusal::new(code, message));
+    }
+
+    fn pause_if_full(&mut self, id: ConnectionId) {
+        let frame_bytes = self.limits.frame_bytes;
+        if let Some(connection) = self.connections.get_mut(id.0)
+            && !connection.paused
+            && connection.is_full(frame_bytes, 1)
+        {
+            connection.paused = true;
+            self.actions.push_back(Action::PauseReading { connection: id });
+        }
+    }
+
+    /// Puts out one action, unless it has lost its meaning since.
+    fn put_out(&mut self, action: Action, sink: &mut dyn FnMut(Output<'_>)) {
+        match action {
+            Action::Create { request, session } => {
+                let Some(session) = self.sessions.get(session) else { return };
+                sink(Output::Store { request, write: Write::CreateSession(&session.record) });
+            }
+            Action::Write { request, session } => {
+                let Some(write) = self.sessions.get(session).and_then(|s| s.write(self.wall())) else { return };
+                sink(Output::Store { request, write });
+            }
+            Action::LoadSession { request, session } => sink(Output::Load { request, query: Query::Session(session) }),
+            Action::Lookup { request, session } => {
+                let Some(query) = self.sessions.get(session).and_then(Session::lookup) else { return };
+                sink(Output::Load { request, query });
+            }
+            Action::LoadSessions { request, user_id, username, limit } => {
+                let query = Query::Sessions { user_id: &user_id, username: &username, limit };
+                sink(Output::Load { request, query });
+            }
+            Action::LoadMessages { request, session, before, limit } => {
+                sink(Output::Load { request, query: Query::Messages { session, before, limit } });
+            }
+            Action::LoadTotals { request } => sink(Output::Load { request, query: Query::Totals }),
+            Action::Generate { session, generation } => {
+                let Some(session) = self.sessions.get(session) else { return };
+                let Some(running) = session.generation.as_ref().filter(|g| g.id == generation) else { return };
+                let (prompt, sampling) = (running.prompt.message, &running.prompt.sampling);
+                sink(Output::Generate { generation, session: session.record.id, prompt, sampling });
+            }
+            Action::Cancel { generation } => {
+                if self.generations.contains_key(&generation) {
+                    sink(Output::Cancel { generation });
+                }
+            }
+            Action::Authenticate { connection, token } => {
+                if self.connections.get(connection.0).is_some_and(Connection::is_open) {
+                    sink(Output::Authenticate { connection, token: &token });
+                }
+            }
+            Action::ReloadModel => sink(Output::ReloadModel),
+            Action::PauseReading { connection } => {
+                if self.connections.get(connection.0).is_some_and(Connection::is_open) {
+                    sink(Output::PauseReading { connection });
+                }
+            }
+            Action::ResumeReading { connection } => {
+                if self.connections.get(connection.0).is_some_and(Connection::is_open) {
+                    sink(Output::ResumeReading { connection });
+                }
+            }
+        }
+    }
+
+    /// What the transport saw a peer do.
+    fn violated(&mut self, id: ConnectionId, violation: Violation) -> Result<(), Misuse> {
+        self.connection(id)?;
+        match violation {
+            Violation::TooBig { limit } => {
+                self.close(id, 1009, format!("A frame has more than {limit} bytes").into());
+            }
+            Violation::Binary => {
+                let asker = Asker { connection: id, reference: None };
+                self.refuse_with(
+                    &asker,
+                    Code::BinaryFrame,
+                    "Binary frames are not part of this protocol: send JSON as text",
+                );
+            }
+            Violation::NotUtf8 => self.close(id, 1007, "Text that is not UTF-8".into()),
+            Violation::Framing => self.close(id, 1002, "WebSocket protocol error".into()),
+        }
+        Ok(())
+    }
+
+    fn connection(&self, id: ConnectionId) -> Result<&Connection, Misuse> {
+        self.connections.get(id.0).ok_or(Misuse::UnknownConnection(id))
+    }
+
+    fn frame_rate(&self) -> Rate {
+        let each = self.limits.frames_per_second;
+        Rate::new(each, 1_000_000, each.saturating_mul(2))
+    }
+
+    fn message_rate(&self) -> Rate {
+        let each = self.limits.messages_per_minute;
+        Rate::new(each, 60_000_000, each / 2)
+    }
+
+    fn session_rate(&self) -> Rate {
+        let each = self.limits.sessions_per_minute;
+        Rate::new(each, 60_000_000, each)
+    }
+
+    fn new_message_id(&mut self) -> MessageId {
+        MessageId(self.rng.uuid())
+    }
+}

@@ -1,0 +1,329 @@
+//! Connections come, are recognized, and go; and time passes.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::{Action, Hub};
+use crate::bucket::Bucket;
+use crate::connection::{Connection, User};
+use crate::error::{Full, Misuse};
+use crate::event::Identity;
+use crate::id::ConnectionId;
+use crate::limits;
+use crate::record::Member;
+use crate::refusal::{Code, Refusal};
+use crate::session::Asker;
+use crate::slab::Key;
+use crate::time::Instant;
+use crate::timer::{Owner, Reason};
+use crate::transition::{self, ConnectionEvent, ConnectionState};
+use crate::wire::frames;
+
+/// Close codes of the protocol's own: 4000–4499 say "connect again", 4500–4999 "do not".
+mod close {
+    pub(super) const GOING_AWAY: u16 = 1001;
+    pub(super) const POLICY: u16 = 1008;
+    pub(super) const IDLE: u16 = 4000;
+    pub(super) const TOO_MANY_CONNECTIONS: u16 = 4500;
+}
+
+impl Hub {
+    pub(super) fn open(&mut self) -> Result<ConnectionId, Full> {
+        if self.connections.len() >= self.limits.connections || self.draining.is_some() {
+            return Err(Full { limit: self.limits.connections });
+        }
+        let id = ConnectionId(self.connections.insert(Connection::new(self.now)));
+        self.arm(id);
+        Ok(id)
+    }
+
+    pub(super) fn authenticated(&mut self, id: ConnectionId, identity: Identity) -> Result<(), Misuse> {
+        let connection = self.connections.get_mut(id.0).ok_or(Misuse::UnknownConnection(id))?;
+        match connection.state {
+            // The verdict came too late to matter.
+            ConnectionState::Closing | ConnectionState::Closed => Ok(()),
+            ConnectionState::Connecting => {
+                self.recognize(id, identity);
+                Ok(())
+            }
+            _ => match connection.authenticating.take() {
+                Some(reference) => {
+                    self.renew(&Asker { connection: id, reference }, &identity);
+                    Ok(())
+                }
+                None => Err(Misuse::NotAuthenticating(id)),
+            },
+        }
+    }
+
+    fn recognize(&mut self, id: ConnectionId, identity: Identity) {
+        let Identity { user_id, username, role, expires } = identity;
+        let key = match self.user_keys.get(&user_id) {
+            Some(&key) => key,
+            None => self.new_user(Member { user_id, username }),
+        };
+        let Some(user) = self.users.get_mut(key) else { return };
+        let most = self.limits.connections_per_user;
+        if user.connections.len() >= most {
+            let refusal = Refusal::new(
+                Code::TooManyConnections,
+                alloc::format!("You have {most} connections open, which is the limit: close one first"),
+            );
+            self.refuse(&Asker { connection: id, reference: None }, &refusal);
+            self.close(id, close::TOO_MANY_CONNECTIONS, "Too many connections of this user".into());
+            return;
+        }
+        user.connections.push(id);
+        self.timers.set(Owner::User(key), &mut user.armed, None);
+        let member = user.member.clone();
+        let now = self.wall();
+        if let Some(connection) = self.connections.get_mut(id.0) {
+            transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::Authenticated);
+            connection.user = Some(key);
+            connection.role = role;
+            connection.expires = expires;
+        }
+        self.reply(id, |out| frames::connection_established(out, &member.user_id, &member.username, role, now));
+        self.arm(id);
+    }
+
+    fn new_user(&mut self, member: Member) -> Key {
+        let (user_id, username) = (member.user_id.clone(), member.username.clone());
+        let user = User {
+            member,
+            connections: Vec::new(),
+            messages: Bucket::default(),
+            created_sessions: Bucket::default(),
+            armed: None,
+        };
+        let key = self.users.insert(user);
+        self.user_keys.insert(user_id, key);
+        self.user_names.insert((username, key));
+        key
+    }
+
+    /// A fresh token on a living connection.
+    fn renew(&mut self, asker: &Asker, identity: &Identity) {
+        let id = asker.connection;
+        let Some(connection) = self.connections.get_mut(id.0) else { return };
+        let user = connection.user.and_then(|key| self.users.get(key));
+        if user.is_none_or(|user| user.member.user_id != identity.user_id) {
+            self.refuse_with(asker, Code::WrongUser, "The token is another user's: open another connection for it");
+            return;
+        }
+        connection.role = identity.role;
+        connection.expires = identity.expires;
+        connection.warned = false;
+        self.arm(id);
+        let now = self.wall();
+        self.reply(id, |out| {
+            let context = frames::Context { reference: asker.reference.as_deref(), session: None };
+            frames::notice(out, context, now, "token_renewed", "The token was accepted");
+        });
+    }
+
+    pub(super) fn refused(&mut self, id: ConnectionId, reason: &str) -> Result<(), Misuse> {
+        let connection = self.connections.get_mut(id.0).ok_or(Misuse::UnknownConnection(id))?;
+        match connection.state {
+            ConnectionState::Closing | ConnectionState::Closed => {}
+            ConnectionState::Connecting => {
+                let asker = Asker { connection: id, reference: None };
+                self.refuse_with(&asker, Code::AuthenticationFailed, reason);
+                self.close(id, close::POLICY, String::from(reason).into());
+            }
+            _ => match connection.authenticating.take() {
+                Some(reference) => {
+                    self.refuse_with(&Asker { connection: id, reference }, Code::AuthenticationFailed, reason);
+                }
+                None => return Err(Misuse::NotAuthenticating(id)),
+            },
+        }
+        Ok(())
+    }
+
+    /// Lets the last frames out and then closes. The first reason counts.
+    pub(super) fn close(&mut self, id: ConnectionId, code: u16, reason: Cow<'static, str>) {
+        let Some(connection) = self.connections.get_mut(id.0) else { return };
+        if !transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::Close) {
+            return;
+        }
+        connection.closing = Some((code, reason));
+        connection.held.clear();
+        connection.held_bytes = 0;
+        self.forget_user(id);
+        self.detach(id, true);
+        self.arm(id);
+        self.connection_ready(id);
+    }
+
+    pub(super) fn closed(&mut self, id: ConnectionId) -> Result<(), Misuse> {
+        self.connection(id)?;
+        self.forget_user(id);
+        self.detach(id, true);
+        if let Some(mut connection) = self.connections.remove(id.0) {
+            self.timers.set(Owner::Connection(id), &mut connection.armed, None);
+        }
+        Ok(())
+    }
+
+    /// A connection is no longer its user's. A user without connections is forgotten, but not before the rate limits
+    /// have recovered: connecting anew gains nothing.
+    fn forget_user(&mut self, id: ConnectionId) {
+        let Some(key) = self.connections.get(id.0).and_then(|c| c.user) else { return };
+        let Some(user) = self.users.get_mut(key) else { return };
+        user.connections.retain(|c| *c != id);
+        if user.connections.is_empty() {
+            let recovered = user.messages.empty_at().max(user.created_sessions.empty_at());
+            self.timers.set(Owner::User(key), &mut user.armed, Some((recovered, Reason::UserForgotten)));
+        }
+    }
+
+    fn user_deadline(&mut self, key: Key) {
+        let Some(user) = self.users.get_mut(key) else { return };
+        user.armed = None;
+        if !user.connections.is_empty() {
+            return;
+        }
+        self.user_keys.remove(&user.member.user_id);
+        self.user_names.remove(&(user.member.username.clone(), key));
+        self.users.remove(key);
+    }
+
+    /// Sets a connection's nearest deadline.
+    pub(super) fn arm(&mut self, id: ConnectionId) {
+        let (handshake, idle) = (self.limits.handshake, self.limits.idle);
+        let Some(c) = self.connections.get_mut(id.0) else { return };
+        let deadline = match c.state {
+            ConnectionState::Closing | ConnectionState::Closed => None,
+            ConnectionState::Connecting => Some((c.opened + handshake, Reason::Handshake)),
+            _ => {
+                let expiry = if c.warned {
+                    (c.expires, Reason::TokenExpired)
+                } else {
+                    let notice = c.expires.saturating_sub(limits::EXPIRY_NOTICE);
+                    (notice, Reason::TokenExpiring)
+                };
+                let silent = (c.last_frame + idle, Reason::Idle);
+                let typing = c.typing_until.map(|at| (at, Reason::Typing));
+                Some(expiry.min(silent)).map(|first| typing.map_or(first, |t| first.min(t)))
+            }
+        };
+        self.timers.set(Owner::Connection(id), &mut c.armed, deadline);
+    }
+
+    /// Time goes on, never back: what was to happen by now happens.
+    pub(super) fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        while let Some(owner) = self.timers.pop(self.now) {
+            match owner {
+                Owner::Hub => self.hub_deadline(),
+                Owner::Connection(id) => self.connection_deadline(id),
+                Owner::User(key) => self.user_deadline(key),
+            }
+        }
+    }
+
+    fn connection_deadline(&mut self, id: ConnectionId) {
+        let (now, idle, wall) = (self.now, self.limits.idle, self.wall());
+        let Some(c) = self.connections.get_mut(id.0) else { return };
+        c.armed = None;
+        if c.state == ConnectionState::Connecting {
+            self.refuse_with(
+                &Asker { connection: id, reference: None },
+                Code::AuthenticationFailed,
+                "The token was not verified in time: connect again",
+            );
+            self.close(id, close::POLICY, "Not authenticated in time".into());
+            return;
+        }
+        if now >= c.expires {
+            self.refuse_with(
+                &Asker { connection: id, reference: None },
+                Code::AuthenticationFailed,
+                "The token has expired: connect again with a fresh one",
+            );
+            self.close(id, close::POLICY, "The token has expired".into());
+            return;
+        }
+        if now >= c.last_frame + idle {
+            self.close(id, close::IDLE, "Idle for too long".into());
+            return;
+        }
+        if c.typing_until.is_some_and(|at| now >= at) {
+            self.set_typing(id, false);
+        }
+        let Some(c) = self.connections.get_mut(id.0) else { return };
+        if !c.warned && now >= c.expires.saturating_sub(limits::EXPIRY_NOTICE) {
+            c.warned = true;
+            let seconds = c.expires.saturating_since(now).as_secs();
+            let text = alloc::format!("The token expires in {seconds} s: send `authenticate` with a fresh one");
+            self.reply(id, |out| frames::notice(out, frames::Context::default(), wall, "token_expiring", &text));
+        }
+        self.arm(id);
+    }
+
+    pub(super) fn drain(&mut self, until: Instant) {
+        if self.draining.is_some() {
+            return;
+        }
+        self.draining = Some(until);
+        let (now, ids) = (self.wall(), self.open_connections());
+        for id in ids {
+            self.reply(id, |out| {
+                let context = frames::Context::default();
+                frames::notice(out, context, now, "server_draining", "The server is about to stop: connect again soon");
+            });
+        }
+        let cut = until.saturating_sub(limits::DRAIN_GRACE).max(self.now);
+        self.timers.set(Owner::Hub, &mut self.armed, Some((cut, Reason::DrainGenerations)));
+        self.advance(self.now);
+    }
+
+    fn open_connections(&self) -> Vec<ConnectionId> {
+        self.connections.iter().filter(|(_, c)| c.is_open()).map(|(key, _)| ConnectionId(key)).collect()
+    }
+
+    fn hub_deadline(&mut self) {
+        self.armed = None;
+        let Some(until) = self.draining else { return };
+        if !self.generations_cut {
+            self.generations_cut = true;
+            let running: Vec<Key> = self.generations.values().copied().collect();
+            for session in running {
+                self.stop_running(session);
+            }
+        }
+        if self.now < until {
+            self.timers.set(Owner::Hub, &mut self.armed, Some((until, Reason::Drain)));
+            return;
+        }
+        for id in self.open_connections() {
+            self.close(id, close::GOING_AWAY, "The server is stopping".into());
+        }
+    }
+
+    pub(super) fn writable(&mut self, id: ConnectionId, credit: u32) -> Result<(), Misuse> {
+        let connection = self.connections.get_mut(id.0).ok_or(Misuse::UnknownConnection(id))?;
+        connection.credit = connection.credit.saturating_add(i64::from(credit));
+        let lags = connection.reader.is_some_and(|r| !r.live) || !connection.replies.is_empty();
+        if connection.credit > 0 && lags {
+            self.connection_ready(id);
+        }
+        Ok(())
+    }
+
+    /// Reads again from a connection whose queues have room.
+    pub(super) fn resume_if_room(&mut self, id: ConnectionId) {
+        let frame_bytes = self.limits.frame_bytes;
+        if let Some(connection) = self.connections.get_mut(id.0)
+            && connection.paused
+            && !connection.is_busy()
+            && connection.held.is_empty()
+            && !connection.is_full(frame_bytes, 1)
+        {
+            connection.paused = false;
+            self.actions.push_back(Action::ResumeReading { connection: id });
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Frames go out: broadcasts encoded once, laggards from their own place.
+
+use alloc::vec::Vec;
+
+use super::{Action, Hub, Purpose};
+use crate::action::Output;
+use crate::id::{ConnectionId, SessionId};
+use crate::limits;
+use crate::log::{Cursor, Step};
+use crate::record::MessageRecord;
+use crate::session::Session;
+use crate::slab::Key;
+use crate::transition::{self, ConnectionEvent, ConnectionState};
+use crate::wire::frames::{self, Context};
+
+impl Hub {
+    /// Puts out a session's next frame to all its live readers. Returns whether there may be more.
+    pub(super) fn broadcast(&mut self, key: Key, sink: &mut dyn FnMut(Output<'_>)) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        if session.log.is_behind(&session.shared) {
+            // More was logged between two calls of poll than the log holds: everybody goes on alone.
+            for &id in &session.readers {
+                if let Some(reader) = self.connections.get_mut(id.0).and_then(|c| c.reader.as_mut())
+                    && reader.live
+                {
+                    (reader.live, reader.cursor) = (false, session.shared);
+                }
+            }
+            session.shared = session.log.first_cursor();
+            return true;
+        }
+        let before = session.shared;
+        let mut cursor = before;
+        let (frame, except, last) = match next_step(session, &mut cursor) {
+            Step::Wait | Step::Fetch => return false,
+            Step::Skip => {
+                session.shared = cursor;
+                return true;
+            }
+            Step::Frame { frame, except, last } => (frame, except, last),
+            Step::Delta { message, offset, text } => {
+                frames::message_delta(&mut self.frame, session.record.id, message, offset, text);
+                (self.frame.as_str(), None, false)
+            }
+        };
+        self.recipients.clear();
+        for &id in &session.readers {
+            let Some(connection) = self.connections.get_mut(id.0) else { continue };
+            let Some(reader) = connection.reader.as_mut().filter(|r| r.live) else { continue };
+            // Replies that wait for credit come first: an acknowledgement precedes its message.
+            if connection.credit <= 0 || !connection.replies.is_empty() {
+                (reader.live, reader.cursor) = (false, before);
+                continue;
+            }
+            if except.is_none() || connection.user != except {
+                connection.credit -= frame.len() as i64;
+                self.recipients.push(id);
+            }
+        }
+        if !self.recipients.is_empty() {
+            sink(Output::Send { to: &self.recipients, frame });
+        }
+        session.shared = cursor;
+        if last {
+            self.release_readers(key);
+        }
+        true
+    }
+
+    /// A session has said all for now: readers that were ahead or behind may be where everybody is.
+    pub(super) fn caught_up(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.ready = false;
+        for index in 0..session.readers.len() {
+            let Some(&id) = self.sessions.get(key).and_then(|s| s.readers.get(index)) else { return };
+            let lags = |r: &crate::connection::Reader| !r.live && !r.fetching;
+            if self.connections.get(id.0).is_some_and(|c| c.credit > 0 && c.reader.as_ref().is_some_and(lags)) {
+                self.connection_ready(id);
+            }
+        }
+    }
+
+    /// The session's last frame is out to its live readers, who are in no session now.
+    fn release_readers(&mut self, key: Key) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let live = |id: &ConnectionId| {
+            self.connections.get(id.0).and_then(|c| c.reader.as_ref()).is_some_and(|reader| reader.live)
+        };
+        let released: Vec<ConnectionId> = session.readers.iter().copied().filter(live).collect();
+        for id in released {
+            self.detach(id, false);
+        }
+    }
+
+    /// Puts out what waits for one connection, as far as its credit goes.
+    pub(super) fn flush(&mut self, id: ConnectionId, sink: &mut dyn FnMut(Output<'_>)) {
+        self.serve_held(id);
+        let Some(connection) = self.connections.get_mut(id.0) else { return };
+        let closing = connection.state == ConnectionState::Closing;
+        let mut pieces = limits::POLL_PIECES;
+        while (connection.credit > 0 || closing)
+            && pieces > 0
+            && let Some(frame) = connection.replies.pop_front()
+        {
+            pieces -= 1;
+            connection.reply_bytes -= frame.len();
+            connection.credit -= frame.len() as i64;
+            sink(Output::Send { to: &[id], frame: &frame });
+        }
+        if connection.replies.is_empty() && closing {
+            transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::CloseSent);
+            if let Some((code, reason)) = connection.closing.take() {
+                let reason = &reason[..reason.floor_char_boundary(limits::CLOSE_REASON_BYTES)];
+                sink(Output::Close { connection: id, code, reason });
+            }
+            return;
+        }
+        let more = if connection.replies.is_empty() {
+            self.follow(id, pieces, sink)
+        } else {
+            closing || connection.credit > 0
+        };
+        self.resume_if_room(id);
+        if more {
+            self.connection_ready(id);
+        }
+    }
+
+    /// Brings one reader nearer to where everybody is. Returns whether it can go on at once.
+    fn follow(&mut self, id: ConnectionId, pieces: usize, sink: &mut dyn FnMut(Output<'_>)) -> bool {
+        for _ in 0..pieces {
+            let Some(connection) = self.connections.get_mut(id.0) else { return false };
+            let Some(reader) = connection.reader.as_mut().filter(|r| !r.live && !r.fetching) else { return false };
+            let Some(session) = self.sessions.get_mut(reader.session) else { return false };
+            if connection.credit <= 0 {
+                return false;
+            }
+            if reader.cursor.meets(&session.shared) {
+                reader.live = true;
+                return false;
+            }
+            if reader.cursor.next > session.shared.next {
+                // Joined after frames that are still to be broadcast; `caught_up` calls again.
+                return false;
+            }
+            if session.log.must_fetch(&reader.cursor) {
+                let key = reader.session;
+                self.fetch(id, key);
+                return false;
+            }
+            let was = reader.cursor;
+            let (frame, except, last) = match next_step(session, &mut reader.cursor) {
+                Step::Wait | Step::Fetch => return false,
+                Step::Skip => continue,
+                Step::Frame { frame, except, last } => (frame, except, last),
+                Step::Delta { message, offset, text } => {
+                    let text = if was.next == session.shared.next {
+                        // Never beyond the live readers, or they could not meet.
+                        let most = session.shared.offset.saturating_sub(offset).min(text.len());
+                        reader.cursor.offset = offset + most;
+                        &text[..most]
+                    } else {
+                        text
+                    };
+                    if text.is_empty() {
+                        return false;
+                    }
+                    frames::message_delta(&mut self.frame, session.record.id, message, offset, text);
+                    (self.frame.as_str(), None, false)
+                }
+            };
+            if except.is_none() || connection.user != except {
+                connection.credit -= frame.len() as i64;
+                sink(Output::Send { to: &[id], frame });
+            }
+            if last {
+                self.detach(id, false);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Asks storage for messages that the log no longer has.
+    fn fetch(&mut self, id: ConnectionId, key: Key) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let (session_id, stored) = (session.record.id, session.log.stored_seq());
+        let Some(reader) = self.connections.get_mut(id.0).and_then(|c| c.reader.as_mut()) else { return };
+        if reader.cursor.seq >= stored {
+            // Only frames that are no messages have fallen out.
+            self.reenter(id, key);
+            return;
+        }
+        reader.fetching = true;
+        let limit = u64::from(limits::FETCHED_MESSAGES).min(stored - reader.cursor.seq);
+        let before = reader.cursor.seq + limit + 1;
+        let request = self.request(Purpose::Fetch { connection: id, session: key });
+        // `limit` is at most FETCHED_MESSAGES, a u32.
+        let limit = limit as u32;
+        self.actions.push_back(Action::LoadMessages { request, session: session_id, before, limit });
+    }
+
+    /// Messages for a reader that fell behind, from storage; after a failure it is told that some are missing.
+    pub(super) fn fetched(&mut self, id: ConnectionId, key: Key, messages: Result<&[MessageRecord], ()>) {
+        let now = self.wall();
+        let Some(session) = self.sessions.get(key) else { return };
+        let (session_id, stored) = (session.record.id, session.log.stored_seq());
+        let Some(connection) = self.connections.get_mut(id.0) else { return };
+        let Some(reader) = connection.reader.as_mut().filter(|r| r.session == key && r.fetching) else { return };
+        reader.fetching = false;
+        let mut cursor = reader.cursor;
+        for record in messages.unwrap_or_default() {
+            if record.seq == cursor.seq + 1 {
+                self.send_stored(id, session_id, record, &mut cursor);
+                cursor.seq = record.seq;
+            }
+        }
+        let advanced = self.connections.get(id.0).and_then(|c| c.reader).is_some_and(|r| r.cursor.seq < cursor.seq);
+        if !advanced {
+            cursor.seq = stored;
+            self.reply(id, |out| {
+                let context = Context { reference: None, session: Some(session_id) };
+                frames::notice(
+                    out,
+                    context,
+                    now,
+                    "messages_missing",
+                    "Some messages could not be read: ask for the history",
+                );
+            });
+        }
+        if let Some(reader) = self.connections.get_mut(id.0).and_then(|c| c.reader.as_mut()) {
+            reader.cursor = cursor;
+        }
+        if cursor.seq >= stored {
+            self.reenter(id, key);
+        }
+        self.connection_ready(id);
+    }
+
+    /// One message from storage, after the rest of its deltas if the reader has had some of them.
+    fn send_stored(&mut self, id: ConnectionId, session: SessionId, record: &MessageRecord, cursor: &mut Cursor) {
+        if cursor.partial == Some(record.id) {
+            let mut offset = record.content.floor_char_boundary(cursor.offset);
+            while offset < record.content.len() {
+                let end = record.content.floor_char_boundary(record.content.len().min(offset + limits::DELTA_BYTES));
+                let text = &record.content[offset..end];
+                self.reply(id, |out| frames::message_delta(out, session, record.id, offset, text));
+                offset = end;
+            }
+        }
+        self.reply(id, |out| frames::message(out, record, None));
+        if cursor.partial == Some(record.id) {
+            self.tell_typing(id, session, record.id, false);
+            (cursor.partial, cursor.offset) = (None, 0);
+        }
+    }
+
+    fn tell_typing(&mut self, id: ConnectionId, session: SessionId, message: crate::id::MessageId, is_typing: bool) {
+        let now = self.wall();
+        let typist = frames::Typist::Assistant(message);
+        self.reply(id, |out| frames::typing(out, session, now, &typist, is_typing));
+    }
+
+    /// Puts a reader that fell behind at the log's first entry, told whether the assistant types there.
+    fn reenter(&mut self, id: ConnectionId, key: Key) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let (session_id, first) = (session.record.id, session.log.first_cursor());
+        let Some(mut cursor) = self.connections.get(id.0).and_then(|c| c.reader).map(|r| r.cursor) else { return };
+        cursor.next = cursor.next.max(first.next);
+        if cursor.next == first.next && cursor.partial != first.partial {
+            match (cursor.partial, first.partial) {
+                (Some(message), None) => self.tell_typing(id, session_id, message, false),
+                (None, Some(message)) => self.tell_typing(id, session_id, message, true),
+                _ => {}
+            }
+            (cursor.partial, cursor.offset) = (first.partial, 0);
+        }
+        if let Some(reader) = self.connections.get_mut(id.0).and_then(|c| c.reader.as_mut()) {
+            reader.cursor = cursor;
+        }
+        self.connection_ready(id);
+    }
+}
+
+fn next_step<'a>(session: &'a Session, cursor: &mut Cursor) -> Step<'a> {
+    let live = session.generation.as_ref().map(|g| (g.message, g.text.as_str()));
+    session.log.step(cursor, live)
+}

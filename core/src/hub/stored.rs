@@ -1,0 +1,197 @@
+//! What storage answers.
+
+use alloc::vec::Vec;
+
+use super::{Hub, Purpose};
+use crate::action::RequestId;
+use crate::error::Misuse;
+use crate::event::Loaded;
+use crate::id::ConnectionId;
+use crate::session::{Asker, InFlight, Work};
+use crate::slab::Key;
+use crate::transition::{self, SessionEvent};
+use crate::wire::frames::{self, Context};
+
+impl Hub {
+    pub(super) fn stored(&mut self, request: RequestId) -> Result<(), Misuse> {
+        match self.requests.get(&request) {
+            Some(Purpose::CreateSession { .. } | Purpose::Write { .. }) => {}
+            Some(_) => return Err(Misuse::WrongAnswer(request)),
+            None => return Err(Misuse::UnknownRequest(request)),
+        }
+        match self.requests.remove(&request) {
+            Some(Purpose::CreateSession { session, asker }) => {
+                self.created(session, &asker, true);
+                self.drop_if_unused(session);
+            }
+            Some(Purpose::Write { session }) => self.written(session),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn store_failed(&mut self, request: RequestId) -> Result<(), Misuse> {
+        match self.requests.get(&request) {
+            Some(Purpose::CreateSession { .. } | Purpose::Write { .. }) => {}
+            Some(_) => return Err(Misuse::WrongAnswer(request)),
+            None => return Err(Misuse::UnknownRequest(request)),
+        }
+        match self.requests.remove(&request) {
+            Some(Purpose::CreateSession { session, asker }) => self.created(session, &asker, false),
+            Some(Purpose::Write { session }) => self.not_written(session),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The change in flight is committed.
+    fn written(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(InFlight { work, message, .. }) = session.in_flight.take() else { return };
+        match (work, message) {
+            (Work::Message(message), Some(record)) => self.message_stored(key, message, &record),
+            (Work::Answer, Some(record)) => self.answer_stored(key, &record),
+            // A message always has its record.
+            (Work::Message(_) | Work::Answer, None) => {}
+            (Work::Join { asker, member, since }, _) => {
+                session.record.invited.retain(|name| *name != member.username);
+                session.record.members.push(member);
+                self.attach(key, &asker, since.as_ref());
+            }
+            (Work::Invite { asker, username, by }, _) => self.invitation_stored(key, &asker, username, &by),
+            (Work::Rename { asker, title }, _) => {
+                session.record.title.clone_from(&title);
+                let here = session.readers.contains(&asker.connection);
+                let (id, now) = (session.record.id, self.wall());
+                self.announce(key, None, |out, session| {
+                    let context = Context { reference: None, session: Some(session) };
+                    frames::session_renamed(out, context, now, &title);
+                });
+                if !here {
+                    let context = Context { reference: asker.reference.as_deref(), session: Some(id) };
+                    self.reply(asker.connection, |out| frames::session_renamed(out, context, now, &title));
+                }
+            }
+            (Work::End { asker, by }, _) => self.ended(key, &asker, Some(&by)),
+            (Work::Delete { asker }, _) => self.ended(key, &asker, None),
+        }
+        self.pump(key);
+        self.drop_if_unused(key);
+    }
+
+    /// The change in flight failed and left nothing: its asker is told, and the session lives on.
+    fn not_written(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(InFlight { work, .. }) = session.in_flight.take() else { return };
+        match &work {
+            Work::Answer => self.answer_lost(key),
+            Work::End { .. } | Work::Delete { .. } => {
+                transition::go(transition::SESSION, &mut session.state, SessionEvent::EndFailed);
+            }
+            _ => {}
+        }
+        if let Some(asker) = work.asker() {
+            self.storage_failed(asker);
+        }
+        match &work {
+            Work::Message(message) => self.prompt_done(&message.author.user_id),
+            Work::Join { asker, .. } => self.join_failed(asker.connection),
+            _ => {}
+        }
+        self.pump(key);
+        self.drop_if_unused(key);
+    }
+
+    /// Both sides are told: the asker, and the invited user on all their connections.
+    fn invitation_stored(&mut self, key: Key, asker: &Asker, username: alloc::string::String, by: &str) {
+        let now = self.wall();
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let (id, title) = (session.record.id, session.record.title.clone());
+        if !session.record.invited.contains(&username) {
+            session.record.invited.push(username.clone());
+        }
+        let from = (username.clone(), Key { index: 0, generation: 0 });
+        let users = self.user_names.range(from..).take_while(|(name, _)| *name == username);
+        let connections = users.filter_map(|(_, key)| self.users.get(*key)).flat_map(|user| &user.connections);
+        let guests: Vec<ConnectionId> = connections.copied().filter(|c| *c != asker.connection).collect();
+        let context = Context { reference: asker.reference.as_deref(), session: Some(id) };
+        self.reply(asker.connection, |out| frames::invited(out, context, now, &title, &username, by));
+        for guest in guests {
+            let context = Context { reference: None, session: Some(id) };
+            self.reply(guest, |out| frames::invited(out, context, now, &title, &username, by));
+        }
+    }
+
+    pub(super) fn loaded(&mut self, request: RequestId, data: Loaded) -> Result<(), Misuse> {
+        let purpose = self.requests.get(&request).ok_or(Misuse::UnknownRequest(request))?;
+        let fits = matches!(
+            (purpose, &data),
+            (Purpose::LoadSession { .. }, Loaded::Session(_))
+                | (Purpose::Lookup { .. }, Loaded::ClientMessage(_))
+                | (Purpose::Sessions { .. }, Loaded::Sessions(_))
+                | (Purpose::History { .. } | Purpose::Fetch { .. }, Loaded::Messages { .. })
+                | (Purpose::Totals { .. }, Loaded::Totals { .. })
+        );
+        if !fits {
+            return Err(Misuse::WrongAnswer(request));
+        }
+        match (self.requests.remove(&request), data) {
+            (Some(Purpose::LoadSession { session }), Loaded::Session(record)) => {
+                self.session_loaded(session, Ok(record));
+            }
+            (Some(Purpose::Lookup { session }), Loaded::ClientMessage(found)) => self.looked_up(session, Ok(found)),
+            (Some(Purpose::Sessions { asker, command }), Loaded::Sessions(sessions)) => {
+                self.request_done(&asker);
+                match command {
+                    Some(command) => self.show_sessions(&asker, &command, &sessions),
+                    None => {
+                        let now = self.wall();
+                        let context = Context { reference: asker.reference.as_deref(), session: None };
+                        self.reply(asker.connection, |out| frames::session_list(out, context, now, &sessions));
+                    }
+                }
+            }
+            (Some(Purpose::History { asker, session }), Loaded::Messages { messages, more }) => {
+                self.request_done(&asker);
+                let now = self.wall();
+                let context = Context { reference: asker.reference.as_deref(), session: Some(session) };
+                self.reply(asker.connection, |out| frames::history_page(out, context, now, &messages, more));
+            }
+            (Some(Purpose::Fetch { connection, session }), Loaded::Messages { messages, .. }) => {
+                self.fetched(connection, session, Ok(&messages));
+            }
+            (Some(Purpose::Totals { asker, command }), Loaded::Totals { sessions, messages }) => {
+                self.request_done(&asker);
+                self.show_statistics(&asker, &command, sessions, messages);
+            }
+            // `fits` excludes the rest.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn load_failed(&mut self, request: RequestId) -> Result<(), Misuse> {
+        match self.requests.get(&request) {
+            Some(Purpose::CreateSession { .. } | Purpose::Write { .. }) => return Err(Misuse::WrongAnswer(request)),
+            Some(_) => {}
+            None => return Err(Misuse::UnknownRequest(request)),
+        }
+        match self.requests.remove(&request) {
+            Some(Purpose::LoadSession { session }) => self.session_loaded(session, Err(())),
+            Some(Purpose::Lookup { session }) => self.looked_up(session, Err(())),
+            Some(Purpose::Fetch { connection, session }) => self.fetched(connection, session, Err(())),
+            Some(Purpose::Sessions { asker, .. } | Purpose::History { asker, .. } | Purpose::Totals { asker, .. }) => {
+                self.request_done(&asker);
+                self.storage_failed(&asker);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn request_done(&mut self, asker: &Asker) {
+        if let Some(connection) = self.connections.get_mut(asker.connection.0) {
+            connection.requests = connection.requests.saturating_sub(1);
+        }
+    }
+}

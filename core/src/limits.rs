@@ -1,0 +1,171 @@
+//! Every bound of the core, with its unit and its reason.
+//!
+//! What an operator may want to move stands in [`Limits`]; what follows from the protocol or from good sense is a
+//! constant. Each bound that a peer can meet is answered with an error code of its own, named here.
+
+use core::ops::RangeInclusive;
+use core::time::Duration;
+
+/// Bounds that depend on the machine and the people it serves.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Open connections, of everybody: [`Hub::connect`](crate::Hub::connect) says [`Full`](crate::Full) beyond.
+    pub connections: usize,
+    /// Open connections of one user, so that one cannot take all: `too_many_connections` and close 4500.
+    pub connections_per_user: usize,
+    /// Bytes of a client's frame: close 1009. Room for a message of [`message_bytes`](Self::message_bytes) whose every
+    /// character is escaped would be six times that; people write text, so twice is enough.
+    pub frame_bytes: usize,
+    /// Bytes of a chat message or a system prompt: `message_too_long`. Some 8,000 tokens, more than small models hold.
+    pub message_bytes: usize,
+    /// Frames of one connection a second, sustained; twice that in one burst: `frame_rate_limited`.
+    pub frames_per_second: u32,
+    /// Chat messages of one user a minute, sustained; half of that in one burst: `message_rate_limited`.
+    pub messages_per_minute: u32,
+    /// Sessions that one user may create a minute; as many in one burst: `session_rate_limited`.
+    pub sessions_per_minute: u32,
+    /// Messages of one session that wait to be stored: `overloaded`. Storage that is slower than people type is
+    /// better told than hidden.
+    pub queued_messages: usize,
+    /// Stored messages of one session that wait for their answer: `overloaded`. At a few seconds an answer nobody
+    /// wants to wait longer.
+    pub queued_generations: usize,
+    /// Messages of one user that wait for their answer, over all sessions: `overloaded`.
+    pub generations_per_user: usize,
+    /// From connecting to a verdict on the token: close 1008. Verifying takes milliseconds.
+    pub handshake: Duration,
+    /// From the last frame of a peer to the close with 4000: half-open transports must not pile up. Long, because a
+    /// base client that only listens never sends anything.
+    pub idle: Duration,
+    /// Bytes of recent frames that a session keeps for slow readers and for resuming; who is further behind is served
+    /// from storage.
+    pub log_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 20_000,
+            connections_per_user: 64,
+            frame_bytes: 65_536,
+            message_bytes: 32_768,
+            frames_per_second: 100,
+            messages_per_minute: 240,
+            sessions_per_minute: 60,
+            queued_messages: 16,
+            queued_generations: 8,
+            generations_per_user: 16,
+            handshake: Duration::from_secs(10),
+            idle: Duration::from_secs(4 * 3600),
+            log_bytes: 262_144,
+        }
+    }
+}
+
+/// Levels of objects and arrays in a client's frame: `too_deeply_nested`. The protocol needs 3.
+pub const NESTING: usize = 16;
+
+/// Fields of one object in a client's frame: `invalid_json`. The protocol's largest has 10.
+pub const FIELDS: usize = 64;
+
+/// Bytes of a field that names something, as `type` or a UUID: `invalid_field`.
+pub const FIELD_BYTES: usize = 256;
+
+/// Bytes of a client's `id`, which is echoed as `ref`: `invalid_field`. Room for a UUID and a prefix.
+pub const REF_BYTES: usize = 128;
+
+/// Bytes of a `client_id`: `invalid_field`. Room for a UUID and a prefix.
+pub const CLIENT_ID_BYTES: usize = 128;
+
+/// Bytes of a session's title: `title_too_long`. One line on a screen.
+pub const TITLE_BYTES: usize = 256;
+
+/// Bytes of a username in an invitation: `username_too_long`.
+pub const USERNAME_BYTES: usize = 128;
+
+/// Bytes of a token in an `authenticate` frame: `token_too_long`. Real ones have some 300, with large claims 4,000.
+pub const TOKEN_BYTES: usize = 8_192;
+
+/// People who may use one session, members and invited together: `too_many_members`. A session's state stays small.
+pub const MEMBERS: usize = 256;
+
+/// Messages of one page of history; a larger `limit` gets this many.
+pub const PAGE_MESSAGES: u32 = 100;
+
+/// Messages of one page of history where the client does not say.
+pub const PAGE_MESSAGES_DEFAULT: u32 = 50;
+
+/// Sessions of one `session_list`; a larger `limit` gets this many.
+pub const LISTED_SESSIONS: u32 = 200;
+
+/// Sessions that `/sessions` shows.
+pub const COMMAND_SESSIONS: u32 = 10;
+
+/// Bytes of an assistant's message; a generation that goes beyond is cancelled and ends with `length`. At four bytes a
+/// token twice the largest [`MAX_TOKENS`].
+pub const ANSWER_BYTES: usize = 262_144;
+
+/// Bytes of text in one `message_delta`: who lags far behind gets several, so that no frame is large.
+pub const DELTA_BYTES: usize = 16_384;
+
+/// Frames of one connection that wait for a verdict on its token or for its session: then reading is paused.
+pub const HELD_FRAMES: usize = 32;
+
+/// Replies to one connection that wait for its credit: then reading is paused, so the peer's own requests stop.
+pub const REPLIES: usize = 64;
+
+/// Bytes of replies to one connection that wait for its credit: then reading is paused.
+pub const REPLY_BYTES: usize = 65_536;
+
+/// How often its soft limit a connection's queue may grow before a frame is [`Misuse`](crate::Misuse): room for a
+/// runtime that handles a batch of frames before it drains.
+pub const PAUSED_FACTOR: usize = 16;
+
+/// Storage reads of one connection in flight: `overloaded`. Pages and lists are for people, who ask for one at a time.
+pub const REQUESTS_PER_CONNECTION: u16 = 16;
+
+/// Changes of one session's title, members and end that wait for storage: `overloaded`.
+pub const QUEUED_CHANGES: usize = 64;
+
+/// Messages that a reader far behind fetches from storage at once.
+pub const FETCHED_MESSAGES: u32 = 8;
+
+/// Entries of a session's log, whatever their size.
+pub const LOG_ENTRIES: usize = 1_024;
+
+/// Pieces of output of one call of [`Hub::poll`](crate::Hub::poll): its work is bounded, so sockets are not starved.
+pub const POLL_PIECES: usize = 32;
+
+/// Before a token's expiry its owner is told so, with the notice `token_expiring`.
+pub const EXPIRY_NOTICE: Duration = Duration::from_secs(60);
+
+/// A person's `typing` ends after this time unless it is told again.
+pub const TYPING: Duration = Duration::from_secs(6);
+
+/// Before a drain's end running generations are cancelled, so that their text is stored and sent.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(2);
+
+/// Temperatures accepted: `invalid_field`. Above 5 every model is noise.
+pub const TEMPERATURE: RangeInclusive<f64> = 0.0..=5.0;
+
+/// Probabilities accepted for `top_p` and `min_p`: `invalid_field`.
+pub const PROBABILITY: RangeInclusive<f64> = 0.0..=1.0;
+
+/// Repetition penalties accepted: `invalid_field`. It divides logits, so 0 is not among them.
+pub const REPETITION_PENALTY: RangeInclusive<f64> = 0.1..=10.0;
+
+/// `max_tokens` accepted, and the largest answer: `invalid_field`.
+pub const MAX_TOKENS: u32 = 32_768;
+
+/// Integers accepted anywhere: those that every JSON implementation keeps exactly (RFC 8259, section 6).
+pub const MAX_INTEGER: u64 = (1 << 53) - 1;
+
+/// Stop strings of one message: `invalid_field`.
+pub const STOP_STRINGS: usize = 8;
+
+/// Bytes of one stop string: `invalid_field`.
+pub const STOP_BYTES: usize = 64;
+
+/// Bytes of a close reason: what RFC 6455 leaves of a control frame (section 5.5).
+pub const CLOSE_REASON_BYTES: usize = 123;

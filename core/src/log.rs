@@ -1,0 +1,209 @@
+//! What a session has to say, in order, and how far each reader has got.
+//!
+//! The log keeps the recent frames of a session, encoded once. A reader is a [`Cursor`] into it. Text that is being
+//! generated is no entry: it lies beside the log, and a cursor holds a byte offset into it, so deltas coalesce for a
+//! reader that cannot take them at once. Entries that no longer fit fall out at the front; messages among them are in
+//! storage, and a reader that needs them is told to fetch.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+
+use crate::id::MessageId;
+use crate::limits;
+use crate::slab::Key;
+
+/// How far a reader has got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    /// The next entry's number.
+    pub(crate) next: u64,
+    /// The last message's `seq`.
+    pub(crate) seq: u64,
+    /// The answer whose deltas the reader gets: it was told `typing`, and not yet that it ended.
+    pub(crate) partial: Option<MessageId>,
+    /// Bytes that it has of it.
+    pub(crate) offset: usize,
+}
+
+impl Cursor {
+    /// Whether both see the same things from here on.
+    pub(crate) fn meets(&self, other: &Cursor) -> bool {
+        (self.next, self.partial, self.offset) == (other.next, other.partial, other.offset)
+    }
+}
+
+/// What an entry means for the cursors that pass it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Mark {
+    /// Nothing.
+    Plain,
+    /// An answer begins: `typing` true.
+    Begin(MessageId),
+    /// The answer itself, after its last delta; with its text for those who lack deltas.
+    Answer(MessageId, String),
+    /// The answer is over: `typing` false.
+    Finish,
+    /// The session's last frame.
+    End,
+}
+
+/// One frame of a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) frame: String,
+    /// Of a message.
+    pub(crate) seq: Option<u64>,
+    /// A user who caused it and need not be told.
+    pub(crate) except: Option<Key>,
+    pub(crate) mark: Mark,
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        let text = if let Mark::Answer(_, text) = &self.mark { text.len() } else { 0 };
+        size_of::<Entry>() + self.frame.len() + text
+    }
+}
+
+/// The next thing for a cursor.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Step<'a> {
+    /// A frame for everyone but one user.
+    Frame { frame: &'a str, except: Option<Key>, last: bool },
+    /// A part of an answer.
+    Delta { message: MessageId, offset: usize, text: &'a str },
+    /// Already known to this reader.
+    Skip,
+    /// Some messages are only in storage.
+    Fetch,
+    /// Nothing for now.
+    Wait,
+}
+
+/// The recent frames of one session.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    entries: VecDeque<Entry>,
+    /// The first entry's number.
+    first: u64,
+    bytes: usize,
+    /// The last message that is only in storage.
+    stored_seq: u64,
+    /// The answer under way before the first entry.
+    partial: Option<MessageId>,
+}
+
+impl Log {
+    /// A log that begins after the message `seq`.
+    pub(crate) fn after(seq: u64) -> Log {
+        Log { stored_seq: seq, ..Log::default() }
+    }
+
+    /// The number of the next entry to come.
+    pub(crate) fn end(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    /// The last `seq` that a fetch must bring.
+    pub(crate) fn stored_seq(&self) -> u64 {
+        self.stored_seq
+    }
+
+    pub(crate) fn push(&mut self, entry: Entry, log_bytes: usize) {
+        self.bytes += entry.bytes();
+        self.entries.push_back(entry);
+        while self.entries.len() > 1 && (self.bytes > log_bytes || self.entries.len() > limits::LOG_ENTRIES) {
+            let Some(entry) = self.entries.pop_front() else { break };
+            self.first += 1;
+            self.bytes -= entry.bytes();
+            self.stored_seq = entry.seq.unwrap_or(self.stored_seq);
+            self.partial = partial_after(&entry.mark, self.partial);
+        }
+    }
+
+    /// Where somebody stands who knows all messages up to `seq`, and whether they are within an answer there.
+    pub(crate) fn cursor_after(&self, seq: u64) -> Cursor {
+        let known = self.entries.iter().rposition(|e| e.seq.is_some_and(|s| s <= seq)).map_or(0, |last| last + 1);
+        let passed = self.entries.iter().take(known);
+        let partial = passed.fold(self.partial, |partial, entry| partial_after(&entry.mark, partial));
+        Cursor { next: self.first + known as u64, seq, partial, offset: 0 }
+    }
+
+    /// Where somebody stands who joins now.
+    pub(crate) fn tip(&self, seq: u64) -> Cursor {
+        let partial = self.entries.iter().fold(self.partial, |partial, entry| partial_after(&entry.mark, partial));
+        Cursor { next: self.end(), seq, partial, offset: 0 }
+    }
+
+    /// The text of an answer that is still in the log.
+    pub(crate) fn answer(&self, message: MessageId) -> Option<&str> {
+        self.entries.iter().find_map(|entry| match &entry.mark {
+            Mark::Answer(id, text) if *id == message => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The place of the first entry.
+    pub(crate) fn first_cursor(&self) -> Cursor {
+        Cursor { next: self.first, seq: self.stored_seq, partial: self.partial, offset: 0 }
+    }
+
+    /// Whether a reader needs what is no longer here.
+    pub(crate) fn must_fetch(&self, cursor: &Cursor) -> bool {
+        cursor.seq < self.stored_seq || self.is_behind(cursor)
+    }
+
+    /// Whether a cursor points before the first entry.
+    pub(crate) fn is_behind(&self, cursor: &Cursor) -> bool {
+        cursor.next < self.first
+    }
+
+    /// The next thing for `cursor`, which moves past it. `live` is the text being generated.
+    pub(crate) fn step<'a>(&'a self, cursor: &mut Cursor, live: Option<(MessageId, &'a str)>) -> Step<'a> {
+        if self.must_fetch(cursor) {
+            return Step::Fetch;
+        }
+        let Some(entry) = self.entries.get((cursor.next - self.first) as usize) else {
+            return match live {
+                Some((message, text)) if cursor.partial == Some(message) => delta(cursor, message, text),
+                _ => Step::Wait,
+            };
+        };
+        if let Mark::Answer(message, text) = &entry.mark
+            && cursor.partial == Some(*message)
+            && cursor.offset < text.len()
+        {
+            return delta(cursor, *message, text);
+        }
+        cursor.next += 1;
+        let partial = partial_after(&entry.mark, cursor.partial);
+        if partial != cursor.partial {
+            (cursor.partial, cursor.offset) = (partial, 0);
+        }
+        if let Some(seq) = entry.seq {
+            if seq <= cursor.seq {
+                return Step::Skip;
+            }
+            cursor.seq = seq;
+        }
+        Step::Frame { frame: &entry.frame, except: entry.except, last: entry.mark == Mark::End }
+    }
+}
+
+fn partial_after(mark: &Mark, partial: Option<MessageId>) -> Option<MessageId> {
+    match mark {
+        Mark::Begin(message) => Some(*message),
+        Mark::Finish | Mark::End => None,
+        Mark::Plain | Mark::Answer(..) => partial,
+    }
+}
+
+fn delta<'a>(cursor: &mut Cursor, message: MessageId, text: &'a str) -> Step<'a> {
+    let offset = text.floor_char_boundary(cursor.offset);
+    let end = text.floor_char_boundary(text.len().min(offset.saturating_add(limits::DELTA_BYTES)));
+    if end <= offset {
+        return Step::Wait;
+    }
+    cursor.offset = end;
+    Step::Delta { message, offset, text: &text[offset..end] }
+}

@@ -1,0 +1,109 @@
+//! Why the hub refuses what a peer asks: [`Code`], stable on the wire.
+
+use alloc::string::String;
+
+/// The `code` of an `error` frame. Clients may rely on the text of [`Code::as_str`]; new ones may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub(crate) enum Code {
+    InvalidJson,
+    TooDeeplyNested,
+    UnknownType,
+    InvalidField,
+    TitleTooLong,
+    UsernameTooLong,
+    TokenTooLong,
+    MessageTooLong,
+    EmptyMessage,
+    BinaryFrame,
+    NotInSession,
+    SessionNotFound,
+    SessionEnded,
+    NotOwner,
+    TooManyMembers,
+    NothingToStop,
+    Unsupported,
+    AuthenticationFailed,
+    WrongUser,
+    TooManyConnections,
+    FrameRateLimited,
+    MessageRateLimited,
+    SessionRateLimited,
+    Overloaded,
+    ServerDraining,
+    StorageFailed,
+    AiUnavailable,
+    ContextExceeded,
+    GenerationFailed,
+}
+
+impl Code {
+    /// On the wire.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Code::InvalidJson => "invalid_json",
+            Code::TooDeeplyNested => "too_deeply_nested",
+            Code::UnknownType => "unknown_type",
+            Code::InvalidField => "invalid_field",
+            Code::TitleTooLong => "title_too_long",
+            Code::UsernameTooLong => "username_too_long",
+            Code::TokenTooLong => "token_too_long",
+            Code::MessageTooLong => "message_too_long",
+            Code::EmptyMessage => "empty_message",
+            Code::BinaryFrame => "binary_frame",
+            Code::NotInSession => "not_in_session",
+            Code::SessionNotFound => "session_not_found",
+            Code::SessionEnded => "session_ended",
+            Code::NotOwner => "not_owner",
+            Code::TooManyMembers => "too_many_members",
+            Code::NothingToStop => "nothing_to_stop",
+            Code::Unsupported => "unsupported",
+            Code::AuthenticationFailed => "authentication_failed",
+            Code::WrongUser => "wrong_user",
+            Code::TooManyConnections => "too_many_connections",
+            Code::FrameRateLimited => "frame_rate_limited",
+            Code::MessageRateLimited => "message_rate_limited",
+            Code::SessionRateLimited => "session_rate_limited",
+            Code::Overloaded => "overloaded",
+            Code::ServerDraining => "server_draining",
+            Code::StorageFailed => "storage_failed",
+            Code::AiUnavailable => "ai_unavailable",
+            Code::ContextExceeded => "context_exceeded",
+            Code::GenerationFailed => "generation_failed",
+        }
+    }
+
+    /// Whether the same frame may succeed later.
+    pub(crate) fn retryable(self) -> bool {
+        matches!(
+            self,
+            Code::TooManyConnections
+                | Code::FrameRateLimited
+                | Code::MessageRateLimited
+                | Code::SessionRateLimited
+                | Code::Overloaded
+                | Code::ServerDraining
+                | Code::StorageFailed
+                | Code::AiUnavailable
+                | Code::GenerationFailed
+        )
+    }
+}
+
+/// An `error` frame to come.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+    pub(crate) retry_after_ms: Option<u64>,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Refusal {
+        Refusal { code, message: message.into(), retry_after_ms: None }
+    }
+
+    pub(crate) fn after(self, retry_after_ms: u64) -> Refusal {
+        Refusal { retry_after_ms: Some(retry_after_ms), ..self }
+    }
+}

@@ -1,0 +1,228 @@
+//! What the hub knows of one session while somebody uses it.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::action::{Query, Write};
+use crate::event::{FinishReason, Timings, Usage};
+use crate::generation::Generation;
+use crate::id::{ConnectionId, MessageId, SessionId};
+use crate::log::{Cursor, Log};
+use crate::record::{Member, MessageRecord, SessionRecord};
+use crate::time::UnixMicros;
+use crate::transition::SessionState;
+use crate::wire::Sampling;
+
+/// One session.
+pub(crate) struct Session {
+    pub(crate) state: SessionState,
+    /// As storage has it: changed when storage has committed.
+    pub(crate) record: SessionRecord,
+    pub(crate) readers: Vec<ConnectionId>,
+    pub(crate) log: Log,
+    /// Where all live readers are.
+    pub(crate) shared: Cursor,
+    /// Who waits for the session to be there, and for what.
+    pub(crate) errands: VecDeque<Errand>,
+    /// Changes that wait for storage, one at a time in flight.
+    pub(crate) work: VecDeque<Work>,
+    pub(crate) in_flight: Option<InFlight>,
+    /// Stored messages that wait for their answer.
+    pub(crate) prompts: VecDeque<Prompt>,
+    pub(crate) generation: Option<Generation>,
+    /// Whether it stands in the hub's queue of sessions with something to say.
+    pub(crate) ready: bool,
+}
+
+/// Something that a connection wants of a session that is not in memory yet.
+#[derive(Debug)]
+pub(crate) struct Errand {
+    pub(crate) asker: Asker,
+    pub(crate) wish: Wish,
+}
+
+/// Who asked for something, and how its answer names the question.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    pub(crate) connection: ConnectionId,
+    pub(crate) reference: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Wish {
+    Join { since: Option<OwnedSince> },
+    Rename { title: String },
+    Delete,
+}
+
+/// The last thing that a client knows of a session.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnedSince {
+    pub(crate) epoch: String,
+    pub(crate) seq: u64,
+    pub(crate) partial: Option<(MessageId, u64)>,
+}
+
+/// A change of a session, to be stored.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Message(NewMessage),
+    Answer,
+    Join { asker: Asker, member: Member, since: Option<OwnedSince> },
+    Invite { asker: Asker, username: String, by: String },
+    Rename { asker: Asker, title: String },
+    End { asker: Asker, by: String },
+    Delete { asker: Asker },
+}
+
+/// A user's message that has no `seq` yet.
+#[derive(Debug)]
+pub(crate) struct NewMessage {
+    pub(crate) asker: Asker,
+    pub(crate) author: Member,
+    pub(crate) content: String,
+    pub(crate) client_id: Option<String>,
+    pub(crate) sampling: Sampling,
+    /// Whether storage has said that the `client_id` is new.
+    pub(crate) looked_up: bool,
+}
+
+/// The one change that storage is busy with.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    pub(crate) work: Work,
+    /// Of a message, the record being written.
+    pub(crate) message: Option<MessageRecord>,
+}
+
+/// A message that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Prompt {
+    pub(crate) message: MessageId,
+    pub(crate) author: String,
+    pub(crate) sampling: Sampling,
+}
+
+/// How a generation ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub(crate) reason: FinishReason,
+    pub(crate) usage: Usage,
+    pub(crate) timings: Timings,
+}
+
+impl Work {
+    /// Who asked for it, where somebody did.
+    pub(crate) fn asker(&self) -> Option<&Asker> {
+        match self {
+            Work::Message(message) => Some(&message.asker),
+            Work::Answer => None,
+            Work::Join { asker, .. }
+            | Work::Invite { asker, .. }
+            | Work::Rename { asker, .. }
+            | Work::End { asker, .. }
+            | Work::Delete { asker } => Some(asker),
+        }
+    }
+}
+
+impl Session {
+    pub(crate) fn new(state: SessionState, record: SessionRecord) -> Session {
+        let mut session = Session {
+            state,
+            record,
+            readers: Vec::new(),
+            log: Log::default(),
+            shared: Cursor::default(),
+            errands: VecDeque::new(),
+            work: VecDeque::new(),
+            in_flight: None,
+            prompts: VecDeque::new(),
+            generation: None,
+            ready: false,
+        };
+        session.begin_log();
+        session
+    }
+
+    /// A session that storage has been asked for.
+    pub(crate) fn loading(id: SessionId) -> Session {
+        let record = SessionRecord {
+            id,
+            title: String::new(),
+            system: None,
+            owner: String::new(),
+            created: UnixMicros(0),
+            ended: None,
+            last_seq: 0,
+            last_message: None,
+            members: Vec::new(),
+            invited: Vec::new(),
+        };
+        Session::new(SessionState::Loading, record)
+    }
+
+    /// Starts the log where storage ends.
+    pub(crate) fn begin_log(&mut self) {
+        self.log = Log::after(self.record.last_seq);
+        self.shared = self.log.tip(self.record.last_seq);
+    }
+
+    /// The change in flight, as storage gets it.
+    pub(crate) fn write(&self, now: UnixMicros) -> Option<Write<'_>> {
+        let session = self.record.id;
+        let in_flight = self.in_flight.as_ref()?;
+        Some(match &in_flight.work {
+            Work::Message(_) | Work::Answer => Write::Message(in_flight.message.as_ref()?),
+            Work::Join { member, .. } => {
+                Write::Member { session, user_id: &member.user_id, username: &member.username }
+            }
+            Work::Invite { username, .. } => Write::Invite { session, username },
+            Work::Rename { title, .. } => Write::RenameSession { session, title },
+            Work::End { .. } => Write::EndSession { session, at: now },
+            Work::Delete { .. } => Write::DeleteSession { session },
+        })
+    }
+
+    /// The question whether the message in flight was stored before.
+    pub(crate) fn lookup(&self) -> Option<Query<'_>> {
+        let Work::Message(message) = &self.in_flight.as_ref()?.work else { return None };
+        let client_id = message.client_id.as_deref()?;
+        Some(Query::ClientMessage { session: self.record.id, user_id: &message.author.user_id, client_id })
+    }
+
+    /// Whether a user may join, and whether by invitation.
+    pub(crate) fn access(&self, user: &Member) -> Access {
+        if self.record.owner == user.user_id || self.record.members.iter().any(|m| m.user_id == user.user_id) {
+            Access::Member
+        } else if self.record.invited.contains(&user.username) {
+            Access::Invited
+        } else {
+            Access::Denied
+        }
+    }
+
+    /// Nobody needs it in memory.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.readers.is_empty()
+            && self.errands.is_empty()
+            && self.work.is_empty()
+            && self.in_flight.is_none()
+            && self.prompts.is_empty()
+            && self.generation.is_none()
+    }
+
+    /// Messages that wait to be stored.
+    pub(crate) fn queued_messages(&self) -> usize {
+        self.work.iter().filter(|w| matches!(w, Work::Message(_))).count()
+    }
+}
+
+/// What a user may do in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Member,
+    Invited,
+    Denied,
+}

@@ -1,0 +1,96 @@
+//! Storage with small keys that are never mistaken: an index that is used again, with a generation that is not.
+
+use alloc::vec::Vec;
+
+/// A key into a [`Slab`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// A map from keys that it makes itself; the key of a removed value finds nothing, even when its place is used again.
+pub(crate) struct Slab<T> {
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+}
+
+struct Slot<T> {
+    generation: u32,
+    value: Option<T>,
+}
+
+impl<T> Slab<T> {
+    pub(crate) fn new() -> Slab<T> {
+        Slab { slots: Vec::new(), free: Vec::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(crate) fn insert(&mut self, value: T) -> Key {
+        if let Some(index) = self.free.pop() {
+            let slot = &mut self.slots[index as usize];
+            slot.value = Some(value);
+            return Key { index, generation: slot.generation };
+        }
+        let index = u32::try_from(self.slots.len()).expect("limits keep the number of values far below 2^32");
+        self.slots.push(Slot { generation: 0, value: Some(value) });
+        Key { index, generation: 0 }
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+        self.slots.get(key.index as usize).filter(|s| s.generation == key.generation)?.value.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        self.slots.get_mut(key.index as usize).filter(|s| s.generation == key.generation)?.value.as_mut()
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+        let slot = self.slots.get_mut(key.index as usize).filter(|s| s.generation == key.generation)?;
+        let value = slot.value.take()?;
+        // A place whose generations are used up is never used again, so no key is ever repeated.
+        if let Some(next) = slot.generation.checked_add(1) {
+            slot.generation = next;
+            self.free.push(key.index);
+        }
+        Some(value)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            // The index fits: `insert` made it from a u32.
+            let key = Key { index: index as u32, generation: slot.generation };
+            slot.value.as_ref().map(|value| (key, value))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_key_finds_nothing() {
+        let mut slab = Slab::new();
+        let first = slab.insert("a");
+        assert_eq!(slab.remove(first), Some("a"));
+        let second = slab.insert("b");
+        assert_eq!(first.index, second.index);
+        assert_eq!((slab.get(first), slab.get(second)), (None, Some(&"b")));
+        assert_eq!((slab.remove(first), slab.len()), (None, 1));
+    }
+
+    #[test]
+    fn a_place_at_its_last_generation_is_left() {
+        let mut slab = Slab::new();
+        let key = slab.insert(1);
+        slab.slots[0].generation = u32::MAX;
+        let last = Key { generation: u32::MAX, ..key };
+        assert_eq!(slab.remove(last), Some(1));
+        assert_eq!(slab.insert(2).index, 1);
+        assert_eq!(slab.get(last), None);
+    }
+}

@@ -1,0 +1,227 @@
+//! Frames written by hand into one `String` that the caller uses again.
+
+use alloc::string::String;
+use core::fmt::{self, Write as _};
+
+use crate::time::UnixMicros;
+
+/// Writes one flat JSON object, its `type` first.
+pub(crate) struct Frame<'a> {
+    out: &'a mut String,
+}
+
+impl<'a> Frame<'a> {
+    /// Begins in an empty `out`.
+    pub(crate) fn new(out: &'a mut String, kind: &str) -> Frame<'a> {
+        out.clear();
+        Frame::nested(out, "type", kind)
+    }
+
+    /// Begins after what `out` holds, with one first field.
+    pub(crate) fn nested(out: &'a mut String, name: &str, value: &str) -> Frame<'a> {
+        out.push('{');
+        push_string(out, name);
+        out.push(':');
+        push_string(out, value);
+        Frame { out }
+    }
+
+    /// As [`nested`](Frame::nested), with a number first.
+    pub(crate) fn first_number(out: &'a mut String, name: &str, value: u64) -> Frame<'a> {
+        push_display(out, format_args!("{{\"{name}\":{value}"));
+        Frame { out }
+    }
+
+    /// As [`nested`](Frame::nested), with a decimal first.
+    pub(crate) fn first_decimal(out: &'a mut String, name: &str, value: f32) -> Frame<'a> {
+        push_display(out, format_args!("{{\"{name}\":{:.2}", if value.is_finite() { value } else { 0.0 }));
+        Frame { out }
+    }
+
+    /// Begins a field's value: everything up to the colon.
+    fn name(&mut self, name: &str) {
+        self.out.push_str(",\"");
+        self.out.push_str(name);
+        self.out.push_str("\":");
+    }
+
+    pub(crate) fn string(mut self, name: &str, value: &str) -> Self {
+        self.name(name);
+        push_string(self.out, value);
+        self
+    }
+
+    /// A value whose text needs no escapes, as ids and times.
+    pub(crate) fn plain(mut self, name: &str, value: impl fmt::Display) -> Self {
+        self.name(name);
+        push_display(self.out, format_args!("\"{value}\""));
+        self
+    }
+
+    pub(crate) fn number(mut self, name: &str, value: u64) -> Self {
+        self.name(name);
+        push_display(self.out, value);
+        self
+    }
+
+    /// A number with two digits after the point; `null` when it is none.
+    pub(crate) fn decimal(mut self, name: &str, value: f32) -> Self {
+        self.name(name);
+        if value.is_finite() {
+            push_display(self.out, format_args!("{value:.2}"));
+        } else {
+            self.out.push_str("null");
+        }
+        self
+    }
+
+    pub(crate) fn bool(mut self, name: &str, value: bool) -> Self {
+        self.name(name);
+        self.out.push_str(if value { "true" } else { "false" });
+        self
+    }
+
+    /// JSON text as it is.
+    pub(crate) fn raw(mut self, name: &str, json: &str) -> Self {
+        self.name(name);
+        self.out.push_str(json);
+        self
+    }
+
+    pub(crate) fn time(self, name: &str, value: UnixMicros) -> Self {
+        self.plain(name, Rfc3339(value))
+    }
+
+    pub(crate) fn maybe<T>(self, value: Option<T>, with: impl FnOnce(Self, T) -> Self) -> Self {
+        match value {
+            Some(value) => with(self, value),
+            None => self,
+        }
+    }
+
+    /// A nested object, written by `with`, which begins with a field of its own.
+    pub(crate) fn object(mut self, name: &str, with: impl FnOnce(&mut String)) -> Self {
+        self.name(name);
+        with(self.out);
+        self
+    }
+
+    /// A nested array of what `each` writes of the items.
+    pub(crate) fn array<T>(
+        mut self,
+        name: &str,
+        items: impl IntoIterator<Item = T>,
+        mut each: impl FnMut(&mut String, T),
+    ) -> Self {
+        self.name(name);
+        self.out.push('[');
+        for (i, item) in items.into_iter().enumerate() {
+            if i > 0 {
+                self.out.push(',');
+            }
+            each(self.out, item);
+        }
+        self.out.push(']');
+        self
+    }
+
+    pub(crate) fn end(self) {
+        self.out.push('}');
+    }
+}
+
+fn push_display(out: &mut String, value: impl fmt::Display) {
+    write!(out, "{value}").expect("writing to a String does not fail");
+}
+
+/// A JSON string (RFC 8259, section 7): quotes, backslashes and control characters escaped, the rest as it is.
+pub(crate) fn push_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut run = 0;
+    for (i, byte) in text.bytes().enumerate() {
+        let escape = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0..0x20 => "",
+            _ => continue,
+        };
+        out.push_str(&text[run..i]);
+        if escape.is_empty() {
+            push_display(out, format_args!("\\u{byte:04x}"));
+        } else {
+            out.push_str(escape);
+        }
+        run = i + 1;
+    }
+    out.push_str(&text[run..]);
+    out.push('"');
+}
+
+/// A time as RFC 3339 in UTC with microseconds: `2026-02-28T23:59:59.000001Z`.
+pub(crate) struct Rfc3339(pub(crate) UnixMicros);
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, micros) = (self.0.0 / 1_000_000, self.0.0 % 1_000_000);
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        // Days to a date of the proleptic Gregorian calendar: "chrono-Compatible Low-Level Date Algorithms"
+        // (H. Hinnant), `civil_from_days`, for days since 1970 only. Years begin in March, eras are 400 of them.
+        let shifted = days + 719_468;
+        let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let march_month = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+        let year = era * 400 + year_of_era + u64::from(month <= 2);
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use proptest::prelude::*;
+
+    #[test]
+    fn times() {
+        let check = |micros: u64, text: &str| assert_eq!(Rfc3339(UnixMicros(micros)).to_string(), text);
+        check(0, "1970-01-01T00:00:00.000000Z");
+        check(951_782_400_000_000, "2000-02-29T00:00:00.000000Z");
+        check(1_709_251_199_999_999, "2024-02-29T23:59:59.999999Z");
+        check(4_107_542_400_000_000, "2100-03-01T00:00:00.000000Z");
+        check(1_795_391_999_000_001, "2026-11-22T23:59:59.000001Z");
+        let _ = Rfc3339(UnixMicros(u64::MAX)).to_string();
+    }
+
+    proptest! {
+        #[test]
+        fn strings_are_read_back_by_the_oracle(text: String) {
+            let mut out = String::new();
+            push_string(&mut out, &text);
+            prop_assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn every_kind_of_field() {
+        let mut out = "left over".to_string();
+        Frame::new(&mut out, "x")
+            .string("s", "a\"\u{1}")
+            .number("n", u64::MAX)
+            .decimal("d", 1.0 / 3.0)
+            .decimal("none", f32::NAN)
+            .bool("b", true)
+            .maybe(None::<u64>, |f, n| f.number("absent", n))
+            .array("a", [1, 2], |out, n| Frame::nested(out, "k", "v").number("n", n).end())
+            .end();
+        let expected = "{\"type\":\"x\",\"s\":\"a\\\"\\u0001\",\"n\":18446744073709551615,\"d\":0.33,\"none\":null,\"b\":true,\
+                        \"a\":[{\"k\":\"v\",\"n\":1},{\"k\":\"v\",\"n\":2}]}";
+        assert_eq!(out, expected);
+    }
+}

@@ -1,0 +1,265 @@
+//! Every frame that the server sends.
+
+use alloc::string::String;
+
+use super::encode::Frame;
+use crate::event::{FinishReason, Role, Timings, Usage};
+use crate::id::{MessageId, SessionId};
+use crate::record::{Member, MessageRecord, MessageRole, SessionRecord, SessionSummary};
+use crate::refusal::Refusal;
+use crate::time::UnixMicros;
+
+/// What a frame answers and where it belongs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Context<'a> {
+    /// The client's `id` of the frame answered, as JSON text.
+    pub(crate) reference: Option<&'a str>,
+    pub(crate) session: Option<SessionId>,
+}
+
+fn begin<'a>(out: &'a mut String, kind: &str, context: Context<'_>, now: UnixMicros) -> Frame<'a> {
+    Frame::new(out, kind)
+        .time("timestamp", now)
+        .maybe(context.session, |f, s| f.plain("session_id", s.0))
+        .maybe(context.reference, |f, json| f.raw("ref", json))
+}
+
+pub(crate) fn connection_established(out: &mut String, user_id: &str, username: &str, role: Role, now: UnixMicros) {
+    let mut message = String::from("Connected as ");
+    message.push_str(username);
+    Frame::new(out, "connection_established")
+        .string("message", &message)
+        .string("user_id", user_id)
+        .time("timestamp", now)
+        .string("username", username)
+        .string("role", role_name(role))
+        .end();
+}
+
+/// `error`; `message` names the answer that clients drop, `detail` says more than the base protocol's text.
+pub(crate) fn error(
+    out: &mut String,
+    context: Context<'_>,
+    now: UnixMicros,
+    refusal: &Refusal,
+    message: Option<MessageId>,
+    detail: Option<&str>,
+) {
+    begin(out, "error", context, now)
+        .string("message", &refusal.message)
+        .plain("code", refusal.code.as_str())
+        .bool("retryable", refusal.code.retryable())
+        .maybe(refusal.retry_after_ms, |f, ms| f.number("retry_after_ms", ms))
+        .maybe(message, |f, id| f.plain("message_id", id.0))
+        .maybe(detail, |f, text| f.string("detail", text))
+        .end();
+}
+
+pub(crate) fn pong(out: &mut String, context: Context<'_>, now: UnixMicros) {
+    begin(out, "pong", context, now).end();
+}
+
+/// How a joined session stands.
+pub(crate) struct Joined<'a, I> {
+    pub(crate) session: &'a SessionRecord,
+    pub(crate) epoch: &'a str,
+    pub(crate) resumed: bool,
+    pub(crate) participants: I,
+}
+
+pub(crate) fn session_joined<'a>(
+    out: &mut String,
+    reference: Option<&str>,
+    now: UnixMicros,
+    joined: Joined<'_, impl IntoIterator<Item = (&'a str, &'a str)>>,
+) {
+    let session = joined.session;
+    begin(out, "session_joined", Context { reference, session: Some(session.id) }, now)
+        .string("session_title", &session.title)
+        .plain("epoch", joined.epoch)
+        .number("seq", session.last_seq)
+        .bool("resumed", joined.resumed)
+        .string("owner", &session.owner)
+        .array("participants", joined.participants, push_participant)
+        .end();
+}
+
+fn push_participant(out: &mut String, (user_id, username): (&str, &str)) {
+    Frame::nested(out, "user_id", user_id).string("username", username).end();
+}
+
+pub(crate) fn message(out: &mut String, record: &MessageRecord, timings: Option<Timings>) {
+    begin(out, "message", Context { reference: None, session: Some(record.session) }, record.created)
+        .plain("id", record.id.0)
+        .plain("role", message_role(record.role))
+        .string("content", &record.content)
+        .number("seq", record.seq)
+        .maybe(record.parent, |f, id| f.plain("parent", id.0))
+        .maybe(record.author.as_ref(), |f, author| {
+            f.string("user_id", &author.user_id).string("username", &author.username)
+        })
+        .maybe(record.client_id.as_deref(), |f, id| f.string("client_id", id))
+        .maybe(record.finish_reason, |f, reason| f.plain("finish_reason", finish_reason(reason)))
+        .maybe(record.usage, |f, usage| f.object("usage", |out| push_usage(out, usage)))
+        .maybe(timings, |f, timings| f.object("timings", |out| push_timings(out, timings)))
+        .end();
+}
+
+fn push_usage(out: &mut String, usage: Usage) {
+    Frame::first_number(out, "prompt_tokens", u64::from(usage.prompt_tokens))
+        .number("cached_tokens", u64::from(usage.cached_tokens))
+        .number("completion_tokens", u64::from(usage.completion_tokens))
+        .end();
+}
+
+fn push_timings(out: &mut String, timings: Timings) {
+    Frame::first_decimal(out, "first_token_ms", timings.first_token_ms)
+        .decimal("tokens_per_second", timings.tokens_per_second)
+        .end();
+}
+
+pub(crate) fn message_delta(out: &mut String, session: SessionId, message: MessageId, offset: usize, text: &str) {
+    Frame::new(out, "message_delta")
+        .plain("session_id", session.0)
+        .plain("message_id", message.0)
+        .number("offset", offset as u64)
+        .string("content", text)
+        .end();
+}
+
+/// Who is typing.
+pub(crate) enum Typist<'a> {
+    Assistant(MessageId),
+    User(&'a Member),
+}
+
+pub(crate) fn typing(out: &mut String, session: SessionId, now: UnixMicros, who: &Typist<'_>, is_typing: bool) {
+    let frame = begin(out, "typing", Context { reference: None, session: Some(session) }, now);
+    let frame = frame.bool("is_typing", is_typing);
+    match who {
+        Typist::Assistant(message) => frame.plain("role", "assistant").plain("message_id", message.0),
+        Typist::User(user) => frame.string("user_id", &user.user_id).string("username", &user.username),
+    }
+    .end();
+}
+
+pub(crate) fn ack(
+    out: &mut String,
+    context: Context<'_>,
+    now: UnixMicros,
+    client_id: Option<&str>,
+    message: MessageId,
+    seq: u64,
+) {
+    begin(out, "ack", context, now)
+        .maybe(client_id, |f, id| f.string("client_id", id))
+        .plain("message_id", message.0)
+        .number("seq", seq)
+        .end();
+}
+
+pub(crate) fn command_response(out: &mut String, context: Context<'_>, now: UnixMicros, command: &str, content: &str) {
+    begin(out, "command_response", context, now).string("command", command).string("content", content).end();
+}
+
+pub(crate) fn presence<'a>(
+    out: &mut String,
+    session: SessionId,
+    now: UnixMicros,
+    who: &Member,
+    joined: bool,
+    participants: impl IntoIterator<Item = (&'a str, &'a str)>,
+) {
+    begin(out, "presence", Context { reference: None, session: Some(session) }, now)
+        .string("user_id", &who.user_id)
+        .string("username", &who.username)
+        .plain("event", if joined { "joined" } else { "left" })
+        .array("participants", participants, push_participant)
+        .end();
+}
+
+pub(crate) fn session_left(out: &mut String, context: Context<'_>, now: UnixMicros) {
+    begin(out, "session_left", context, now).end();
+}
+
+pub(crate) fn session_ended(out: &mut String, context: Context<'_>, now: UnixMicros, by: &str) {
+    let mut message = String::from("Session ended by ");
+    message.push_str(by);
+    begin(out, "session_ended", context, now).string("message", &message).end();
+}
+
+pub(crate) fn session_deleted(out: &mut String, context: Context<'_>, now: UnixMicros) {
+    begin(out, "session_deleted", context, now).end();
+}
+
+pub(crate) fn session_renamed(out: &mut String, context: Context<'_>, now: UnixMicros, title: &str) {
+    begin(out, "session_renamed", context, now).string("session_title", title).end();
+}
+
+pub(crate) fn invited(out: &mut String, context: Context<'_>, now: UnixMicros, title: &str, username: &str, by: &str) {
+    begin(out, "invited", context, now)
+        .string("session_title", title)
+        .string("username", username)
+        .string("by", by)
+        .end();
+}
+
+pub(crate) fn notice(out: &mut String, context: Context<'_>, now: UnixMicros, code: &str, message: &str) {
+    begin(out, "notice", context, now).plain("code", code).string("message", message).end();
+}
+
+pub(crate) fn session_list(out: &mut String, context: Context<'_>, now: UnixMicros, sessions: &[SessionSummary]) {
+    begin(out, "session_list", context, now)
+        .array("sessions", sessions, |out, s| {
+            Frame::nested(out, "session_title", &s.title)
+                .plain("session_id", s.id.0)
+                .string("owner", &s.owner)
+                .time("created", s.created)
+                .time("active", s.active)
+                .maybe(s.ended, |f, at| f.time("ended", at))
+                .number("messages", s.messages)
+                .end();
+        })
+        .end();
+}
+
+pub(crate) fn history_page(
+    out: &mut String,
+    context: Context<'_>,
+    now: UnixMicros,
+    messages: &[MessageRecord],
+    more: bool,
+) {
+    let mut one = String::new();
+    begin(out, "history_page", context, now)
+        .array("messages", messages, |out, record| {
+            message(&mut one, record, None);
+            out.push_str(&one);
+        })
+        .bool("more", more)
+        .end();
+}
+
+pub(crate) fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::User => "user",
+        Role::Admin => "admin",
+    }
+}
+
+fn message_role(role: MessageRole) -> &'static str {
+    match role {
+        MessageRole::User => "user",
+        MessageRole::Assistant => "assistant",
+        MessageRole::System => "system",
+    }
+}
+
+fn finish_reason(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Stop => "stop",
+        FinishReason::Length => "length",
+        FinishReason::Stopped => "stopped",
+        FinishReason::Error => "error",
+    }
+}

@@ -1,0 +1,440 @@
+//! A runtime in memory: it does what the hub puts out, as a real one would, under a virtual clock.
+//!
+//! Storage commits or fails on command, the model says what a test tells it to, and each peer keeps all frames that
+//! were sent to it.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the driver")]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use causerie_core::limits::Limits;
+use causerie_core::{
+    ConnectionId, FinishReason, GenerationFailure, GenerationId, Hub, Identity, Input, Instant, Loaded, Member,
+    MessageId, MessageRecord, Options, Output, Query, RequestId, Role, Sampling, SessionId, SessionRecord,
+    SessionSummary, Timings, UnixMicros, Usage, Write,
+};
+use serde_json::Value;
+
+/// 2026-01-01T00:00:00Z
+pub const START: u64 = 1_767_225_600_000_000;
+
+/// What a peer has got.
+#[derive(Default)]
+pub struct Peer {
+    pub frames: Vec<Value>,
+    pub seen: usize,
+    pub close: Option<(u16, String)>,
+    pub paused: bool,
+    /// Bytes granted and not yet used, as the test wants them; `None` is without bound.
+    pub credit: Option<i64>,
+}
+
+/// An answer of storage that is on its way.
+enum Answer {
+    Stored(RequestId),
+    StoreFailed(RequestId),
+    Loaded(RequestId, Loaded),
+    LoadFailed(RequestId),
+}
+
+/// What is in storage.
+#[derive(Default)]
+pub struct Storage {
+    pub sessions: BTreeMap<SessionId, SessionRecord>,
+    pub messages: BTreeMap<SessionId, Vec<MessageRecord>>,
+    /// The next so many writes fail.
+    pub fail_writes: usize,
+    /// The next so many reads fail.
+    pub fail_reads: usize,
+    /// Answers wait until this is off.
+    pub held: bool,
+    answers: VecDeque<Answer>,
+}
+
+/// An answer that the hub has asked for.
+#[derive(Clone, Debug)]
+pub struct Running {
+    pub id: GenerationId,
+    pub session: SessionId,
+    pub prompt: MessageId,
+    pub sampling: Sampling,
+    pub cancelled: bool,
+}
+
+pub struct Driver {
+    pub hub: Hub,
+    pub now: Instant,
+    pub peers: BTreeMap<ConnectionId, Peer>,
+    pub storage: Storage,
+    pub running: Vec<Running>,
+    pub tokens_to_verify: Vec<(ConnectionId, String)>,
+    pub reloads: usize,
+    /// Sends of more than one recipient.
+    pub shared_sends: usize,
+}
+
+pub fn limits() -> Limits {
+    Limits::default()
+}
+
+impl Default for Driver {
+    fn default() -> Driver {
+        Driver::new(limits())
+    }
+}
+
+impl Driver {
+    /// A hub with a model.
+    pub fn new(limits: Limits) -> Driver {
+        let mut driver = Driver::without_model(limits);
+        driver.give(Input::BackendUp { model: "test-model" });
+        driver
+    }
+
+    pub fn without_model(limits: Limits) -> Driver {
+        let options =
+            Options { seed: [3; 32], wall_clock: UnixMicros(START), server: "Causerie test".to_string(), limits };
+        Driver {
+            hub: Hub::new(options),
+            now: Instant::ZERO,
+            peers: BTreeMap::new(),
+            storage: Storage::default(),
+            running: Vec::new(),
+            tokens_to_verify: Vec::new(),
+            reloads: 0,
+            shared_sends: 0,
+        }
+    }
+
+    /// Gives an input and does all that follows.
+    #[track_caller]
+    pub fn give(&mut self, input: Input<'_>) {
+        self.hub.handle(self.now, input).expect("the driver keeps to the contract");
+        self.run();
+    }
+
+    /// A connection with all the credit there is and no verdict on its token yet.
+    pub fn connect(&mut self) -> ConnectionId {
+        let id = self.hub.connect(self.now).expect("room for a connection");
+        self.peers.insert(id, Peer::default());
+        self.give(Input::Writable { connection: id, credit: u32::MAX });
+        id
+    }
+
+    /// A recognized connection of a user whose id is `id-NAME`, its greeting read.
+    pub fn user(&mut self, name: &str) -> ConnectionId {
+        self.user_with(name, Role::User)
+    }
+
+    pub fn user_with(&mut self, name: &str, role: Role) -> ConnectionId {
+        let id = self.connect();
+        self.authenticate(id, name, role, Duration::from_secs(1_800));
+        self.read(id);
+        id
+    }
+
+    pub fn authenticate(&mut self, connection: ConnectionId, name: &str, role: Role, ttl: Duration) {
+        let identity =
+            Identity { user_id: format!("id-{name}"), username: name.to_string(), role, expires: self.now + ttl };
+        self.give(Input::Authenticated { connection, identity });
+    }
+
+    /// A recognized connection that can take `credit` bytes beyond its greeting.
+    pub fn slow_user(&mut self, name: &str, credit: u32) -> ConnectionId {
+        let id = self.hub.connect(self.now).expect("room for a connection");
+        self.peers.insert(id, Peer { credit: Some(0), ..Peer::default() });
+        self.authenticate(id, name, Role::User, Duration::from_secs(1_800));
+        self.grant(id, 1);
+        let frame = self.peers[&id].frames[0].to_string().len() as u32;
+        self.read(id);
+        self.grant(id, frame - 1 + credit);
+        id
+    }
+
+    pub fn grant(&mut self, connection: ConnectionId, credit: u32) {
+        if let Some(left) = self.peers.get_mut(&connection).and_then(|p| p.credit.as_mut()) {
+            *left += i64::from(credit);
+        }
+        self.give(Input::Writable { connection, credit });
+    }
+
+    #[track_caller]
+    pub fn send(&mut self, connection: ConnectionId, frame: &Value) {
+        self.send_text(connection, &frame.to_string());
+    }
+
+    #[track_caller]
+    pub fn send_text(&mut self, connection: ConnectionId, text: &str) {
+        self.give(Input::Frame { connection, text });
+    }
+
+    /// A session made by `owner`, who is in it; everything read.
+    pub fn session(&mut self, owner: ConnectionId) -> String {
+        self.send(owner, &serde_json::json!({ "type": "create_session", "title": "Tea" }));
+        let joined = self.read(owner).pop().expect("session_joined");
+        assert_eq!(joined["type"], "session_joined", "{joined}");
+        joined["session_id"].as_str().expect("an id").to_string()
+    }
+
+    /// Invites and joins a user into a session whose owner is `owner`; everything read.
+    pub fn share(&mut self, owner: ConnectionId, session: &str, guest: ConnectionId, guest_name: &str) {
+        self.send(owner, &serde_json::json!({ "type": "invite", "username": guest_name }));
+        self.send(guest, &serde_json::json!({ "type": "join_session", "session_id": session }));
+        self.read(owner);
+        let frames = self.read(guest);
+        assert!(frames.iter().any(|f| f["type"] == "session_joined"), "{frames:?}");
+    }
+
+    /// The frames that have come since the last call.
+    pub fn read(&mut self, connection: ConnectionId) -> Vec<Value> {
+        let peer = self.peers.get_mut(&connection).expect("a peer");
+        let new = peer.frames[peer.seen..].to_vec();
+        peer.seen = peer.frames.len();
+        new
+    }
+
+    /// Their types.
+    pub fn read_types(&mut self, connection: ConnectionId) -> Vec<String> {
+        self.read(connection).iter().map(|f| f["type"].as_str().expect("a type").to_string()).collect()
+    }
+
+    /// The one frame that has come.
+    #[track_caller]
+    pub fn read_one(&mut self, connection: ConnectionId) -> Value {
+        let frames = self.read(connection);
+        assert_eq!(frames.len(), 1, "{frames:#?}");
+        frames.into_iter().next().expect("one")
+    }
+
+    pub fn close(&mut self, connection: ConnectionId) {
+        self.give(Input::Closed { connection });
+        self.peers.remove(&connection);
+    }
+
+    /// Lets time pass, stopping at every deadline on the way.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some((at, _)) = self.hub.next_deadline()
+            && at <= end
+        {
+            self.now = self.now.max(at);
+            self.give(Input::Timer);
+        }
+        self.now = end;
+        self.give(Input::Timer);
+    }
+
+    /// The answer under way.
+    #[track_caller]
+    pub fn generation(&self) -> GenerationId {
+        self.running.first().expect("a generation").id
+    }
+
+    #[track_caller]
+    pub fn token(&mut self, text: &str) {
+        let generation = self.generation();
+        self.give(Input::Token { generation, text });
+    }
+
+    #[track_caller]
+    pub fn finish(&mut self, reason: FinishReason) {
+        let generation = self.running.remove(0).id;
+        let usage = Usage { prompt_tokens: 7, cached_tokens: 3, completion_tokens: 2 };
+        let timings = Timings { first_token_ms: 12.5, tokens_per_second: 200.0 };
+        self.give(Input::Generated { generation, reason, usage, timings });
+    }
+
+    /// The whole of an answer.
+    #[track_caller]
+    pub fn answer(&mut self, text: &str) {
+        self.token(text);
+        self.finish(FinishReason::Stop);
+    }
+
+    #[track_caller]
+    pub fn fail(&mut self, failure: GenerationFailure) {
+        let generation = self.running.remove(0).id;
+        self.give(Input::GenerationFailed { generation, failure });
+    }
+
+    /// Drains the hub and answers from storage until nothing is left to do.
+    pub fn run(&mut self) {
+        loop {
+            let Driver { hub, peers, storage, running, tokens_to_verify, reloads, shared_sends, .. } = self;
+            let mut sink = |output: Output<'_>| match output {
+                Output::Send { to, frame } => {
+                    *shared_sends += usize::from(to.len() > 1);
+                    let value: Value = serde_json::from_str(frame).expect("frames are JSON");
+                    for id in to {
+                        let peer = peers.get_mut(id).expect("no output to a connection that is gone");
+                        assert_eq!(peer.close, None, "no frame after the close: {frame}");
+                        peer.frames.push(value.clone());
+                        if let Some(credit) = &mut peer.credit {
+                            *credit -= frame.len() as i64;
+                        }
+                    }
+                }
+                Output::Close { connection, code, reason } => {
+                    assert!(reason.len() <= 123, "{reason}");
+                    let peer = peers.get_mut(&connection).expect("no output to a connection that is gone");
+                    assert_eq!(peer.close.replace((code, reason.to_string())), None, "closed once");
+                }
+                Output::Authenticate { connection, token } => tokens_to_verify.push((connection, token.to_string())),
+                Output::Store { request, write } => storage.write(request, write),
+                Output::Load { request, query } => storage.read(request, query),
+                Output::Generate { generation, session, prompt, sampling } => {
+                    assert!(storage.messages[&session].iter().any(|m| m.id == prompt), "a prompt is stored");
+                    running.push(Running {
+                        id: generation,
+                        session,
+                        prompt,
+                        sampling: sampling.clone(),
+                        cancelled: false,
+                    });
+                }
+                Output::Cancel { generation } => {
+                    let generation = running.iter_mut().find(|g| g.id == generation).expect("it runs");
+                    assert!(!generation.cancelled, "cancelled once");
+                    generation.cancelled = true;
+                }
+                Output::ReloadModel => *reloads += 1,
+                Output::PauseReading { connection } => {
+                    let peer = peers.get_mut(&connection).expect("no output to a connection that is gone");
+                    assert!(!std::mem::replace(&mut peer.paused, true), "paused once");
+                }
+                Output::ResumeReading { connection } => {
+                    let peer = peers.get_mut(&connection).expect("no output to a connection that is gone");
+                    assert!(std::mem::replace(&mut peer.paused, false), "resumed once");
+                }
+                other => panic!("unknown output {other:?}"),
+            };
+            while hub.poll(&mut sink) {}
+            assert!(
+                hub.next_deadline().is_none_or(|(_, reason)| reason != causerie_core::Reason::Output),
+                "drained, so nothing waits"
+            );
+            if self.storage.held {
+                return;
+            }
+            let Some(answer) = self.storage.answers.pop_front() else { return };
+            let input = match answer {
+                Answer::Stored(request) => Input::Stored { request },
+                Answer::StoreFailed(request) => Input::StoreFailed { request },
+                Answer::Loaded(request, data) => Input::Loaded { request, data },
+                Answer::LoadFailed(request) => Input::LoadFailed { request },
+            };
+            self.hub.handle(self.now, input).expect("an answer to a request");
+        }
+    }
+
+    /// Lets storage answer again.
+    pub fn release_storage(&mut self) {
+        self.storage.held = false;
+        self.run();
+    }
+}
+
+impl Storage {
+    fn write(&mut self, request: RequestId, write: Write<'_>) {
+        if self.fail_writes > 0 {
+            self.fail_writes -= 1;
+            self.answers.push_back(Answer::StoreFailed(request));
+            return;
+        }
+        match write {
+            Write::CreateSession(record) => {
+                assert!(self.sessions.insert(record.id, record.clone()).is_none(), "session ids differ");
+                self.messages.insert(record.id, Vec::new());
+            }
+            Write::Message(record) => {
+                let session = self.sessions.get_mut(&record.session).expect("a session");
+                let messages = self.messages.get_mut(&record.session).expect("a session");
+                assert_eq!(record.seq, messages.len() as u64 + 1, "gapless");
+                if let Some(parent) = record.parent {
+                    assert!(messages.iter().any(|m| m.id == parent), "a parent is stored");
+                }
+                if let (Some(author), Some(client_id)) = (&record.author, &record.client_id) {
+                    let same = |m: &&MessageRecord| {
+                        m.author.as_ref() == Some(author) && m.client_id.as_ref() == Some(client_id)
+                    };
+                    assert!(messages.iter().find(same).is_none(), "a client id is stored once");
+                }
+                session.last_seq = record.seq;
+                session.last_message = Some(record.id);
+                messages.push(record.clone());
+            }
+            Write::Invite { session, username } => {
+                let session = self.sessions.get_mut(&session).expect("a session");
+                if !session.invited.iter().any(|name| name == username) {
+                    session.invited.push(username.to_string());
+                }
+            }
+            Write::Member { session, user_id, username } => {
+                let session = self.sessions.get_mut(&session).expect("a session");
+                session.invited.retain(|name| name != username);
+                session.members.push(Member { user_id: user_id.to_string(), username: username.to_string() });
+            }
+            Write::EndSession { session, at } => {
+                self.sessions.get_mut(&session).expect("a session").ended = Some(at);
+            }
+            Write::RenameSession { session, title } => {
+                self.sessions.get_mut(&session).expect("a session").title = title.to_string();
+            }
+            Write::DeleteSession { session } => {
+                self.sessions.remove(&session);
+                self.messages.remove(&session);
+            }
+            other => panic!("unknown write {other:?}"),
+        }
+        self.answers.push_back(Answer::Stored(request));
+    }
+
+    fn read(&mut self, request: RequestId, query: Query<'_>) {
+        if self.fail_reads > 0 {
+            self.fail_reads -= 1;
+            self.answers.push_back(Answer::LoadFailed(request));
+            return;
+        }
+        let loaded = match query {
+            Query::Session(id) => Loaded::Session(self.sessions.get(&id).cloned()),
+            Query::Sessions { user_id, username, limit } => {
+                let may = |s: &&SessionRecord| {
+                    s.members.iter().any(|m| m.user_id == user_id) || s.invited.iter().any(|name| name == username)
+                };
+                let list = self.sessions.values().filter(may).map(|s| SessionSummary {
+                    id: s.id,
+                    title: s.title.clone(),
+                    owner: s.owner.clone(),
+                    created: s.created,
+                    active: self.messages[&s.id].last().map_or(s.created, |m| m.created),
+                    ended: s.ended,
+                    messages: s.last_seq,
+                });
+                let mut list: Vec<_> = list.collect();
+                list.sort_by_key(|s| std::cmp::Reverse((s.active, s.id)));
+                list.truncate(limit as usize);
+                Loaded::Sessions(list)
+            }
+            Query::Messages { session, before, limit } => {
+                let all = self.messages.get(&session).cloned().unwrap_or_default();
+                let older: Vec<_> = all.into_iter().filter(|m| m.seq < before).collect();
+                let from = older.len().saturating_sub(limit as usize);
+                Loaded::Messages { messages: older[from..].to_vec(), more: from > 0 }
+            }
+            Query::ClientMessage { session, user_id, client_id } => {
+                let same = |m: &&MessageRecord| {
+                    m.author.as_ref().is_some_and(|a| a.user_id == user_id) && m.client_id.as_deref() == Some(client_id)
+                };
+                let messages = self.messages.get(&session);
+                Loaded::ClientMessage(messages.and_then(|all| all.iter().find(same)).map(|m| (m.id, m.seq)))
+            }
+            Query::Totals => Loaded::Totals {
+                sessions: self.sessions.len() as u64,
+                messages: self.messages.values().map(|m| m.len() as u64).sum(),
+            },
+            other => panic!("unknown query {other:?}"),
+        };
+        self.answers.push_back(Answer::Loaded(request, loaded));
+    }
+}
