@@ -23,10 +23,12 @@ pub enum TokenError {
     },
     /// Not three parts of base64url with JSON in the first two.
     Malformed,
-    /// Unsigned, or signed with another algorithm than that of the key.
+    /// Unsigned (`alg: none`), or signed with an algorithm that nobody knows.
+    UnknownAlgorithm,
+    /// Signed with another algorithm than that of the key.
     Algorithm {
-        /// The algorithm of the key, where the key is known.
-        expected: Option<Algorithm>,
+        /// The algorithm of the key.
+        expected: Algorithm,
     },
     /// Not signed with the key, or changed afterwards.
     Signature,
@@ -61,19 +63,16 @@ impl TokenError {
     /// From a header that could not be read.
     pub(super) fn from_header(error: &jsonwebtoken::errors::Error) -> TokenError {
         match error.kind() {
-            // The JSON was read as far as an `alg` that is none of the known ones, or has none.
-            ErrorKind::Json(json) if json.is_data() => TokenError::Algorithm { expected: None },
+            // It is JSON, but its `alg` is missing or none of those that exist.
+            ErrorKind::Json(json) if json.is_data() => TokenError::UnknownAlgorithm,
             _ => TokenError::Malformed,
         }
     }
 
-    /// From a signature that could not be verified with a key of this algorithm.
-    pub(super) fn from_library(error: &jsonwebtoken::errors::Error, algorithm: Algorithm) -> TokenError {
+    /// From a signature that could not even be looked at.
+    pub(super) fn from_signature(error: &jsonwebtoken::errors::Error) -> TokenError {
         match error.kind() {
-            ErrorKind::InvalidAlgorithm => TokenError::Algorithm { expected: Some(algorithm) },
-            ErrorKind::InvalidToken | ErrorKind::Base64(_) | ErrorKind::Json(_) | ErrorKind::Utf8(_) => {
-                TokenError::Malformed
-            }
+            ErrorKind::Base64(_) => TokenError::Malformed,
             _ => TokenError::Signature,
         }
     }
@@ -86,11 +85,11 @@ impl fmt::Display for TokenError {
                 write!(f, "The token has {got} bytes; at most {limit} are read.")
             }
             TokenError::Malformed => f.write_str("The token is not a JSON Web Token; get a new one."),
-            TokenError::Algorithm { expected: Some(algorithm) } => {
+            TokenError::Algorithm { expected: algorithm } => {
                 write!(f, "The token is not signed with {algorithm:?}, as it must be here.")
             }
-            TokenError::Algorithm { expected: None } => {
-                f.write_str("The token is not signed with an algorithm that is accepted here.")
+            TokenError::UnknownAlgorithm => {
+                f.write_str("The token is unsigned, or signed with an unknown algorithm; get a new one.")
             }
             TokenError::Signature => f.write_str("The token's signature is not valid here; get a new one."),
             TokenError::UnknownKey => f.write_str("The token is signed with a key that is not known here."),
