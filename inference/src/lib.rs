@@ -4,20 +4,24 @@
 //!
 //! 1. [`gguf`] maps a file and checks it; [`block`] knows how tensors are stored.
 //!
-//! 2. [`tokenizer`] makes tokens of text.
+//! 2. [`tokenizer`] makes tokens of text, [`template`] one text of a conversation, and [`chat`] a prompt with both.
 //! 3. [`sampler`] chooses a token from logits; [`utf8`] and [`stop`] make readable text of the tokens' bytes.
 //!
 //! Nothing here opens a socket, reads a clock for a decision, or starts a thread that outlives the value that owns it.
 
 pub mod block;
+pub mod chat;
 pub mod error;
 pub mod gguf;
 pub mod sampler;
 pub mod stop;
+pub mod template;
 pub mod tokenizer;
 pub mod utf8;
 
+pub use chat::{Prompt, PromptError, Speaker, Turn};
 pub use error::LoadError;
 pub use gguf::{Gguf, Metadata};
 pub use sampler::{Sampler, SamplingError, SamplingOptions, SamplingOverrides};
+pub use template::ChatTemplate;
 pub use tokenizer::Tokenizer;
