@@ -384,7 +384,7 @@ const FRAMES = {
   command_response(frame, { note, conversation }) {
     const place = conversation ?? current;
     if (note) place.dismiss(note.key);
-    place.note({ tone: 'command', command: note?.command ?? `/${frame.command}`, content: frame.content });
+    place.note({ tone: 'command', command: note?.command ?? frame.command, content: frame.content });
   },
 
   session_ended(frame) {

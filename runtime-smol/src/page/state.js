@@ -37,6 +37,7 @@ export class Conversation {
     this.noteCount = 0;
     this.stale = new Set();
     this.repairedAt = -1;
+    this.repairs = new Map(); // by message, over all joins: a server that cannot fill a gap is not asked for ever
     this.people = new Map();
     this.typists = new Map();
     this.modelTyping = false;
@@ -98,6 +99,7 @@ export class Conversation {
     const known = this.messages.get(frame.id);
     this.stale.delete(frame.id);
     this.streams.delete(frame.id);
+    this.repairs.delete(frame.id);
     this.typists.delete(frame.user_id);
     const sent = this.#sentHere(frame);
     if (sent) this.pending.delete(sent.clientId);
@@ -134,14 +136,15 @@ export class Conversation {
     if (this.messages.has(frame.message_id)) return 'known';
     let stream = this.streams.get(frame.message_id);
     if (!stream) {
-      stream = { key: frame.message_id, kind: 'stream', id: frame.message_id, content: '', bytes: 0, repairs: 0, repairing: false, gap: false };
+      stream = { key: frame.message_id, kind: 'stream', id: frame.message_id, content: '', bytes: 0, repairing: false, gap: false };
       this.streams.set(stream.id, stream);
     }
     const end = frame.offset + utf8Length(frame.content);
     if (frame.offset > stream.bytes) {
       stream.gap = true;
-      if (stream.repairing || stream.repairs >= MAX_GAP_REPAIRS) return 'waiting';
-      stream.repairs += 1;
+      const repairs = this.repairs.get(stream.id) ?? 0;
+      if (stream.repairing || repairs >= MAX_GAP_REPAIRS) return 'waiting';
+      this.repairs.set(stream.id, repairs + 1);
       stream.repairing = true;
       return 'gap';
     }
