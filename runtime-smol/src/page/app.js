@@ -457,7 +457,7 @@ function draw() {
   view.sessions(sessions, current.id);
   view.people(current.people, me);
   view.typing([...current.typists.values()]);
-  view.answering(current.answering);
+  view.answering(current.live && current.answering);
   log.update();
 }
 

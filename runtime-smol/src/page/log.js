@@ -161,10 +161,10 @@ export class Log {
   }
 
   #note(item) {
-    const text = make('div', { class: 'text' });
+    const text = make('div', { class: 'text', role: item.tone === 'error' && 'alert' });
     if (item.command) text.append(make('code', { class: 'asked' }, item.command));
     text.append(item.content ?? '…');
-    const node = make('li', { class: `note ${item.tone ?? ''}`, role: item.tone === 'error' ? 'alert' : undefined }, text);
+    const node = make('li', { class: `note ${item.tone ?? ''}` }, text);
     const buttons = make('p', { class: 'buttons' });
     if (item.retry) buttons.append(make('button', { type: 'button', click: item.retry }, 'Ask again'));
     buttons.append(make('button', { type: 'button', class: 'quiet', click: () => this.actions.dismiss(item.key) }, 'Dismiss'));
@@ -176,7 +176,7 @@ export class Log {
 const SHOWN = ['kind', 'content', 'failure', 'gap', 'messageId', 'finish', 'username', 'timestamp', 'retry'];
 const same = (a, b) => SHOWN.every((field) => a[field] === b[field]);
 
-const dots = () => make('p', { class: 'dots', 'aria-label': 'Causerie is thinking' }, make('i'), make('i'), make('i'));
+const dots = () => make('p', { class: 'dots', role: 'img', 'aria-label': 'Causerie is thinking' }, make('i'), make('i'), make('i'));
 
 function mark() {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
