@@ -3,17 +3,24 @@
 //! The data flow in one direction, and so does this list:
 //!
 //! 1. [`gguf`] maps a file and checks it; [`block`] knows how tensors are stored.
-//!
-//! 2. [`tokenizer`] makes tokens of text, [`template`] one text of a conversation, and [`chat`] a prompt with both.
-//! 3. [`sampler`] chooses a token from logits; [`utf8`] and [`stop`] make readable text of the tokens' bytes.
+//! 2. [`pack`] lays weights out for the kernels; [`model`] is configuration, weights and vocabulary together.
+//! 3. [`tokenizer`] makes tokens of text, [`template`] one text of a conversation, and [`chat`] a prompt with both.
+//! 4. [`forward`] computes logits with [`kernel`], in the buffers of [`scratch`], on top of what [`cache`] remembers.
+//! 5. [`sampler`] chooses a token from logits; [`utf8`] and [`stop`] make readable text of the tokens' bytes.
 //!
 //! Nothing here opens a socket, reads a clock for a decision, or starts a thread that outlives the value that owns it.
 
 pub mod block;
+pub mod cache;
 pub mod chat;
 pub mod error;
+pub mod forward;
 pub mod gguf;
+pub mod kernel;
+pub mod model;
+pub mod pack;
 pub mod sampler;
+pub mod scratch;
 pub mod stop;
 pub mod template;
 pub mod tokenizer;
@@ -22,6 +29,8 @@ pub mod utf8;
 pub use chat::{Prompt, PromptError, Speaker, Turn};
 pub use error::LoadError;
 pub use gguf::{Gguf, Metadata};
+pub use kernel::Isa;
+pub use model::{LoadOptions, Model, ModelInfo};
 pub use sampler::{Sampler, SamplingError, SamplingOptions, SamplingOverrides};
 pub use template::ChatTemplate;
 pub use tokenizer::Tokenizer;

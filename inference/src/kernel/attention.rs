@@ -1,0 +1,68 @@
+//! Attention of one query position over cached keys and values, page by page.
+//!
+//! The softmax is computed on line (Milakov and Gimelshein, 2018), so no more than a page of scores exists at a time: for
+//! each page the peak grows, what was summed before decays, and the page's values are added. Pages are those of
+//! [`crate::cache`], and their borders are at fixed positions, so the result does not depend on how a prompt was cut into
+//! steps.
+//!
+//! Within a page, keys are `[dimension][token]` and values `[token][dimension]`, so that in both products the lanes of a
+//! register hold independent sums.
+
+use super::{Isa, scalar};
+use crate::pack::Halves;
+
+/// Tokens in a page of the cache.
+pub const PAGE: usize = 64;
+
+/// A stretch of cached tokens, for one layer and one key-value head.
+#[derive(Clone, Copy)]
+pub struct Span<'a> {
+    /// Keys as halves, `[dimension][token]`: [`PAGE`] tokens a dimension.
+    pub keys: &'a [Halves],
+    /// Values as halves, `[token][dimension]`: dimensions filled up to a multiple of 16.
+    pub values: &'a [Halves],
+    /// Tokens that are looked at: 1 to [`PAGE`].
+    pub tokens: usize,
+}
+
+/// The running softmax of one query head.
+pub(super) struct Head<'a> {
+    /// The largest score so far.
+    pub(super) peak: f32,
+    /// The sum of the weights so far, relative to the peak.
+    pub(super) sum: f32,
+    /// The weighted sum of the values so far: `[dimension]`.
+    pub(super) out: &'a mut [f32],
+}
+
+/// Attention of the query heads that share one key-value head: `queries` and `out` are `[head][dimension]`. Scores are
+/// plain products: queries come scaled.
+///
+/// # Panics
+/// If `out` and `queries` are not of one length, made of whole heads, or a span is shorter than its tokens.
+pub fn attention<'a>(
+    isa: Isa,
+    dimensions: usize,
+    queries: &[f32],
+    spans: impl Iterator<Item = Span<'a>> + Clone,
+    out: &mut [f32],
+) {
+    assert!(queries.len() == out.len() && queries.len().is_multiple_of(dimensions), "{} {}", queries.len(), out.len());
+    for (query, out) in queries.chunks_exact(dimensions).zip(out.chunks_exact_mut(dimensions)) {
+        out.fill(0.0);
+        let mut head = Head { peak: f32::NEG_INFINITY, sum: 0.0, out };
+        for Span { keys, values, tokens } in spans.clone() {
+            assert!((1..=PAGE).contains(&tokens) && keys.len() >= dimensions * (PAGE / 16));
+            assert!(values.len() >= tokens * dimensions.div_ceil(16));
+            match isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => super::avx512::attend(query, keys, values, tokens, &mut head),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => super::avx2::attend(query, keys, values, tokens, &mut head),
+                _ => scalar::attend(query, keys, values, tokens, &mut head),
+            }
+        }
+        let scale = 1.0 / head.sum;
+        head.out.iter_mut().for_each(|out| *out *= scale);
+    }
+}

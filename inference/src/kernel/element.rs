@@ -1,0 +1,149 @@
+//! What is done to vectors number by number. Each body is written once, in a form that compilers turn into vector code,
+//! and compiled once for every instruction set ([`instances`]).
+
+use super::activations::CodesMut;
+use crate::pack::BLOCK;
+
+/// Partial sums, so that additions can run side by side; their order does not depend on the instruction set.
+const LANES: usize = 16;
+
+/// `e^x` to within 2 units in the last place; at most `e^88.7`, at least `e^-87.3`.
+///
+/// Cephes' `expf`: the exponent is split off, and a polynomial approximates the rest on ±ln 2 / 2.
+#[inline(always)]
+#[expect(clippy::excessive_precision, reason = "Cephes' coefficients as published")]
+pub(super) fn exp(x: f32) -> f32 {
+    /// Adding this rounds to an integer, which then stands in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+    let x = x.clamp(-87.3, 88.7);
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = x - n * 0.693_359_375 - n * -2.121_944_4e-4;
+    let poly = ((((1.987_569_15e-4 * r + 1.398_199_95e-3) * r + 8.333_451_9e-3) * r + 4.166_579_6e-2) * r
+        + 1.666_666_55e-1)
+        * r
+        + 5.000_000_1e-1;
+    let fraction = poly * r * r + r + 1.0;
+    let exponent = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32).wrapping_add(127) << 23;
+    fraction * f32::from_bits(exponent as u32)
+}
+
+#[inline(always)]
+fn sum_of_squares(x: &[f32]) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (sum, x) in sums.iter_mut().zip(chunk) {
+            *sum += x * x;
+        }
+    }
+    sums.iter().sum::<f32>() + rest.iter().map(|x| x * x).sum::<f32>()
+}
+
+/// Root mean square normalization (Zhang and Sennrich, 2019): `out = weight × x / √(mean x² + epsilon)`.
+#[inline(always)]
+fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+    let scale = 1.0 / (sum_of_squares(x) / x.len() as f32 + epsilon).sqrt();
+    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+        *out = x * scale * weight;
+    }
+}
+
+/// SwiGLU (Shazeer, 2020): `out = gate × sigmoid(gate) × up`.
+#[inline(always)]
+fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    for ((out, &gate), up) in out.iter_mut().zip(gate).zip(up) {
+        *out = gate / (1.0 + exp(-gate)) * up;
+    }
+}
+
+/// `x += y`.
+#[inline(always)]
+fn add(x: &mut [f32], y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x += y;
+    }
+}
+
+/// Rotary positions (Su et al., 2021) on neighbouring pairs: turns each `(x[2i], x[2i + 1])` of a head by the angle whose
+/// cosine and sine are `turns[i]`. Numbers beyond the last turn stay.
+#[inline(always)]
+fn rope(head: &mut [f32], turns: &[[f32; 2]]) {
+    let (pairs, _) = head.as_chunks_mut::<2>();
+    for (pair, turn) in pairs.iter_mut().zip(turns) {
+        let [a, b] = *pair;
+        *pair = [a * turn[0] - b * turn[1], a * turn[1] + b * turn[0]];
+    }
+}
+
+/// Codes of a row, whose length is a multiple of 32.
+#[inline(always)]
+fn quantize(values: &[f32], out: CodesMut<'_>) {
+    const ROUND: f32 = 12_582_912.0;
+    let (blocks, _) = values.as_chunks::<BLOCK>();
+    let (codes, _) = out.codes.as_chunks_mut::<BLOCK>();
+    let (sums, _) = out.sums.as_chunks_mut::<2>();
+    for (b, (block, codes)) in blocks.iter().zip(codes).enumerate() {
+        let mut largest = [0.0f32; LANES];
+        for (j, x) in block.iter().enumerate() {
+            largest[j % LANES] = largest[j % LANES].max(x.abs());
+        }
+        let largest = largest.iter().fold(0.0f32, |largest, &x| largest.max(x));
+        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+        let mut halves = [0i32; 2];
+        for (half, (block, codes)) in block.chunks_exact(16).zip(codes.chunks_exact_mut(16)).enumerate() {
+            let mut sum = 0;
+            for (code, x) in codes.iter_mut().zip(block) {
+                let rounded = ((x * inverse + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32) as i8;
+                *code = rounded;
+                sum += i32::from(rounded);
+            }
+            halves[half] = sum;
+        }
+        let scale = largest / 127.0;
+        out.scales[b] = scale;
+        sums[b] = halves;
+        out.scaled_sums[b] = scale * (halves[0] + halves[1]) as f32;
+    }
+}
+
+/// Compiles the bodies above for one instruction set, as safe functions for processors that have it.
+macro_rules! instances {
+    ($name:ident $(, $feature:literal)?) => {
+        #[doc = "The bodies, compiled for one instruction set."]
+        pub(super) mod $name {
+            use super::CodesMut;
+
+            $(#[target_feature(enable = $feature)])?
+            pub(in crate::kernel) fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+                super::rms_norm(x, weight, epsilon, out);
+            }
+
+            $(#[target_feature(enable = $feature)])?
+            pub(in crate::kernel) fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
+                super::swiglu(gate, up, out);
+            }
+
+            $(#[target_feature(enable = $feature)])?
+            pub(in crate::kernel) fn add(x: &mut [f32], y: &[f32]) {
+                super::add(x, y);
+            }
+
+            $(#[target_feature(enable = $feature)])?
+            pub(in crate::kernel) fn rope(head: &mut [f32], turns: &[[f32; 2]]) {
+                super::rope(head, turns);
+            }
+
+            $(#[target_feature(enable = $feature)])?
+            pub(in crate::kernel) fn quantize(values: &[f32], out: CodesMut<'_>) {
+                super::quantize(values, out);
+            }
+        }
+    };
+}
+
+instances!(portable);
+#[cfg(target_arch = "x86_64")]
+instances!(avx2, "avx2,fma,f16c");
+#[cfg(target_arch = "x86_64")]
+instances!(avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c");

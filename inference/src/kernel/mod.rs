@@ -1,0 +1,254 @@
+//! Everything that is computed with vectors, and the only place where an instruction set is chosen.
+//!
+//! An operation is a method of [`Isa`] or a function here; below it stands one body for each instruction set, of which
+//! [`scalar`] is the reference. All kernels work on groups of 16 rows ([`crate::pack`]), sum each row's products in the
+//! order of its columns, and give a row of activations the same result whatever other rows are beside it.
+//!
+//! `unsafe` is confined to this module. It is used for three things: calling functions compiled for an instruction set
+//! that was found at run time, loads and stores of vectors, and handing disjoint parts of one array to several threads.
+
+mod activations;
+mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod element;
+mod scalar;
+mod team;
+
+pub use activations::Activations;
+pub use attention::{PAGE, Span, attention};
+pub use team::{Crew, MAX_THREADS, Team};
+
+use std::fmt;
+
+use crate::error::LoadError;
+use crate::pack::{GROUP, Packed, Storage};
+use activations::{CodesMut, View};
+use team::Shared;
+
+/// Results of one row of activations and one group of weights.
+type Lanes = [f32; GROUP];
+
+/// Rows of activations that are multiplied with weights while these are in registers.
+const TILE: usize = 8;
+
+/// An instruction set that kernels exist for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Isa {
+    /// Plain Rust: the reference, and the fallback.
+    Scalar,
+    /// x86-64 with AVX2, FMA and F16C.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, VL, DQ and VNNI.
+    Avx512,
+}
+
+impl Isa {
+    /// All of them, the slowest first.
+    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];
+
+    /// The name, as in `CAUSERIE_ISA`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Isa::Scalar => "scalar",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+        }
+    }
+
+    /// Whether this processor has it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Isa::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => {
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => {
+                Isa::Avx2.is_available()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 => false,
+        }
+    }
+
+    /// Those that this processor has, the slowest first.
+    pub fn available() -> impl Iterator<Item = Isa> {
+        Self::ALL.into_iter().filter(|isa| isa.is_available())
+    }
+
+    /// The one to use: `wanted`, or what the environment variable `CAUSERIE_ISA` names, or the fastest.
+    ///
+    /// # Errors
+    /// [`LoadError::Isa`] if the one that is asked for does not exist or this processor lacks it.
+    pub fn choose(wanted: Option<Isa>) -> Result<Isa, LoadError> {
+        let refuse = |seen: &str| {
+            let available = Self::available().map(Self::name).collect::<Vec<_>>().join(", ");
+            LoadError::Isa { seen: seen.to_owned(), available }
+        };
+        let wanted = match (wanted, std::env::var_os("CAUSERIE_ISA")) {
+            (Some(isa), _) => Some(isa),
+            (None, None) => None,
+            (None, Some(name)) => {
+                let name = name.to_string_lossy();
+                Some(Self::ALL.into_iter().find(|isa| isa.name() == name).ok_or_else(|| refuse(&name))?)
+            }
+        };
+        match wanted {
+            Some(isa) if isa.is_available() => Ok(isa),
+            Some(isa) => Err(refuse(isa.name())),
+            None => Ok(Self::available().last().expect("the scalar kernels are always available")),
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Calls a function of the module that `element` has for each instruction set.
+macro_rules! element {
+    ($isa:expr, $function:ident($($argument:expr),*)) => {
+        match $isa {
+            Isa::Scalar => element::portable::$function($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a value `Isa::Avx2` is in use only where `Isa::choose` or `Isa::available` found the features.
+            Isa::Avx2 => unsafe { element::avx2::$function($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as for AVX2.
+            Isa::Avx512 => unsafe { element::avx512::$function($($argument),*) },
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 => element::portable::$function($($argument),*),
+        }
+    };
+}
+
+impl Isa {
+    /// Root mean square normalization (Zhang and Sennrich, 2019): `out = weight × x / √(mean x² + epsilon)`.
+    ///
+    /// # Panics
+    /// If the three are not of one length.
+    pub fn rms_norm(self, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+        assert!(x.len() == weight.len() && x.len() == out.len(), "{} {} {}", x.len(), weight.len(), out.len());
+        element!(self, rms_norm(x, weight, epsilon, out));
+    }
+
+    /// SwiGLU (Shazeer, 2020): `out = gate × sigmoid(gate) × up`.
+    ///
+    /// # Panics
+    /// If the three are not of one length.
+    pub fn swiglu(self, gate: &[f32], up: &[f32], out: &mut [f32]) {
+        assert!(gate.len() == up.len() && gate.len() == out.len(), "{} {} {}", gate.len(), up.len(), out.len());
+        element!(self, swiglu(gate, up, out));
+    }
+
+    /// `x += y`.
+    ///
+    /// # Panics
+    /// If the two are not of one length.
+    pub fn add(self, x: &mut [f32], y: &[f32]) {
+        assert_eq!(x.len(), y.len());
+        element!(self, add(x, y));
+    }
+
+    /// Rotary positions (Su et al., 2021) on neighbouring pairs: turns each `(x[2i], x[2i + 1])` of a head by the angle
+    /// whose cosine and sine are `turns[i]`. Numbers beyond the last turn stay as they are.
+    pub fn rope(self, head: &mut [f32], turns: &[[f32; 2]]) {
+        element!(self, rope(head, turns));
+    }
+
+    fn quantize(self, values: &[f32], out: CodesMut<'_>) {
+        element!(self, quantize(values, out));
+    }
+}
+
+/// One matrix product: `out[row][output] = Σ weights[output][column] × x[row][column]`.
+pub struct Product<'a> {
+    /// The matrix.
+    pub weights: &'a Packed,
+    /// `[rows of x][rows of weights]`.
+    pub out: &'a mut [f32],
+}
+
+/// Multiplies the rows of `x` with several matrices, spread over the threads.
+///
+/// # Panics
+/// If a matrix has other columns than `x`, or an output has not as many numbers as its product.
+pub fn linear<const N: usize>(crew: &Crew, isa: Isa, x: &Activations, products: [Product<'_>; N]) {
+    /// Tasks for each thread: enough that one that is held up costs little.
+    const TASKS_PER_THREAD: usize = 6;
+    let rows = x.rows();
+    let outs = products.map(|product| {
+        let Product { weights, out } = product;
+        assert_eq!(weights.columns, x.columns(), "a matrix takes rows of its own length");
+        assert_eq!(out.len(), rows * weights.rows, "an output holds its product");
+        (weights, Shared(out.as_mut_ptr()))
+    });
+    let groups: usize = outs.iter().map(|(weights, _)| weights.groups()).sum();
+    let span = groups.div_ceil(crew.threads() * TASKS_PER_THREAD).max(1);
+    let view = x.view();
+    crew.run(groups.div_ceil(span), &|task| {
+        let mut first = 0; // of the current product, among the groups of all
+        for (weights, out) in &outs {
+            let wanted = task * span..(task + 1) * span;
+            let last = first + weights.groups();
+            for group in wanted.start.max(first)..wanted.end.min(last) {
+                multiply_group(isa, weights, group - first, view, rows, out);
+            }
+            first = last;
+        }
+    });
+}
+
+/// All rows of `x` times one group of weights.
+fn multiply_group(isa: Isa, weights: &Packed, group: usize, x: View<'_>, rows: usize, out: &Shared<f32>) {
+    let first_output = group * GROUP;
+    let outputs = GROUP.min(weights.rows - first_output);
+    let mut tile = [[0.0; GROUP]; TILE];
+    for row in (0..rows).step_by(TILE) {
+        let count = TILE.min(rows - row);
+        multiply_tile(isa, weights, group, x, row, &mut tile[..count]);
+        for (n, lanes) in tile[..count].iter().enumerate() {
+            // SAFETY: `linear` has checked that the output holds `rows × weights.rows` numbers, of which only this group
+            // of this row writes these.
+            let out = unsafe {
+                std::slice::from_raw_parts_mut(out.get().add((row + n) * weights.rows + first_output), outputs)
+            };
+            out.copy_from_slice(&lanes[..outputs]);
+        }
+    }
+}
+
+/// Up to [`TILE`] rows of `x`, from `row`, times one group of weights.
+fn multiply_tile(isa: Isa, weights: &Packed, group: usize, x: View<'_>, row: usize, tile: &mut [Lanes]) {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => avx512::multiply(weights, group, x, row, tile),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => avx2::multiply(weights, group, x, row, tile),
+        _ => {
+            let columns = group * x.columns..(group + 1) * x.columns;
+            for (n, out) in tile.iter_mut().enumerate() {
+                *out = match &weights.storage {
+                    Storage::Quantized(quantized) => scalar::quantized(quantized, group, x, row + n),
+                    Storage::F16(halves) => scalar::f16(&halves[columns.clone()], x, row + n),
+                    Storage::Bf16(halves) => scalar::bf16(&halves[columns.clone()], x, row + n),
+                    Storage::F32(lines) => scalar::f32(&lines[columns.clone()], x, row + n),
+                };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

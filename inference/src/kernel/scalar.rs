@@ -1,0 +1,83 @@
+//! The reference: plain Rust that says what every other kernel computes, and the fallback where there is none.
+
+use super::activations::View;
+use super::attention::{Head, PAGE};
+use super::{Lanes, element};
+use crate::pack::{BLOCK, GROUP, Halves, Line, Quantized, Shift};
+
+/// One row of activations times one group of quantized rows.
+pub(super) fn quantized(q: &Quantized, group: usize, x: View<'_>, row: usize) -> Lanes {
+    let blocks = x.columns / BLOCK;
+    let mut out = [0.0; GROUP];
+    for b in 0..blocks {
+        let (at, of_x) = (group * blocks + b, row * blocks + b);
+        let codes = &x.codes[of_x * BLOCK..][..BLOCK];
+        for (r, out) in out.iter_mut().enumerate() {
+            let weights = q.codes_of(at, r);
+            let mut dots = [0i32; 2];
+            for (j, (&weight, &code)) in weights.iter().zip(codes).enumerate() {
+                dots[j * 2 / BLOCK] += i32::from(weight) * i32::from(code);
+            }
+            if let Shift::Offset { bits } = q.shift {
+                dots[0] -= x.sums[2 * of_x] << bits;
+                dots[1] -= x.sums[2 * of_x + 1] << bits;
+            }
+            let scale = |half: usize| q.scales[at * q.scales_per_block + half].f16(r) * x.scales[of_x];
+            if q.scales_per_block == 1 {
+                *out += (dots[0] + dots[1]) as f32 * scale(0);
+            } else {
+                *out += dots[0] as f32 * scale(0);
+                *out += dots[1] as f32 * scale(1);
+            }
+            if let Shift::Min(mins) = &q.shift {
+                *out += mins[at].f16(r) * x.scaled_sums[of_x];
+            }
+        }
+    }
+    out
+}
+
+/// One row of activations times one group of dense rows, given column by column.
+fn dense<T>(columns: &[T], x: View<'_>, row: usize, value: impl Fn(&T, usize) -> f32) -> Lanes {
+    let mut out = [0.0; GROUP];
+    for (lanes, x) in columns.iter().zip(&x.values[row * x.columns..]) {
+        for (r, out) in out.iter_mut().enumerate() {
+            *out += value(lanes, r) * x;
+        }
+    }
+    out
+}
+
+pub(super) fn f16(columns: &[Halves], x: View<'_>, row: usize) -> Lanes {
+    dense(columns, x, row, Halves::f16)
+}
+
+pub(super) fn bf16(columns: &[Halves], x: View<'_>, row: usize) -> Lanes {
+    dense(columns, x, row, |halves, r| f32::from_bits(u32::from(halves.0[r]) << 16))
+}
+
+pub(super) fn f32(columns: &[Line], x: View<'_>, row: usize) -> Lanes {
+    dense(columns, x, row, Line::f32)
+}
+
+/// Adds one page of keys and values to the running softmax of one query head; see [`super::attention`].
+pub(super) fn attend(query: &[f32], keys: &[Halves], values: &[Halves], tokens: usize, head: &mut Head<'_>) {
+    let mut scores = [0.0f32; PAGE];
+    for (q, keys) in query.iter().zip(keys.chunks_exact(PAGE / GROUP)) {
+        for (t, score) in scores[..tokens].iter_mut().enumerate() {
+            *score += q * keys[t / GROUP].f16(t % GROUP);
+        }
+    }
+    let peak = scores[..tokens].iter().fold(head.peak, |peak, &score| peak.max(score));
+    let decay = element::exp(head.peak - peak);
+    (head.peak, head.sum) = (peak, head.sum * decay);
+    head.out.iter_mut().for_each(|out| *out *= decay);
+    let lines = head.out.len().div_ceil(GROUP);
+    for (t, score) in scores[..tokens].iter().enumerate() {
+        let weight = element::exp(score - peak);
+        head.sum += weight;
+        for (d, out) in head.out.iter_mut().enumerate() {
+            *out += weight * values[t * lines + d / GROUP].f16(d % GROUP);
+        }
+    }
+}

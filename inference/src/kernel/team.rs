@@ -1,0 +1,312 @@
+//! The threads that compute, and how they are kept in step.
+//!
+//! A rayon region costs 5 to 30 µs, and a decode step of a small model has 150 of them. So a step enters the pool once:
+//! [`Team::enter`] sends every thread of the pool into a loop that takes jobs, runs the step on the calling thread, and
+//! lets the threads go at its end. A job ([`Crew::run`]) costs 1 to 2 µs: threads wait for it spinning, for a bounded
+//! time, and then asleep.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use crate::error::LoadError;
+
+/// Turns of the spin loop before a thread goes to sleep: some 50 µs, longer than what the leader does alone between two
+/// jobs.
+const SPINS: u32 = 2_000;
+
+/// Threads in a team, at most. Beyond it a barrier costs more than a thread brings.
+pub const MAX_THREADS: usize = 256;
+
+/// The threads that compute: one that leads, and a rayon pool of the others.
+pub struct Team {
+    others: Option<rayon::ThreadPool>,
+    threads: usize,
+}
+
+impl Team {
+    /// Starts a team of `threads`, the caller of [`Team::enter`] counted; `None` for as many as the machine has cores.
+    ///
+    /// # Errors
+    /// [`LoadError::Threads`] when `threads` is 0 or over [`MAX_THREADS`], or the system does not give them.
+    pub fn new(threads: Option<usize>) -> Result<Self, LoadError> {
+        let threads = Self::size(threads)?;
+        let pool = || {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads - 1)
+                .thread_name(|index| format!("kernel-{}", index + 1))
+                .build()
+                .map_err(|error| LoadError::Threads { wanted: threads, reason: error.to_string() })
+        };
+        Ok(Self { others: if threads > 1 { Some(pool()?) } else { None }, threads })
+    }
+
+    /// Runs `work`, which may use rayon, on `threads` threads that end with it; `None` for as many as there are cores.
+    ///
+    /// # Errors
+    /// As [`Team::new`].
+    pub fn pack<R: Send>(threads: Option<usize>, work: impl FnOnce() -> R + Send) -> Result<R, LoadError> {
+        let threads = Self::size(threads)?;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("load-{index}"));
+        let pool = pool.build().map_err(|error| LoadError::Threads { wanted: threads, reason: error.to_string() })?;
+        Ok(pool.install(work))
+    }
+
+    fn size(threads: Option<usize>) -> Result<usize, LoadError> {
+        let threads =
+            threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS));
+        if threads == 0 || threads > MAX_THREADS {
+            let reason = format!("a team has 1 to {MAX_THREADS} threads");
+            return Err(LoadError::Threads { wanted: threads, reason });
+        }
+        Ok(threads)
+    }
+
+    /// Threads, the leader counted.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Runs `body` on the calling thread, with the others at its service.
+    pub fn enter<R>(&self, body: impl FnOnce(&Crew) -> R) -> R {
+        let crew = Crew::new(self.threads);
+        let Some(others) = &self.others else { return body(&crew) };
+        others.in_place_scope(|scope| {
+            scope.spawn_broadcast(|_, _| crew.work());
+            let _dismiss = Dismiss(&crew); // also when `body` panics: the scope waits for the others
+            body(&crew)
+        })
+    }
+}
+
+/// A pointer that tasks on several threads write through, each to places of its own.
+pub(super) struct Shared<T>(pub(super) *mut T);
+
+// SAFETY: whoever dereferences the pointer answers for the places being disjoint; the values go to other threads.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    pub(super) fn get(&self) -> *mut T {
+        self.0
+    }
+}
+
+/// A job as its threads see it; see [`Crew::run`] for how long it lives.
+type Job = *const (dyn Fn(usize) + Sync);
+
+/// A team at work.
+pub struct Crew {
+    threads: usize,
+    /// Counts jobs; the others wait for it to change.
+    epoch: Gate,
+    /// How many of the others are still at the current job; the leader waits for 0.
+    busy: Gate,
+    job: Mutex<Option<(Job, usize)>>,
+    next_task: AtomicUsize,
+    panicked: AtomicBool,
+}
+
+// SAFETY: the one field that is not `Send` and `Sync` by itself is the pointer in `job`. It points to a `Sync` closure,
+// and `run` lets no thread keep it beyond the closure's life.
+unsafe impl Sync for Crew {}
+// SAFETY: as above.
+unsafe impl Send for Crew {}
+
+impl Crew {
+    fn new(threads: usize) -> Self {
+        Self {
+            threads,
+            epoch: Gate::new(),
+            busy: Gate::new(),
+            job: Mutex::new(None),
+            next_task: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+        }
+    }
+
+    /// Threads, the leader counted.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Calls `task` with every number below `tasks`, each once, spread over the threads; returns when all are done.
+    /// Only the thread that entered the team may call it, and no task may.
+    ///
+    /// # Panics
+    /// If a task panics.
+    pub fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        if self.threads == 1 || tasks <= 1 {
+            return (0..tasks).for_each(task);
+        }
+        // SAFETY: this only makes the lifetime longer. The others use the pointer between the change of `epoch` and their
+        // decrement of `busy`, and this function returns or unwinds only after `busy` has come to 0.
+        let job: Job = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Job>(task) };
+        *self.job.lock().unwrap_or_else(PoisonError::into_inner) = Some((job, tasks));
+        self.next_task.store(0, Ordering::Relaxed);
+        self.busy.value.store(self.threads as u32 - 1, Ordering::SeqCst);
+        self.epoch.change(|epoch| epoch.wrapping_add(1));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.take_tasks(tasks, task)));
+        self.busy.wait_until(|busy| busy == 0);
+        if let Err(panic) = outcome {
+            resume_unwind(panic);
+        }
+        assert!(!self.panicked.load(Ordering::Relaxed), "a task of the team panicked");
+    }
+
+    /// Cuts `slice` into pieces of `len` and calls `task(index, piece)` for each, spread over the threads.
+    ///
+    /// # Panics
+    /// If `slice` is no whole number of pieces, or a task panics.
+    pub fn chunks<T: Send>(&self, slice: &mut [T], len: usize, task: impl Fn(usize, &mut [T]) + Sync) {
+        assert!(len > 0 && slice.len().is_multiple_of(len), "{} is no multiple of {len}", slice.len());
+        let start = Shared(slice.as_mut_ptr());
+        self.run(slice.len() / len, &|index| {
+            // SAFETY: `run` gives every index below the count of pieces once, so the pieces lie in `slice` and do not
+            // overlap; `slice` is borrowed for as long as `run` takes, and `T: Send` lets other threads have pieces.
+            let piece = unsafe { std::slice::from_raw_parts_mut(start.get().add(index * len), len) };
+            task(index, piece);
+        });
+    }
+
+    fn take_tasks(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        loop {
+            let next = self.next_task.fetch_add(1, Ordering::Relaxed);
+            if next >= tasks {
+                return;
+            }
+            task(next);
+        }
+    }
+
+    /// What the others do until the leader dismisses them.
+    fn work(&self) {
+        let mut seen = 0;
+        loop {
+            seen = self.epoch.wait_until(|epoch| epoch != seen);
+            let Some((job, tasks)) = *self.job.lock().unwrap_or_else(PoisonError::into_inner) else { return };
+            // SAFETY: the leader keeps the closure alive until this thread has decremented `busy`, below.
+            let task = unsafe { &*job };
+            if catch_unwind(AssertUnwindSafe(|| self.take_tasks(tasks, task))).is_err() {
+                self.panicked.store(true, Ordering::Relaxed);
+            }
+            self.busy.change(|busy| busy - 1);
+        }
+    }
+}
+
+/// Sends the others home when the leader is done.
+struct Dismiss<'a>(&'a Crew);
+
+impl Drop for Dismiss<'_> {
+    fn drop(&mut self) {
+        *self.0.job.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.0.epoch.change(|epoch| epoch.wrapping_add(1));
+    }
+}
+
+/// A number that threads wait for: spinning first, then asleep.
+struct Gate {
+    value: AtomicU32,
+    sleepers: AtomicU32,
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self { value: AtomicU32::new(0), sleepers: AtomicU32::new(0), lock: Mutex::new(()), changed: Condvar::new() }
+    }
+
+    fn change(&self, next: impl Fn(u32) -> u32) {
+        // Sequentially consistent here and in `wait_until`: either the sleeper sees the new value, or this thread sees the
+        // sleeper.
+        let _ = self.value.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |value| Some(next(value)));
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits, and gives the value that was waited for.
+    fn wait_until(&self, ready: impl Fn(u32) -> bool) -> u32 {
+        for _ in 0..SPINS {
+            let value = self.value.load(Ordering::Acquire);
+            if ready(value) {
+                return value;
+            }
+            std::hint::spin_loop();
+        }
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let value = loop {
+            let value = self.value.load(Ordering::SeqCst);
+            if ready(value) {
+                break value;
+            }
+            guard = self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        };
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once() {
+        for threads in [1, 2, 3, 8] {
+            let team = Team::new(Some(threads)).unwrap();
+            for tasks in [0, 1, 2, 7, 100] {
+                let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                team.enter(|crew| {
+                    for _ in 0..50 {
+                        crew.run(tasks, &|task| {
+                            counts[task].fetch_add(1, Ordering::Relaxed);
+                        });
+                    }
+                });
+                assert!(
+                    counts.iter().all(|count| count.load(Ordering::Relaxed) == 50),
+                    "{threads} threads, {tasks} tasks"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn sleeping_threads_wake_for_a_late_job() {
+        let team = Team::new(Some(3)).unwrap();
+        let sum = AtomicUsize::new(0);
+        team.enter(|crew| {
+            for _ in 0..3 {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                crew.run(10, &|task| {
+                    sum.fetch_add(task, Ordering::Relaxed);
+                });
+            }
+        });
+        assert_eq!(sum.into_inner(), 3 * 45);
+    }
+
+    #[test]
+    fn a_panic_in_a_task_or_in_the_body_reaches_the_caller_and_leaves_the_team_usable() {
+        let team = Team::new(Some(2)).unwrap();
+        let in_task = catch_unwind(AssertUnwindSafe(|| {
+            team.enter(|crew| crew.run(8, &|task| assert!(task != 5, "task five")));
+        }));
+        assert!(in_task.is_err());
+        let in_body = catch_unwind(AssertUnwindSafe(|| team.enter(|_| panic!("body"))));
+        assert!(in_body.is_err());
+        assert_eq!(team.enter(|_| 7), 7);
+    }
+
+    #[test]
+    fn sizes_of_teams() {
+        for threads in [0, MAX_THREADS + 1] {
+            assert!(matches!(Team::new(Some(threads)), Err(LoadError::Threads { .. })), "{threads}");
+        }
+        assert!(Team::new(None).unwrap().threads() >= 1);
+    }
+}

@@ -1,0 +1,116 @@
+//! A model in memory: configuration, packed weights, tokenizer and chat template.
+
+mod config;
+mod weights;
+
+pub use config::{Architecture, CONTEXT, Config, HEADS, LAYERS, WIDTH};
+pub use weights::{Layer, Linear, Weights};
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::block::BlockType;
+use crate::error::LoadError;
+use crate::gguf::Gguf;
+use crate::kernel::{Isa, Team};
+
+/// How a model is loaded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadOptions {
+    /// The kernels to use; otherwise what `CAUSERIE_ISA` names, otherwise the fastest.
+    pub isa: Option<Isa>,
+    /// Threads for packing; otherwise as many as the machine has cores.
+    pub threads: Option<usize>,
+}
+
+/// What there is to say about a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// The name that its makers wrote into it, or the file's.
+    pub name: String,
+    /// The family.
+    pub architecture: &'static str,
+    /// The type that most of its weights are stored in.
+    pub quantization: &'static str,
+    /// Weights.
+    pub parameters: u64,
+    /// Positions that it was trained for.
+    pub context_length: usize,
+    /// Tokens that it knows.
+    pub vocabulary_size: usize,
+    /// Bytes of the file.
+    pub file_bytes: u64,
+    /// The kernels that it runs with.
+    pub isa: Isa,
+}
+
+/// A model in memory.
+pub struct Model {
+    info: ModelInfo,
+    config: Config,
+    weights: Weights,
+    isa: Isa,
+}
+
+impl Model {
+    /// Loads a model. The file is no longer needed afterwards.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the file is unsound, of another architecture, or lacks something.
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Self, LoadError> {
+        let gguf = Gguf::open(path)?;
+        let file_name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Self::from_gguf(&gguf, &file_name, options)
+    }
+
+    /// Loads a model from an opened file; `name` is what it is called if it does not say itself.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn from_gguf(gguf: &Gguf, name: &str, options: &LoadOptions) -> Result<Self, LoadError> {
+        let isa = Isa::choose(options.isa)?;
+        let config = Config::from_metadata(gguf.metadata())?;
+        let weights = Team::pack(options.threads, || Weights::load(gguf, &config))??;
+        let info = ModelInfo {
+            name: gguf.metadata().str("general.name").unwrap_or(name).to_owned(),
+            architecture: config.architecture.name(),
+            quantization: main_type(gguf).name(),
+            parameters: gguf.tensors().map(|(_, info)| info.elements()).sum(),
+            context_length: config.context,
+            vocabulary_size: weights.vocabulary(),
+            file_bytes: gguf.file_bytes(),
+            isa,
+        };
+        Ok(Self { info, config, weights, isa })
+    }
+
+    /// What there is to say about the model.
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// Its numbers.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The kernels it runs with.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+}
+
+/// The type that most of the weights in layers are stored in.
+fn main_type(gguf: &Gguf) -> BlockType {
+    let mut elements = HashMap::new();
+    for (name, info) in gguf.tensors() {
+        if name.starts_with("blk.") {
+            *elements.entry(info.block_type).or_insert(0) += info.elements();
+        }
+    }
+    elements.into_iter().max_by_key(|&(_, elements)| elements).map_or(BlockType::F32, |(block_type, _)| block_type)
+}

@@ -1,0 +1,66 @@
+//! The buffers that a step works in, made once.
+
+use crate::kernel::Activations;
+use crate::model::Model;
+
+/// What is computed on the way through the model, for up to `capacity` rows a step. Dimensions in brackets.
+pub struct Scratch {
+    pub(crate) capacity: usize,
+    pub(crate) logits_capacity: usize,
+    /// The residual stream: `[row][width]`.
+    pub(crate) residual: Vec<f32>,
+    /// Inputs of the matrices that take a token's vector: `[row][width]`.
+    pub(crate) normed: Activations,
+    /// `[row][heads × head_dim]`.
+    pub(crate) queries: Vec<f32>,
+    /// `[row][kv_heads × head_dim]`.
+    pub(crate) keys: Vec<f32>,
+    /// `[row][kv_heads × head_dim]`.
+    pub(crate) values: Vec<f32>,
+    /// What attention gives: `[row][heads × head_dim]`.
+    pub(crate) attended: Activations,
+    /// `[row][hidden]`.
+    pub(crate) gates: Vec<f32>,
+    /// `[row][hidden]`.
+    pub(crate) ups: Vec<f32>,
+    /// `[row][hidden]`.
+    pub(crate) activated: Activations,
+    /// What a part adds to the residual stream: `[row][width]`.
+    pub(crate) delta: Vec<f32>,
+    /// Cosine and sine of each rotary angle: `[row][rope_dims / 2]`.
+    pub(crate) turns: Vec<[f32; 2]>,
+    /// What the output matrix takes: `[wanted row][width]`.
+    pub(crate) last: Activations,
+    /// `[wanted row][vocabulary]`.
+    pub(crate) logits: Vec<f32>,
+}
+
+impl Scratch {
+    /// Buffers for steps of at most `capacity` rows, of which at most `logits_capacity` want logits.
+    pub fn new(model: &Model, capacity: usize, logits_capacity: usize) -> Self {
+        let config = model.config();
+        let numbers = |each: usize| vec![0.0; capacity * each];
+        Self {
+            capacity,
+            logits_capacity,
+            residual: numbers(config.width),
+            normed: Activations::new(capacity, config.width),
+            queries: numbers(config.query_width()),
+            keys: numbers(config.kv_width()),
+            values: numbers(config.kv_width()),
+            attended: Activations::new(capacity, config.query_width()),
+            gates: numbers(config.hidden),
+            ups: numbers(config.hidden),
+            activated: Activations::new(capacity, config.hidden),
+            delta: numbers(config.width),
+            turns: vec![[0.0; 2]; capacity * config.rope_dims / 2],
+            last: Activations::new(logits_capacity, config.width),
+            logits: vec![0.0; logits_capacity * model.weights().vocabulary()],
+        }
+    }
+
+    /// Rows that a step may have.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+}
