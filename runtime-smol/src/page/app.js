@@ -13,6 +13,8 @@ const CONFIRM = 20_000;
 /** Milliseconds between two "is typing" of one person, and between two looks at a server without a model. */
 const TYPING = 3_000;
 const HEALTH = 2_000;
+/** Questions remembered until they are answered; a server that leaves more unanswered gets no more of our memory. */
+const MAX_REQUESTS = 256;
 
 let me = null;
 let token = null;
@@ -25,6 +27,9 @@ let requestCount = 0;
 /** What was asked and not answered yet, by the frame's `id`. */
 const requests = new Map();
 const confirmTimers = new Map();
+/** Sessions that were left with something unsaved, by id: it is there when one comes back. */
+const unsaved = new Map();
+let healthTimer = 0;
 
 const view = new View({
   signIn, signOut, newChat, send, stop, composing, invite, rename, remove,
@@ -81,9 +86,10 @@ function enter() {
   const claims = token && auth.claims(token);
   if (!claims) return view.signIn();
   if (auth.expired(token, Date.now())) return leave('You were signed in until now; that has ended. Ask for a new link.');
-  me = { id: claims.sub, name: claims.username };
+  me = { id: claims.sub, name: claims.username ?? claims.sub ?? 'You' };
   view.app(me);
-  if ((claims.exp - Date.now() / 1000) * 2 < claims.exp - claims.iat) renew();
+  // Past the middle of its life a token is renewed early, so that whoever comes often stays signed in.
+  if ((claims.exp - Date.now() / 1000) * 2 < claims.exp - claims.iat) renew().catch(() => {});
   const url = new URL('ws/chat', location.href);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   url.hash = url.search = '';
@@ -104,6 +110,7 @@ function leave(reason) {
   connection = null;
   sessions = [];
   requests.clear();
+  unsaved.clear();
   current = new Conversation(null, null);
   log.open(current);
   view.signIn(reason);
@@ -111,20 +118,15 @@ function leave(reason) {
 
 /** Gets a fresh token while the old one is good, and tells the server, so that nobody is thrown out while they chat. */
 async function renew() {
-  try {
-    // Another tab may have done it already.
-    const kept = auth.stored();
-    if (kept === token) auth.keep(await auth.refresh(token));
-    useToken(auth.stored());
-  } catch (error) {
-    view.toast(`Your sign-in ends soon and could not be renewed: ${error.message}`, 'error');
-  }
+  // Another tab may have done it already.
+  if (auth.stored() === token) auth.keep(await auth.refresh(token));
+  useToken(auth.stored());
 }
 
 function useToken(fresh) {
   if (!fresh || fresh === token) return;
   token = fresh;
-  connection?.send({ type: 'authenticate', token });
+  request({ type: 'authenticate', token });
 }
 
 auth.watch((changed) => {
@@ -154,7 +156,6 @@ function connectionChanged(state) {
     const other = auth.stored();
     // Another tab may have signed in anew, or got a fresher token.
     if (other && other !== token && !auth.expired(other, Date.now())) return enter();
-    auth.forget();
     leave(state.reason || 'The server does not accept your sign-in any more. Ask for a new link.');
   } else if (state.kind === 'stay-away') {
     view.banner({ text: state.reason || 'The server has ended this connection.', action: 'Connect again', run: () => connection.open() });
@@ -167,11 +168,13 @@ function request(frame, about = {}) {
   const id = `r${requestCount}`;
   if (!connection?.send({ ...frame, id })) return false;
   requests.set(id, { frame, ...about });
+  if (requests.size > MAX_REQUESTS) requests.delete(requests.keys().next().value);
   return true;
 }
 
 /** Shows which model answers, and looks again until one does. */
 async function health() {
+  clearTimeout(healthTimer);
   let state = {};
   try {
     state = await (await fetch('health', { cache: 'no-store' })).json();
@@ -180,8 +183,9 @@ async function health() {
   }
   const model = state.model?.name ?? state.model;
   const ready = state.status === 'ready' || state.status === 'ok';
-  view.model({ text: ready ? String(model ?? '') : 'The model is not ready yet', ready });
-  if (!ready && connection) setTimeout(health, HEALTH);
+  const percent = state.percent === undefined ? '' : `: ${state.percent} %`;
+  view.model({ text: ready ? String(model ?? '') : `${state.message ?? 'No model is ready'}${percent}`, ready });
+  if (!ready && connection) healthTimer = setTimeout(health, HEALTH);
 }
 
 // ---- Chats ----
@@ -192,8 +196,11 @@ const sessionInAddress = () => /^#session=([0-9a-f-]{36})$/i.exec(location.hash)
 function open(id) {
   view.drawer(false);
   const left = current;
-  current = new Conversation(id, me);
-  current.title = sessions.find((session) => session.id === id)?.title ?? '';
+  for (const sent of left.id ? [] : left.pending.values()) view.giveBack(sent.content);
+  if (left.id && left.pending.size) unsaved.set(left.id, left);
+  current = unsaved.get(id) ?? new Conversation(id, me);
+  unsaved.delete(id);
+  current.title ||= sessions.find((session) => session.id === id)?.title ?? '';
   log.open(current);
   view.banner(null);
   draw();
@@ -260,7 +267,8 @@ function send(text) {
   if (current.ended) return false;
   stopTyping();
   if (text.startsWith('/')) return command(text);
-  const sent = current.send(crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`, text, new Date().toISOString());
+  const clientId = Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(36)).join('-');
+  const sent = current.send(clientId, text, new Date().toISOString());
   log.toEnd();
   if (current.id) transmit(sent);
   else if (current.unsent().length === 1) create();
@@ -341,6 +349,7 @@ const FRAMES = {
 
   session_joined(frame, { conversation }) {
     if (conversation !== current && frame.session_id !== current.id) return;
+    view.banner(null);
     const created = current.id === null;
     const fresh = current.joined(frame);
     current.live = true;
@@ -361,6 +370,8 @@ const FRAMES = {
   message(frame) {
     if (current.missesBefore(frame)) return rejoin();
     const isNew = current.message(frame);
+    // The list is by last activity.
+    if (frame.role === 'assistant') request({ type: 'list_sessions' });
     if (frame.role === 'user' && frame.user_id === me.id) return;
     if (isNew) view.announce(`${frame.role === 'assistant' ? 'Causerie' : (frame.username ?? '')}: ${frame.content}`);
   },
@@ -412,7 +423,10 @@ const FRAMES = {
   },
 
   notice(frame) {
-    if (frame.code === 'token_expiring') return renew();
+    if (frame.code === 'token_expiring') {
+      renew().catch((error) => view.toast(`Your sign-in ends soon and could not be renewed: ${error.message}`, 'error'));
+      return;
+    }
     if (frame.code === 'server_draining') return view.banner({ text: 'The server is about to stop; this page will be back with it.' });
     current.note({ content: frame.message });
   },
@@ -429,7 +443,10 @@ const FRAMES = {
       place.dismiss(about.note.key);
       place.note({ tone: 'error', command: about.note.command, content: message });
     } else if (about.frame?.type === 'join_session') {
-      if (place === current) view.banner({ text: message, action: 'New chat', run: newChat });
+      if (place !== current) return;
+      if (frame.retryable) return view.banner({ text: message, action: 'Try again', run: rejoin });
+      current.ended = true;
+      view.banner({ text: message, action: 'New chat', run: newChat });
     } else if (about.frame?.type === 'create_session') {
       for (const sent of place.unsent()) place.fail(sent.clientId, message, frame.retryable === true);
     } else if (about.frame) {
@@ -460,6 +477,8 @@ function draw() {
   view.answering(current.live && current.answering);
   log.update();
 }
+
+addEventListener('beforeunload', (event) => current.unsent().length && event.preventDefault());
 
 addEventListener('hashchange', () => {
   if (auth.credential(location.hash)) start();

@@ -63,6 +63,7 @@ export class Conversation {
       // Shown until the history is here, so that nothing flickers; what it does not hold goes then.
       this.stale = new Set(this.messages.keys());
       this.seq = 0;
+      this.loaded = false;
     }
     if (frame.epoch !== undefined) this.epoch = frame.epoch;
     for (const stream of this.streams.values()) stream.repairing = false;

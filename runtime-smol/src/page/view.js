@@ -11,6 +11,8 @@ const mac = /Mac|iPhone|iPad/.test(navigator.platform);
 
 /** Connects what people do with `actions`; see the calls for what each gets. */
 export class View {
+  #drawn = new Map();
+
   constructor(actions) {
     this.actions = actions;
     this.message = $('message');
@@ -58,6 +60,13 @@ export class View {
     if (text === '' || !this.actions.send(text)) return;
     this.message.value = '';
     this.#fit();
+  }
+
+  #changed(what, value) {
+    const drawn = JSON.stringify(value);
+    const before = this.#drawn.get(what);
+    this.#drawn.set(what, drawn);
+    return drawn !== before;
   }
 
   /** The field grows with its text, up to what the style allows. */
@@ -112,6 +121,8 @@ export class View {
   }
 
   sessions(list, current) {
+    // Drawn only when it is another list: the keyboard's focus may be in it.
+    if (!this.#changed('sessions', [list, current])) return;
     $('no-sessions').hidden = list.length > 0;
     $('sessions').replaceChildren(
       ...list.map((session) => {
@@ -128,7 +139,7 @@ export class View {
     document.title = exists ? `${title} · Causerie` : 'Causerie';
     $('tools').hidden = !exists || !mine;
     $('welcome').hidden = !empty;
-    this.message.placeholder = ended ? 'This chat has ended' : 'Message, or / for commands';
+    this.message.placeholder = ended ? 'This chat is closed' : 'Message, or / for commands';
     this.message.disabled = ended;
   }
 
@@ -138,6 +149,7 @@ export class View {
   }
 
   people(people, me) {
+    if (!this.#changed('people', [...people, me?.id])) return;
     const others = [...people].filter(([id]) => id !== me?.id);
     $('people').replaceChildren(
       ...(others.length ? [...people] : []).map(([id, name]) => {
