@@ -15,15 +15,15 @@ pub struct Limits {
     /// Open connections of one user, so that one cannot take all: `too_many_connections` and close 4500.
     pub connections_per_user: usize,
     /// Bytes of a client's frame: close 1009. Room for a message of [`message_bytes`](Self::message_bytes) whose every
-    /// character is escaped would be six times that; people write text, so twice is enough.
+    /// character is escaped (six bytes each), and its surroundings; and a message over its own limit is refused, not closed.
     pub frame_bytes: usize,
     /// Bytes of a chat message or a system prompt: `message_too_long`. Some 8,000 tokens, more than small models hold.
     pub message_bytes: usize,
-    /// Frames of one connection a second, sustained; twice that in one burst: `frame_rate_limited`.
+    /// Frames of one connection a second, sustained; twice that in one burst: `too_many_frames`.
     pub frames_per_second: u32,
-    /// Chat messages of one user a minute, sustained; half of that in one burst: `message_rate_limited`.
+    /// Chat messages of one user a minute, sustained; half of that in one burst: `rate_limited`.
     pub messages_per_minute: u32,
-    /// Sessions that one user may create a minute; as many in one burst: `session_rate_limited`.
+    /// Sessions that one user may create a minute; as many in one burst: `too_many_sessions`.
     pub sessions_per_minute: u32,
     /// Messages of one session that wait to be stored: `overloaded`. Storage that is slower than people type is
     /// better told than hidden.
@@ -48,7 +48,7 @@ impl Default for Limits {
         Limits {
             connections: 20_000,
             connections_per_user: 64,
-            frame_bytes: 65_536,
+            frame_bytes: 262_144,
             message_bytes: 32_768,
             frames_per_second: 100,
             messages_per_minute: 240,

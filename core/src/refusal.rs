@@ -26,9 +26,9 @@ pub(crate) enum Code {
     AuthenticationFailed,
     WrongUser,
     TooManyConnections,
-    FrameRateLimited,
-    MessageRateLimited,
-    SessionRateLimited,
+    TooManyFrames,
+    RateLimited,
+    TooManySessions,
     Overloaded,
     ServerDraining,
     StorageFailed,
@@ -61,9 +61,9 @@ impl Code {
             Code::AuthenticationFailed => "authentication_failed",
             Code::WrongUser => "wrong_user",
             Code::TooManyConnections => "too_many_connections",
-            Code::FrameRateLimited => "frame_rate_limited",
-            Code::MessageRateLimited => "message_rate_limited",
-            Code::SessionRateLimited => "session_rate_limited",
+            Code::TooManyFrames => "too_many_frames",
+            Code::RateLimited => "rate_limited",
+            Code::TooManySessions => "too_many_sessions",
             Code::Overloaded => "overloaded",
             Code::ServerDraining => "server_draining",
             Code::StorageFailed => "storage_failed",
@@ -78,9 +78,9 @@ impl Code {
         matches!(
             self,
             Code::TooManyConnections
-                | Code::FrameRateLimited
-                | Code::MessageRateLimited
-                | Code::SessionRateLimited
+                | Code::TooManyFrames
+                | Code::RateLimited
+                | Code::TooManySessions
                 | Code::Overloaded
                 | Code::ServerDraining
                 | Code::StorageFailed

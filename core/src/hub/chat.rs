@@ -76,7 +76,7 @@ impl Hub {
         }
         user.messages.take(rate, now).map_err(|wait| {
             let each = self.limits.messages_per_minute;
-            Refusal::new(Code::MessageRateLimited, format!("More than {each} messages a minute")).after(wait)
+            Refusal::new(Code::RateLimited, format!("More than {each} messages a minute")).after(wait)
         })
     }
 

@@ -34,8 +34,8 @@ impl Hub {
         }
         if let Err(wait) = connection.frames.take(rate, now) {
             let each = self.limits.frames_per_second;
-            let refusal = Refusal::new(Code::FrameRateLimited, format!("More than {each} frames a second")).after(wait);
-            self.refuse(&Asker { connection: id, reference: None }, &refusal);
+            let refusal = Refusal::new(Code::TooManyFrames, format!("More than {each} frames a second")).after(wait);
+            self.refuse(&Asker { connection: id, reference: decode::reference(text) }, &refusal);
             return Ok(());
         }
         if connection.is_busy() || !connection.held.is_empty() {

@@ -117,7 +117,7 @@ impl Hub {
         let Some(user) = self.users.get_mut(user) else { return };
         if let Err(wait) = user.created_sessions.take(rate, now) {
             let each = self.limits.sessions_per_minute;
-            let refusal = Refusal::new(Code::SessionRateLimited, format!("More than {each} new sessions a minute"));
+            let refusal = Refusal::new(Code::TooManySessions, format!("More than {each} new sessions a minute"));
             return self.refuse(&asker, &refusal.after(wait));
         }
         let member = user.member.clone();

@@ -96,6 +96,11 @@ pub(crate) fn decode(text: &str, message_bytes: usize) -> Decoded<'_> {
     }
 }
 
+/// Only a frame's `id`, for an answer that does not depend on the rest.
+pub(crate) fn reference(text: &str) -> Option<String> {
+    Fields(json::fields(text).ok()?).reference().ok()?
+}
+
 fn frame<'a>(fields: &Fields<'a>, message_bytes: usize) -> Result<ClientFrame<'a>, Refused> {
     let Some(kind) = fields.string("type", limits::FIELD_BYTES)? else {
         return Err(missing("type"));
