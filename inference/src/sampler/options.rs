@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::gguf::Metadata;
+
 /// The longest window of tokens that penalties look back on, which bounds their memory and work per token.
 pub const MAX_REPETITION_WINDOW: u32 = 4096;
 
@@ -65,7 +67,31 @@ impl Default for SamplingOptions {
     }
 }
 
+impl SamplingOverrides {
+    /// What a model file recommends: llama.cpp's `general.sampling.*` keys.
+    pub fn from_metadata(metadata: &Metadata) -> Self {
+        let key = |name: &str| format!("general.sampling.{name}");
+        Self {
+            temperature: metadata.f32(&key("temp")),
+            top_k: metadata.u32(&key("top_k")),
+            top_p: metadata.f32(&key("top_p")),
+            min_p: metadata.f32(&key("min_p")),
+            repetition_penalty: metadata.f32(&key("penalty_repeat")),
+            repetition_window: metadata.u32(&key("penalty_last_n")).map(|n| n.min(MAX_REPETITION_WINDOW)),
+            ..Self::default()
+        }
+    }
+}
+
 impl SamplingOptions {
+    /// The defaults, with what a model file recommends in their place.
+    ///
+    /// # Errors
+    /// When the file recommends a value that is out of range.
+    pub fn from_metadata(metadata: &Metadata) -> Result<Self, SamplingError> {
+        Self::default().with(&SamplingOverrides::from_metadata(metadata))
+    }
+
     /// These options with what `overrides` says in their place.
     ///
     /// # Errors
@@ -186,6 +212,7 @@ impl std::error::Error for SamplingError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gguf::Value;
 
     fn none() -> SamplingOverrides {
         SamplingOverrides::default()
@@ -199,6 +226,25 @@ mod tests {
         assert_eq!(options.top_p(), SamplingOptions::default().top_p());
         let again = options.clone().with(&none()).unwrap();
         assert_eq!(again, options);
+    }
+
+    #[test]
+    fn a_model_file_may_recommend_values() {
+        let mut metadata = Metadata::default();
+        assert_eq!(SamplingOptions::from_metadata(&metadata), Ok(SamplingOptions::default()));
+        for (key, value) in [
+            ("temp", Value::Float(0.6)),
+            ("top_k", Value::Unsigned(20)),
+            ("penalty_repeat", Value::Float(1.05)),
+            ("penalty_last_n", Value::Unsigned(1 << 20)),
+        ] {
+            metadata.insert(&format!("general.sampling.{key}"), value);
+        }
+        let options = SamplingOptions::from_metadata(&metadata).unwrap();
+        assert_eq!((options.temperature(), options.top_k(), options.repetition_penalty()), (0.6, 20, 1.05));
+        assert_eq!(options.repetition_window(), MAX_REPETITION_WINDOW);
+        metadata.insert("general.sampling.top_p", Value::Float(7.0));
+        assert_eq!(SamplingOptions::from_metadata(&metadata).unwrap_err().field, "top_p");
     }
 
     #[test]
