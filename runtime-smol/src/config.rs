@@ -56,8 +56,8 @@ pub struct DataOptions {
 /// Which model answers.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ModelOptions {
-    /// A GGUF file [default: the default model, fetched at the first start]
-    #[arg(long, env = "CAUSERIE_MODEL", value_name = "FILE", conflicts_with = "hf")]
+    /// A GGUF file [env: CAUSERIE_MODEL=] [default: the default model, fetched when it is first needed]
+    #[arg(long, value_name = "FILE", conflicts_with = "hf")]
     pub model: Option<PathBuf>,
 
     /// A GGUF file of a Hugging Face repository, fetched if it is not there yet
@@ -123,12 +123,15 @@ impl DataOptions {
 }
 
 impl ModelOptions {
-    /// Where the model comes from.
+    /// Where the model comes from: the flags, then `CAUSERIE_MODEL`, which is read here so that `--hf` overrules it.
     pub fn source(&self) -> ModelSource {
         match (&self.model, &self.hf) {
             (Some(path), _) => ModelSource::File(path.clone()),
             (None, Some(name)) => ModelSource::Hub(name.clone()),
-            (None, None) => ModelSource::Default,
+            (None, None) => match variable("CAUSERIE_MODEL") {
+                Some(path) => ModelSource::File(path.into()),
+                None => ModelSource::Default,
+            },
         }
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>, AuthError> {
 /// Writes a new secret beside its place and links it there: whoever looks sees no file or a whole one, and of two
 /// processes at their first start one wins and both read the same.
 fn create(data_dir: &Path, path: &Path) -> io::Result<()> {
-    fs::create_dir_all(data_dir)?;
+    make_private_directory(data_dir)?;
     let mut random = [0u8; SECRET_BYTES];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     let mut suffix = [0u8; 8];
@@ -68,6 +68,15 @@ fn create(data_dir: &Path, path: &Path) -> io::Result<()> {
     // After a rename it is gone already.
     let _ = fs::remove_file(&temporary);
     result
+}
+
+/// The directory and those above it, for their owner alone where they are new: what is said in chats will be in it too.
+fn make_private_directory(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
 }
 
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
