@@ -157,6 +157,24 @@ pub enum LoadError {
         /// What is wrong.
         reason: String,
     },
+    /// The tokenizer knows tokens that the weights do not have.
+    VocabularySize {
+        /// Tokens of the tokenizer.
+        tokenizer: usize,
+        /// Rows of the embedding.
+        embedding: usize,
+    },
+    /// An option is out of its range.
+    Option {
+        /// What it sets, with its unit.
+        option: &'static str,
+        /// What was asked for.
+        seen: usize,
+        /// The least that can be.
+        least: usize,
+        /// The most that can be.
+        most: usize,
+    },
     /// The kernels asked for cannot run on this processor, or do not exist.
     Isa {
         /// What was asked for.
@@ -248,6 +266,14 @@ impl fmt::Display for LoadError {
                 "tensor `{tensor}` has the shape {seen:?} where the metadata call for {expected:?}; convert the model again"
             ),
             Self::Vocabulary { reason } => write!(f, "the model's vocabulary cannot be used: {reason}"),
+            Self::VocabularySize { tokenizer, embedding } => write!(
+                f,
+                "the tokenizer has {tokenizer} tokens and the weights {embedding}; the file is inconsistent, convert the model again"
+            ),
+            Self::Option { option, seen, least, most } if seen < least => {
+                write!(f, "{seen} {option} are too few: at least {least} are needed (and at most {most} can be)")
+            }
+            Self::Option { option, seen, most, .. } => write!(f, "{seen} {option} are too many: at most {most} can be"),
             Self::Isa { seen, available } => write!(
                 f,
                 "kernels `{seen}` cannot be used here; this processor has: {available}; set CAUSERIE_ISA to one of these or leave it out"

@@ -7,6 +7,7 @@
 //! 3. [`tokenizer`] makes tokens of text, [`template`] one text of a conversation, and [`chat`] a prompt with both.
 //! 4. [`forward`] computes logits with [`kernel`], in the buffers of [`scratch`], on top of what [`cache`] remembers.
 //! 5. [`sampler`] chooses a token from logits; [`utf8`] and [`stop`] make readable text of the tokens' bytes.
+//! 6. [`scheduler`] does all of this for many sequences, one [`step`](scheduler::Scheduler::step) at a time.
 //!
 //! Nothing here opens a socket, reads a clock for a decision, or starts a thread that outlives the value that owns it.
 
@@ -20,6 +21,7 @@ pub mod kernel;
 pub mod model;
 pub mod pack;
 pub mod sampler;
+pub mod scheduler;
 pub mod scratch;
 pub mod stop;
 pub mod template;
@@ -32,5 +34,6 @@ pub use gguf::{Gguf, Metadata};
 pub use kernel::Isa;
 pub use model::{LoadOptions, Model, ModelInfo};
 pub use sampler::{Sampler, SamplingError, SamplingOptions, SamplingOverrides};
+pub use scheduler::{Event, FinishReason, Request, Scheduler, SchedulerOptions, SequenceId, SubmitError};
 pub use template::ChatTemplate;
 pub use tokenizer::Tokenizer;

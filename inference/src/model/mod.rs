@@ -13,6 +13,8 @@ use crate::block::BlockType;
 use crate::error::LoadError;
 use crate::gguf::Gguf;
 use crate::kernel::{Isa, Team};
+use crate::template::ChatTemplate;
+use crate::tokenizer::Tokenizer;
 
 /// How a model is loaded.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,6 +51,8 @@ pub struct Model {
     info: ModelInfo,
     config: Config,
     weights: Weights,
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
     isa: Isa,
 }
 
@@ -70,7 +74,15 @@ impl Model {
     pub fn from_gguf(gguf: &Gguf, name: &str, options: &LoadOptions) -> Result<Self, LoadError> {
         let isa = Isa::choose(options.isa)?;
         let config = Config::from_metadata(gguf.metadata())?;
+        let tokenizer = Tokenizer::from_metadata(gguf.metadata())?;
+        let template = ChatTemplate::from_metadata(gguf.metadata(), &tokenizer)?;
         let weights = Team::pack(options.threads, || Weights::load(gguf, &config))??;
+        if tokenizer.vocabulary_size() > weights.vocabulary() {
+            return Err(LoadError::VocabularySize {
+                tokenizer: tokenizer.vocabulary_size(),
+                embedding: weights.vocabulary(),
+            });
+        }
         let info = ModelInfo {
             name: gguf.metadata().str("general.name").unwrap_or(name).to_owned(),
             architecture: config.architecture.name(),
@@ -81,7 +93,7 @@ impl Model {
             file_bytes: gguf.file_bytes(),
             isa,
         };
-        Ok(Self { info, config, weights, isa })
+        Ok(Self { info, config, weights, tokenizer, template, isa })
     }
 
     /// What there is to say about the model.
@@ -92,6 +104,16 @@ impl Model {
     /// Its numbers.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Text to tokens and back.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Conversations to text.
+    pub fn template(&self) -> &ChatTemplate {
+        &self.template
     }
 
     /// The kernels it runs with.

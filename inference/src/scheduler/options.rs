@@ -1,0 +1,70 @@
+//! How a scheduler is set up.
+
+use crate::error::LoadError;
+use crate::kernel::PAGE;
+use crate::model::Model;
+
+/// Sequences that run at once, if nothing else is said.
+pub const DEFAULT_SEQUENCES: usize = 8;
+/// Rows of a step, if nothing else is said: long enough to use the kernels well, short enough that those who are
+/// generating wait a tenth of a second at most.
+pub const DEFAULT_BATCH_TOKENS: usize = 128;
+/// Bytes of keys and values, if nothing else is said; one full context if that is more.
+pub const DEFAULT_CACHE_BYTES: usize = 512 << 20;
+/// Requests that wait, if nothing else is said.
+pub const DEFAULT_QUEUE: usize = 64;
+/// Sequences that run at once, at most: each has a row of logits.
+pub const MAX_SEQUENCES: usize = 256;
+/// Rows of a step, at most: the buffers of a step grow with it.
+pub const MAX_BATCH_TOKENS: usize = 4_096;
+/// Requests that wait, at most: each has a prompt.
+pub const MAX_QUEUE: usize = 4_096;
+
+/// How a scheduler is set up. `None` leaves the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SchedulerOptions {
+    /// Threads that compute, the caller's counted; otherwise as many as the machine has cores.
+    pub threads: Option<usize>,
+    /// Sequences that run at once: 1 to [`MAX_SEQUENCES`].
+    pub max_sequences: Option<usize>,
+    /// Tokens of a sequence, prompt and answer together: 2 to what the model was trained for, which is the default.
+    pub context: Option<usize>,
+    /// Rows of a step: as many as sequences, to [`MAX_BATCH_TOKENS`].
+    pub batch_tokens: Option<usize>,
+    /// Bytes of keys and values: at least what one full context takes.
+    pub cache_bytes: Option<usize>,
+    /// Requests that wait: 1 to [`MAX_QUEUE`].
+    pub queue: Option<usize>,
+    /// What the seeds of sequences that name none are made from.
+    pub seed: u64,
+}
+
+/// The options, checked and filled in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    pub(super) sequences: usize,
+    pub(super) context: usize,
+    pub(super) batch_tokens: usize,
+    pub(super) cache_bytes: usize,
+    pub(super) queue: usize,
+}
+
+impl Sizes {
+    pub(super) fn new(model: &Model, options: &SchedulerOptions) -> Result<Self, LoadError> {
+        let sequences =
+            within("sequences at once", options.max_sequences.unwrap_or(DEFAULT_SEQUENCES), 1, MAX_SEQUENCES)?;
+        let context = options.context.unwrap_or(model.config().context);
+        let context = within("tokens of context", context, 2, model.config().context)?;
+        let batch_tokens = options.batch_tokens.unwrap_or(DEFAULT_BATCH_TOKENS.max(sequences));
+        let batch_tokens = within("rows of a step", batch_tokens, sequences, MAX_BATCH_TOKENS)?;
+        let one = context.div_ceil(PAGE).saturating_mul(model.config().page_shape().page_bytes());
+        let cache_bytes = options.cache_bytes.unwrap_or(DEFAULT_CACHE_BYTES.max(one));
+        let cache_bytes = within("bytes of the cache", cache_bytes, one, usize::MAX)?;
+        let queue = within("waiting requests", options.queue.unwrap_or(DEFAULT_QUEUE), 1, MAX_QUEUE)?;
+        Ok(Self { sequences, context, batch_tokens, cache_bytes, queue })
+    }
+}
+
+fn within(option: &'static str, seen: usize, least: usize, most: usize) -> Result<usize, LoadError> {
+    if (least..=most).contains(&seen) { Ok(seen) } else { Err(LoadError::Option { option, seen, least, most }) }
+}

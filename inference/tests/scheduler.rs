@@ -1,0 +1,262 @@
+//! The scheduler with the real model.
+
+mod common;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use causerie_inference::scheduler::{
+    Event, FinishReason, Request, Scheduler, SchedulerOptions, SequenceId, SubmitError, Usage,
+};
+use causerie_inference::tokenizer::Special;
+use causerie_inference::{LoadOptions, Model, SamplingOptions, SamplingOverrides};
+
+fn model() -> Arc<Model> {
+    static MODEL: OnceLock<Arc<Model>> = OnceLock::new();
+    let load = || Arc::new(Model::load(&common::model_file(), &LoadOptions::default()).unwrap());
+    Arc::clone(MODEL.get_or_init(load))
+}
+
+fn scheduler(options: SchedulerOptions) -> Scheduler {
+    Scheduler::new(model(), &SchedulerOptions { context: Some(options.context.unwrap_or(1024)), ..options }).unwrap()
+}
+
+fn greedy() -> SamplingOptions {
+    let overrides = SamplingOverrides { temperature: Some(0.0), repetition_penalty: Some(1.0), ..Default::default() };
+    SamplingOptions::default().with(&overrides).unwrap()
+}
+
+fn tokens(text: &str) -> Vec<u32> {
+    let mut tokens = Vec::new();
+    model().tokenizer().encode(text, Special::Parse, true, &mut tokens);
+    tokens
+}
+
+fn question(text: &str) -> Vec<u32> {
+    tokens(&format!("<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"))
+}
+
+fn request(prompt: Vec<u32>, max_tokens: usize) -> Request {
+    Request { prompt, sampling: greedy(), max_tokens, ..Request::default() }
+}
+
+/// What a sequence told.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Answer {
+    text: String,
+    end: Option<(FinishReason, Usage)>,
+}
+
+#[derive(Default)]
+struct Answers(HashMap<SequenceId, Answer>);
+
+impl Answers {
+    fn step(&mut self, scheduler: &mut Scheduler) -> bool {
+        scheduler.step(&mut |id, event| {
+            let answer = self.0.entry(id).or_default();
+            assert_eq!(answer.end, None, "nothing comes after the end");
+            match event {
+                Event::Text(text) => answer.text.push_str(text),
+                Event::Finished { reason, usage, .. } => answer.end = Some((reason, usage)),
+                Event::Failed { fault } => panic!("{fault}"),
+            }
+        })
+    }
+
+    fn all(mut self, scheduler: &mut Scheduler) -> HashMap<SequenceId, Answer> {
+        while self.step(scheduler) {}
+        self.0
+    }
+}
+
+fn answer(scheduler: &mut Scheduler, request: Request) -> Answer {
+    let id = scheduler.submit(request).unwrap();
+    Answers::default().all(scheduler).remove(&id).unwrap()
+}
+
+#[test]
+fn continues_as_the_reference_does() {
+    // `greedy` of golden/logits-smollm2-chat-gravity.json, as far as no two candidates are near each other.
+    let golden = std::fs::read_to_string(format!(
+        "{}/tests/golden/logits-smollm2-chat-gravity.json",
+        env!("CARGO_MANIFEST_DIR")
+    ));
+    let golden: serde_json::Value = serde_json::from_str(&golden.unwrap()).unwrap();
+    let list =
+        |key: &str| golden[key].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect::<Vec<_>>();
+    let told = answer(&mut scheduler(SchedulerOptions::default()), request(list("tokens"), 12));
+    assert_eq!(told.text, model().tokenizer().decode(&list("greedy")[..12]));
+}
+
+#[test]
+fn an_answer_does_not_depend_on_what_runs_beside_it() {
+    let prompts = [
+        question("What is gravity?"),
+        question("Write a poem about the sea."),
+        tokens("def fibonacci(n):\n"),
+        question(&"Tell me a story. ".repeat(30)),
+        tokens("A"),
+    ];
+    let alone: Vec<Answer> = prompts
+        .iter()
+        .map(|prompt| answer(&mut scheduler(SchedulerOptions::default()), request(prompt.clone(), 40)))
+        .collect();
+    // One thread more, prompts in small pieces, some late: nothing of it may be seen.
+    let mut crowded = scheduler(SchedulerOptions {
+        threads: Some(3),
+        batch_tokens: Some(23),
+        max_sequences: Some(4),
+        ..Default::default()
+    });
+    let mut answers = Answers::default();
+    let ids: Vec<SequenceId> = prompts
+        .iter()
+        .map(|prompt| {
+            let id = crowded.submit(request(prompt.clone(), 40)).unwrap();
+            (0..3).for_each(|_| {
+                answers.step(&mut crowded);
+            });
+            id
+        })
+        .collect();
+    let crowded = answers.all(&mut crowded);
+    for (id, alone) in ids.iter().zip(&alone) {
+        assert_eq!(&crowded[id], alone);
+    }
+}
+
+#[test]
+fn a_second_turn_computes_only_new_tokens_and_answers_as_if_it_computed_all() {
+    let mut first = scheduler(SchedulerOptions::default());
+    let prompt = question(&"What is gravity? ".repeat(20));
+    let told = answer(&mut first, Request { session: Some(7), ..request(prompt.clone(), 30) });
+    let (_, usage) = told.end.unwrap();
+    assert_eq!(usage, Usage { prompt_tokens: prompt.len(), cached_tokens: 0, completion_tokens: 30 });
+
+    let mut second_prompt = prompt.clone();
+    second_prompt.extend(tokens(&told.text));
+    second_prompt.extend(tokens("<|im_end|>\n<|im_start|>user\nAnd what is light?<|im_end|>\n<|im_start|>assistant\n"));
+    let second = |scheduler: &mut Scheduler, session| {
+        answer(scheduler, Request { session, ..request(second_prompt.clone(), 30) })
+    };
+    let resumed = second(&mut first, Some(7));
+    let fresh = second(&mut scheduler(SchedulerOptions::default()), None);
+    assert_eq!(resumed.text, fresh.text);
+    let cached = resumed.end.unwrap().1.cached_tokens;
+    assert!(cached >= prompt.len() + 25, "{cached} of {} tokens were cached", second_prompt.len());
+
+    // Another conversation with the same beginning shares what fills pages.
+    let mut other = first;
+    let cached = second(&mut other, Some(8)).end.unwrap().1.cached_tokens;
+    assert!(cached >= prompt.len() / 64 * 64, "{cached}");
+}
+
+#[test]
+fn cancelled_sequences_end_as_stopped_in_the_next_step() {
+    let mut scheduler = scheduler(SchedulerOptions { max_sequences: Some(1), ..Default::default() });
+    let running = scheduler.submit(request(question("Count to a thousand."), 500)).unwrap();
+    let queued = scheduler.submit(request(question("And back."), 500)).unwrap();
+    let mut answers = Answers::default();
+    (0..5).for_each(|_| assert!(answers.step(&mut scheduler)));
+    assert!(scheduler.cancel(running) && scheduler.cancel(queued));
+    assert!(!answers.step(&mut scheduler));
+    assert!(!scheduler.cancel(running), "it is gone");
+    let (reason, usage) = answers.0[&running].end.unwrap();
+    assert_eq!((reason, usage.completion_tokens), (FinishReason::Stopped, 5));
+    assert!(!answers.0[&running].text.is_empty());
+    assert_eq!(answers.0[&queued].end.unwrap().0, FinishReason::Stopped);
+}
+
+#[test]
+fn the_context_is_a_limit() {
+    let mut scheduler = scheduler(SchedulerOptions { context: Some(64), ..Default::default() });
+    let prompt = tokens(&"word ".repeat(80));
+    let told = answer(&mut scheduler, request(prompt[..50].to_vec(), 1000));
+    assert_eq!(told.end.unwrap().0, FinishReason::Length);
+    assert_eq!(told.end.unwrap().1.completion_tokens, 14);
+    let too_long = scheduler.submit(request(prompt[..64].to_vec(), 1));
+    assert_eq!(too_long, Err(SubmitError::PromptTooLong { tokens: 64, context: 64 }));
+    assert_eq!(answer(&mut scheduler, request(prompt[..63].to_vec(), 9)).end.unwrap().1.completion_tokens, 1);
+}
+
+#[test]
+fn stop_strings_end_an_answer_and_are_not_part_of_it() {
+    let mut scheduler = scheduler(SchedulerOptions::default());
+    let whole = answer(&mut scheduler, request(question("What is gravity?"), 40)).text;
+    let word = whole.split(' ').nth(5).unwrap();
+    let told =
+        answer(&mut scheduler, Request { stop: vec![word.to_owned()], ..request(question("What is gravity?"), 40) });
+    assert_eq!(told.text, whole[..whole.find(word).unwrap()]);
+    assert_eq!(told.end.unwrap().0, FinishReason::Stop);
+}
+
+#[test]
+fn the_model_ends_its_turn() {
+    let told = answer(&mut scheduler(SchedulerOptions::default()), request(question("Say only: yes."), 300));
+    assert_eq!(told.end.unwrap().0, FinishReason::Stop);
+    assert!(!told.text.contains("<|im_end|>"));
+}
+
+#[test]
+fn a_full_queue_refuses_and_what_was_taken_is_answered() {
+    let mut scheduler = scheduler(SchedulerOptions { max_sequences: Some(2), queue: Some(3), ..Default::default() });
+    let ids: Vec<_> = (0..3).map(|_| scheduler.submit(request(tokens("One two"), 3)).unwrap()).collect();
+    assert_eq!(scheduler.submit(request(tokens("three"), 3)), Err(SubmitError::Full { limit: 3 }));
+    let answers = Answers::default().all(&mut scheduler);
+    assert!(ids.iter().all(|id| answers[id].end.is_some()));
+}
+
+#[test]
+fn sequences_wait_for_room_in_the_cache() {
+    // Room for one context of four pages: the second waits until the first has ended.
+    let page = model().config().page_shape().page_bytes();
+    let mut scheduler =
+        scheduler(SchedulerOptions { context: Some(256), cache_bytes: Some(4 * page), ..Default::default() });
+    let first = scheduler.submit(request(tokens("Once upon a time"), 250)).unwrap();
+    let second = scheduler.submit(request(tokens("Two"), 20)).unwrap();
+    let mut answers = Answers::default();
+    answers.step(&mut scheduler);
+    assert_eq!(scheduler.load(), (1, 1));
+    let answers = answers.all(&mut scheduler);
+    assert!(answers[&first].end.is_some() && answers[&second].end.is_some());
+}
+
+#[test]
+fn refusals_say_why() {
+    let mut scheduler = scheduler(SchedulerOptions::default());
+    let mut refused = |request| scheduler.submit(request).unwrap_err().to_string();
+    assert_eq!(refused(request(vec![], 1)), "the prompt is empty; give at least one token");
+    assert_eq!(refused(request(vec![1], 0)), "no tokens are wanted; ask for at least one");
+    assert_eq!(
+        refused(request(vec![1, 49_152], 1)),
+        "token 49152 at place 1 of the prompt is unknown: ids of this model are below 49152"
+    );
+    assert!(refused(Request { stop: vec![String::new()], ..request(vec![1], 1) }).contains("stop"));
+}
+
+#[test]
+fn options_out_of_range_are_refused() {
+    let refused = |options| Scheduler::new(model(), &options).err().unwrap().to_string();
+    let options = SchedulerOptions::default;
+    assert_eq!(
+        refused(SchedulerOptions { max_sequences: Some(0), ..options() }),
+        "0 sequences at once are too few: at least 1 are needed (and at most 256 can be)"
+    );
+    assert!(
+        refused(SchedulerOptions { max_sequences: Some(257), ..options() })
+            .starts_with("257 sequences at once are too many")
+    );
+    assert!(
+        refused(SchedulerOptions { context: Some(8193), ..options() })
+            .starts_with("8193 tokens of context are too many")
+    );
+    assert!(refused(SchedulerOptions { context: Some(1), ..options() }).contains("at least 2"));
+    assert!(refused(SchedulerOptions { batch_tokens: Some(7), ..options() }).contains("at least 8"));
+    assert!(refused(SchedulerOptions { batch_tokens: Some(4097), ..options() }).contains("at most 4096"));
+    assert!(
+        refused(SchedulerOptions { cache_bytes: Some(1 << 20), ..options() })
+            .contains("bytes of the cache are too few")
+    );
+    assert!(refused(SchedulerOptions { queue: Some(4097), ..options() }).contains("at most 4096"));
+    assert!(refused(SchedulerOptions { threads: Some(0), ..options() }).contains("threads"));
+}
