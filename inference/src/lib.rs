@@ -7,7 +7,7 @@
 //! 3. [`tokenizer`] makes tokens of text, [`template`] one text of a conversation, and [`chat`] a prompt with both.
 //! 4. [`forward`] computes logits with [`kernel`], in the buffers of [`scratch`], on top of what [`cache`] remembers.
 //! 5. [`sampler`] chooses a token from logits; [`utf8`] and [`stop`] make readable text of the tokens' bytes.
-//! 6. [`scheduler`] does all of this for many sequences, one [`step`](scheduler::Scheduler::step) at a time.
+//! 6. [`scheduler`] does all of this for many sequences, one [`step`](scheduler::Scheduler::step) at a time; [`measure`] times it.
 //!
 //! Nothing here opens a socket, reads a clock for a decision, or starts a thread that outlives the value that owns it.
 
@@ -18,6 +18,7 @@ pub mod error;
 pub mod forward;
 pub mod gguf;
 pub mod kernel;
+pub mod measure;
 pub mod model;
 pub mod pack;
 pub mod sampler;
