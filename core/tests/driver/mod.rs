@@ -5,6 +5,9 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the driver")]
 
+pub mod reader;
+pub mod scenario;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -28,6 +31,10 @@ pub struct Peer {
     pub paused: bool,
     /// Bytes granted and not yet used, as the test wants them; `None` is without bound.
     pub credit: Option<i64>,
+    /// It was sent a frame without credit: only the last frames before a close may be.
+    pub overdrawn: bool,
+    /// What its frames must be like.
+    pub reader: reader::Reader,
 }
 
 /// An answer of storage that is on its way.
@@ -269,8 +276,10 @@ impl Driver {
                     for id in to {
                         let peer = peers.get_mut(id).expect("no output to a connection that is gone");
                         assert_eq!(peer.close, None, "no frame after the close: {frame}");
+                        peer.reader.take(&value, storage);
                         peer.frames.push(value.clone());
                         if let Some(credit) = &mut peer.credit {
+                            peer.overdrawn |= *credit <= 0;
                             *credit -= frame.len() as i64;
                         }
                     }
@@ -310,21 +319,36 @@ impl Driver {
                 other => panic!("unknown output {other:?}"),
             };
             while hub.poll(&mut sink) {}
+            for peer in peers.values() {
+                assert!(!peer.overdrawn || peer.close.is_some(), "no frame without credit: {:?}", peer.frames.last());
+            }
             assert!(
                 hub.next_deadline().is_none_or(|(_, reason)| reason != causerie_core::Reason::Output),
                 "drained, so nothing waits"
             );
-            if self.storage.held {
+            if self.storage.held || !self.give_answer() {
                 return;
             }
-            let Some(answer) = self.storage.answers.pop_front() else { return };
-            let input = match answer {
-                Answer::Stored(request) => Input::Stored { request },
-                Answer::StoreFailed(request) => Input::StoreFailed { request },
-                Answer::Loaded(request, data) => Input::Loaded { request, data },
-                Answer::LoadFailed(request) => Input::LoadFailed { request },
-            };
-            self.hub.handle(self.now, input).expect("an answer to a request");
+        }
+    }
+
+    /// Gives the hub the next answer of storage, if there is one.
+    fn give_answer(&mut self) -> bool {
+        let Some(answer) = self.storage.answers.pop_front() else { return false };
+        let input = match answer {
+            Answer::Stored(request) => Input::Stored { request },
+            Answer::StoreFailed(request) => Input::StoreFailed { request },
+            Answer::Loaded(request, data) => Input::Loaded { request, data },
+            Answer::LoadFailed(request) => Input::LoadFailed { request },
+        };
+        self.hub.handle(self.now, input).expect("an answer to a request");
+        true
+    }
+
+    /// Lets held storage give one answer.
+    pub fn one_answer(&mut self) {
+        if self.give_answer() {
+            self.run();
         }
     }
 

@@ -1,0 +1,364 @@
+//! Random lives of a hub: users, connections, losses, slow readers, failures of storage and of the model.
+
+use std::time::Duration;
+
+use causerie_core::{ConnectionId, Counts, FinishReason, GenerationFailure, Input, Role, Timings, Usage};
+use serde_json::{Value, json};
+
+use super::{Driver, Peer, limits};
+
+const NAMES: [&str; 3] = ["Ann", "Bob", "Eve"];
+const TEXTS: [&str; 6] = ["Hello", "ä", "\"\\\n", "How are you today?", "😀", "."];
+
+/// One thing that happens. `who` picks among the open connections, `which` among what there is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Op {
+    Connect { name: u8, slow: bool },
+    Verdict { who: u8, good: bool },
+    Close { who: u8 },
+    Grant { who: u8, credit: u16 },
+    Create { who: u8 },
+    Join { who: u8, which: u8 },
+    Resume { who: u8 },
+    Leave { who: u8 },
+    Chat { who: u8, text: u8, client_id: u8 },
+    Stop { who: u8 },
+    Typing { who: u8, is_typing: bool },
+    Invite { who: u8, name: u8 },
+    Rename { who: u8, which: u8 },
+    Clear { who: u8 },
+    Delete { who: u8, which: u8 },
+    Command { who: u8, which: u8 },
+    History { who: u8 },
+    Ping { who: u8 },
+    Token { which: u8, text: u8 },
+    Finish { which: u8, reason: u8 },
+    Fail { which: u8 },
+    Backend { up: bool },
+    Answer { count: u8 },
+    FailStorage { writes: u8, reads: u8 },
+    Pass { millis: u16 },
+}
+
+impl From<[u8; 4]> for Op {
+    /// Every four bytes are an operation; the common ones have more of the first byte's values.
+    fn from([kind, a, b, c]: [u8; 4]) -> Op {
+        let who = a;
+        match kind % 48 {
+            0..3 => Op::Connect { name: a, slow: b % 3 == 0 },
+            3 => Op::Verdict { who, good: b % 4 != 0 },
+            4 => Op::Close { who },
+            5..11 => Op::Grant { who, credit: u16::from_le_bytes([b, c]) },
+            11 => Op::Create { who },
+            12..15 => Op::Join { who, which: b },
+            15 => Op::Resume { who },
+            16 => Op::Leave { who },
+            17..23 => Op::Chat { who, text: b, client_id: c },
+            23 => Op::Stop { who },
+            24 => Op::Typing { who, is_typing: b % 2 == 0 },
+            25..27 => Op::Invite { who, name: b },
+            27 => Op::Rename { who, which: b },
+            28 => Op::Clear { who },
+            29 => Op::Delete { who, which: b },
+            30 => Op::Command { who, which: b },
+            31 => Op::History { who },
+            32 => Op::Ping { who },
+            33..38 => Op::Token { which: a, text: b },
+            38..40 => Op::Finish { which: a, reason: b },
+            40 => Op::Fail { which: a },
+            41 => Op::Backend { up: a % 3 != 0 },
+            42..45 => Op::Answer { count: a },
+            45 => Op::FailStorage { writes: a % 3, reads: b % 2 },
+            _ => Op::Pass { millis: u16::from_le_bytes([a, b]) },
+        }
+    }
+}
+
+/// A connection as the scenario knows it.
+#[derive(Clone, Copy)]
+struct Open {
+    id: ConnectionId,
+    name: &'static str,
+}
+
+/// A hub and all that happens to it.
+pub struct World {
+    d: Driver,
+    open: Vec<Open>,
+    /// Frames that must be answered exactly once: whose, and their `id`.
+    asked: Vec<(ConnectionId, String)>,
+    sessions: Vec<String>,
+    deleted: bool,
+    count: u64,
+}
+
+/// Lives through the operations, and checks that everything ends well.
+pub fn live(ops: impl IntoIterator<Item = Op>) {
+    let mut world = World::new();
+    for op in ops {
+        world.apply(op);
+    }
+    world.end();
+}
+
+impl World {
+    fn new() -> World {
+        let mut limits = limits();
+        // Small, so that they are met.
+        limits.log_bytes = 3_000;
+        limits.queued_generations = 3;
+        limits.queued_messages = 3;
+        limits.connections = 12;
+        limits.connections_per_user = 6;
+        limits.frames_per_second = 1_000;
+        let mut d = Driver::new(limits);
+        d.storage.held = true;
+        World { d, open: Vec::new(), asked: Vec::new(), sessions: Vec::new(), deleted: false, count: 0 }
+    }
+
+    fn pick(&self, who: u8) -> Option<Open> {
+        self.open.get(usize::from(who) % self.open.len().max(1)).copied()
+    }
+
+    fn pick_session(&self, which: u8) -> Option<String> {
+        self.sessions.get(usize::from(which) % self.sessions.len().max(1)).cloned()
+    }
+
+    /// Sends a frame; `answers` is false for one that may get no answer.
+    fn send(&mut self, who: u8, mut frame: Value, answers: bool) {
+        let Some(open) = self.pick(who) else { return };
+        let peer = &self.d.peers[&open.id];
+        if peer.paused || peer.close.is_some() {
+            return;
+        }
+        self.count += 1;
+        frame["id"] = json!(self.count);
+        if answers {
+            self.asked.push((open.id, self.count.to_string()));
+        }
+        self.d.send(open.id, &frame);
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::Connect { name, slow } => self.connect(NAMES[usize::from(name) % NAMES.len()], slow),
+            Op::Verdict { who, good } => self.verdict(who, good),
+            Op::Close { who } => {
+                if let Some(open) = self.pick(who) {
+                    self.close(open.id);
+                }
+            }
+            Op::Grant { who, credit } => {
+                if let Some(open) = self.pick(who) {
+                    self.d.grant(open.id, u32::from(credit) % 2_000);
+                }
+            }
+            Op::Create { who } => self.send(who, json!({ "type": "create_session" }), true),
+            Op::Join { who, which } => {
+                let session = self.pick_session(which).unwrap_or_default();
+                self.send(who, json!({ "type": "join_session", "session_id": session }), true);
+            }
+            Op::Resume { who } => self.resume(who),
+            Op::Leave { who } => self.send(who, json!({ "type": "leave_session" }), true),
+            Op::Chat { who, text, client_id } => {
+                let mut frame = json!({ "type": "chat_message", "message": TEXTS[usize::from(text) % TEXTS.len()] });
+                if client_id % 4 != 0 {
+                    frame["client_id"] = json!(format!("c{}", client_id % 8));
+                }
+                self.send(who, frame, true);
+            }
+            Op::Stop { who } => self.send(who, json!({ "type": "stop_generation" }), false),
+            Op::Typing { who, is_typing } => self.send(who, json!({ "type": "typing", "is_typing": is_typing }), false),
+            Op::Invite { who, name } => {
+                let username = NAMES[usize::from(name) % NAMES.len()];
+                self.send(who, json!({ "type": "invite", "username": username }), true);
+            }
+            Op::Rename { who, which } => {
+                let Some(session) = self.pick_session(which) else { return };
+                self.send(who, json!({ "type": "rename_session", "session_id": session, "title": "T" }), false);
+            }
+            Op::Clear { who } => self.send(who, json!({ "type": "chat_message", "message": "/clear" }), false),
+            Op::Delete { who, which } => {
+                let Some(session) = self.pick_session(which) else { return };
+                self.deleted = true;
+                self.send(who, json!({ "type": "delete_session", "session_id": session }), false);
+            }
+            Op::Command { who, which } => {
+                let text = ["/help", "/stat", "/sessions", "/nothing"][usize::from(which) % 4];
+                self.send(who, json!({ "type": "chat_message", "message": text }), true);
+            }
+            Op::History { who } => self.send(who, json!({ "type": "history" }), true),
+            Op::Ping { who } => self.send(who, json!({ "type": "ping" }), true),
+            Op::Token { which, text } => {
+                if let Some(running) = self.d.running.get(usize::from(which) % self.d.running.len().max(1)) {
+                    let generation = running.id;
+                    self.d.give(Input::Token { generation, text: TEXTS[usize::from(text) % TEXTS.len()] });
+                }
+            }
+            Op::Finish { which, reason } => {
+                let reason = [FinishReason::Stop, FinishReason::Length, FinishReason::Error][usize::from(reason) % 3];
+                self.finish(usize::from(which), reason);
+            }
+            Op::Fail { which } => {
+                if !self.d.running.is_empty() {
+                    let running = self.d.running.remove(usize::from(which) % self.d.running.len());
+                    let failure = GenerationFailure::Internal;
+                    self.d.give(Input::GenerationFailed { generation: running.id, failure });
+                }
+            }
+            Op::Backend { up: true } => self.d.give(Input::BackendUp { model: "m" }),
+            Op::Backend { up: false } => self.d.give(Input::BackendDown { reason: "gone" }),
+            Op::Answer { count } => {
+                for _ in 0..=count % 8 {
+                    self.d.one_answer();
+                }
+            }
+            Op::FailStorage { writes, reads } => {
+                self.d.storage.fail_writes += usize::from(writes);
+                self.d.storage.fail_reads += usize::from(reads);
+            }
+            Op::Pass { millis } => self.d.pass(Duration::from_millis(u64::from(millis))),
+        }
+        self.look();
+    }
+
+    fn connect(&mut self, name: &'static str, slow: bool) {
+        let Ok(id) = self.d.hub.connect(self.d.now) else { return };
+        self.d.peers.insert(id, Peer { credit: Some(0), ..Peer::default() });
+        self.open.push(Open { id, name });
+        self.d.grant(id, if slow { 300 } else { 1 << 30 });
+        // One in some is left without its verdict for a while.
+        if !self.count.is_multiple_of(5) {
+            self.d.authenticate(id, name, Role::User, Duration::from_secs(100_000));
+        }
+    }
+
+    fn verdict(&mut self, who: u8, good: bool) {
+        let Some(open) = self.pick(who) else { return };
+        let ttl = Duration::from_secs(100_000);
+        let identity = causerie_core::Identity {
+            user_id: format!("id-{}", open.name),
+            username: open.name.to_string(),
+            role: Role::User,
+            expires: self.d.now + ttl,
+        };
+        let input = if good {
+            Input::Authenticated { connection: open.id, identity }
+        } else {
+            Input::Refused { connection: open.id, reason: "no" }
+        };
+        // Misuse where no verdict is awaited, and then nothing happens.
+        let _ = self.d.hub.handle(self.d.now, input);
+        self.d.run();
+    }
+
+    fn resume(&mut self, who: u8) {
+        let Some(open) = self.pick(who) else { return };
+        let reader = &self.d.peers[&open.id].reader;
+        let joined = self.d.peers[&open.id].frames.iter().rfind(|f| f["type"] == "session_joined");
+        let Some(joined) = joined.filter(|_| reader.session.is_some()) else { return };
+        let mut since = json!({ "epoch": joined["epoch"], "seq": reader.seq });
+        if let Some((id, text)) = &reader.answer {
+            since["message_id"] = json!(id);
+            since["offset"] = json!(text.len());
+        }
+        let session = joined["session_id"].clone();
+        // The frames on their way belong to the reading before, so a client resumes on a new connection.
+        let (seq, answer) = (reader.seq, reader.answer.clone());
+        let name = open.name;
+        self.close(open.id);
+        let Ok(id) = self.d.hub.connect(self.d.now) else { return };
+        let reader = super::reader::Reader { seq, answer, ..Default::default() };
+        self.d.peers.insert(id, Peer { credit: Some(0), reader, ..Peer::default() });
+        self.open.push(Open { id, name });
+        self.d.grant(id, 1 << 30);
+        self.d.authenticate(id, name, Role::User, Duration::from_secs(100_000));
+        self.d.send(id, &json!({ "type": "join_session", "session_id": session, "since": since }));
+    }
+
+    fn close(&mut self, id: ConnectionId) {
+        self.d.close(id);
+        self.open.retain(|o| o.id != id);
+        self.asked.retain(|(c, _)| *c != id);
+    }
+
+    fn finish(&mut self, which: usize, reason: FinishReason) {
+        if self.d.running.is_empty() {
+            return;
+        }
+        let running = self.d.running.remove(which % self.d.running.len());
+        let reason = if running.cancelled { FinishReason::Stopped } else { reason };
+        let (usage, timings) = (Usage::default(), Timings::default());
+        self.d.give(Input::Generated { generation: running.id, reason, usage, timings });
+    }
+
+    /// Learns the sessions there are, and lets go of connections that the hub has closed.
+    fn look(&mut self) {
+        for id in self.d.storage.sessions.keys() {
+            let id = id.0.to_string();
+            if !self.sessions.contains(&id) {
+                self.sessions.push(id);
+            }
+        }
+        let closed: Vec<_> = self.d.peers.iter().filter(|(_, p)| p.close.is_some()).map(|(id, _)| *id).collect();
+        for id in closed {
+            self.close(id);
+        }
+    }
+
+    /// Everything that can still happen happens; then all must be at rest, told and forgotten.
+    fn end(&mut self) {
+        self.d.storage.fail_writes = 0;
+        self.d.storage.fail_reads = 0;
+        self.d.storage.held = false;
+        self.d.run();
+        for open in self.open.clone() {
+            self.d.grant(open.id, 1 << 30);
+        }
+        while !self.d.running.is_empty() {
+            self.finish(0, FinishReason::Stop);
+        }
+        self.look();
+        let unverified: Vec<_> = self.open.iter().filter(|o| self.d.peers[&o.id].frames.is_empty()).copied().collect();
+        for open in unverified {
+            self.d.authenticate(open.id, open.name, Role::User, Duration::from_secs(100_000));
+        }
+        while !self.d.running.is_empty() {
+            self.finish(0, FinishReason::Stop);
+        }
+        self.look();
+        for open in &self.open {
+            let peer = &self.d.peers[&open.id];
+            assert!(!peer.paused, "everything was read, so nothing is paused");
+            let reader = &peer.reader;
+            assert!(!reader.typing || reader.session.is_none(), "typing always ends");
+            let session = self.d.storage.messages.iter().find(|(id, _)| Some(id.0.to_string()) == reader.session);
+            if let Some((_, messages)) = session {
+                assert_eq!(reader.seq, messages.len() as u64, "nobody misses a message");
+            }
+            for (session, id, _) in &reader.acknowledged {
+                let stored = self.d.storage.messages.iter().find(|(s, _)| s.0.to_string() == *session);
+                let found = stored.is_some_and(|(_, messages)| messages.iter().any(|m| m.id.0.to_string() == *id));
+                assert!(found || (self.deleted && stored.is_none()), "acknowledged is never lost");
+            }
+        }
+        for (connection, reference) in &self.asked {
+            let answered = self.d.peers[connection].reader.answered.get(reference);
+            assert_eq!(
+                answered,
+                Some(&1),
+                "frame {reference} is answered once: {:#?}",
+                self.d.peers[connection].frames
+            );
+        }
+        for open in self.open.clone() {
+            self.close(open.id);
+        }
+        while !self.d.running.is_empty() {
+            self.finish(0, FinishReason::Stop);
+        }
+        self.d.pass(Duration::from_secs(3_600));
+        assert_eq!(self.d.hub.counts(), Counts::default(), "what is over is forgotten");
+        assert_eq!(self.d.hub.next_deadline(), None);
+    }
+}
