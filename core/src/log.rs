@@ -143,6 +143,19 @@ impl Log {
         })
     }
 
+    /// Moves a cursor behind the beginning of an answer, if that is still to come; `false` if it would pass messages.
+    pub(crate) fn skip_to_answer(&self, cursor: &mut Cursor, message: MessageId) -> bool {
+        let passed = usize::try_from(cursor.next.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let mut ahead = self.entries.iter().skip(passed);
+        let Some(distance) = ahead.position(|entry| entry.mark == Mark::Begin(message)) else { return true };
+        if self.entries.iter().skip(passed).take(distance).any(|entry| entry.seq.is_some_and(|seq| seq > cursor.seq)) {
+            return false;
+        }
+        cursor.next += distance as u64 + 1;
+        cursor.partial = Some(message);
+        true
+    }
+
     /// The place of the first entry.
     pub(crate) fn first_cursor(&self) -> Cursor {
         Cursor { next: self.first, seq: self.stored_seq, partial: self.partial, offset: 0 }

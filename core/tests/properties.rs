@@ -10,7 +10,7 @@ use driver::scenario::{Op, live};
 use proptest::prelude::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_life_ends_well(ops in prop::collection::vec(any::<[u8; 4]>().prop_map(Op::from), 0..400)) {

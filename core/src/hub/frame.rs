@@ -153,6 +153,13 @@ impl Hub {
     /// Puts a change of a session in line for storage.
     pub(super) fn add_work(&mut self, key: crate::slab::Key, work: Work) {
         let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.state == SessionState::Ended {
+            if let Some(asker) = work.asker().cloned() {
+                self.refuse_with(&asker, Code::SessionEnded, "The session has ended");
+                self.join_failed(asker.connection);
+            }
+            return;
+        }
         let waiting = session.work.len() - session.queued_messages();
         if waiting >= limits::QUEUED_CHANGES {
             if let Some(asker) = work.asker().cloned() {

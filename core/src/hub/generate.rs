@@ -19,7 +19,7 @@ use crate::transition::{self, GenerationEvent, GenerationState, SessionState};
 use crate::wire::frames::{self, Context, Typist};
 
 /// The base protocol's text, whatever the reason; the code tells more.
-const FAILED: &str = "Failed to generate AI response";
+pub(super) const FAILED: &str = "Failed to generate AI response";
 
 impl Hub {
     /// Begins the next answer of a session that has none under way.

@@ -219,7 +219,7 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let resumed = since.and_then(|since| resume(session, since, &self.epoch));
         let tip = session.log.tip(session.record.last_seq);
-        let cursor = resumed.unwrap_or(tip);
+        let (cursor, typing) = resumed.unwrap_or((tip, tip.partial.is_some()));
         session.readers.push(id);
         let record = session.record.clone();
         if let Some(connection) = self.connections.get_mut(id.0) {
@@ -239,7 +239,7 @@ impl Hub {
             },
         );
         self.reply(id, |out| *out = joined);
-        if let Some(message) = cursor.partial {
+        if let Some(message) = cursor.partial.filter(|_| typing) {
             let typist = frames::Typist::Assistant(message);
             self.reply(id, |out| frames::typing(out, record.id, now, &typist, true));
         }
@@ -336,12 +336,14 @@ impl Hub {
     }
 }
 
-/// Where a client goes on that knows `since`; `None` when it cannot be told without a gap.
-fn resume(session: &Session, since: &OwnedSince, epoch: &str) -> Option<Cursor> {
+/// Where a client goes on that knows `since`, and whether it must be told that the assistant types there; `None` when it
+/// cannot go on without a gap.
+fn resume(session: &Session, since: &OwnedSince, epoch: &str) -> Option<(Cursor, bool)> {
     if since.epoch != epoch || since.seq > session.record.last_seq {
         return None;
     }
     let mut cursor = session.log.cursor_after(since.seq);
+    let mut typing = cursor.partial.is_some();
     if let Some((message, offset)) = since.partial {
         let offset = usize::try_from(offset).ok()?;
         let running = session.generation.as_ref().filter(|g| g.message == message).map(|g| g.text.as_str());
@@ -349,9 +351,13 @@ fn resume(session: &Session, since: &OwnedSince, epoch: &str) -> Option<Cursor> 
         if text.is_some_and(|text| !text.is_char_boundary(offset)) {
             return None;
         }
-        if text.is_some() || cursor.seq < session.log.stored_seq() {
-            (cursor.partial, cursor.offset) = (Some(message), offset);
+        // Who has a part of an answer has had all that came before it.
+        if !session.log.skip_to_answer(&mut cursor, message) {
+            return None;
+        }
+        if cursor.seq < session.log.stored_seq() || cursor.partial == Some(message) {
+            (cursor.partial, cursor.offset, typing) = (Some(message), offset, true);
         }
     }
-    Some(cursor)
+    Some((cursor, typing))
 }

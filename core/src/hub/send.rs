@@ -8,6 +8,7 @@ use crate::id::{ConnectionId, SessionId};
 use crate::limits;
 use crate::log::{Cursor, Step};
 use crate::record::MessageRecord;
+use crate::refusal::{Code, Refusal};
 use crate::session::Session;
 use crate::slab::Key;
 use crate::transition::{self, ConnectionEvent, ConnectionState};
@@ -262,6 +263,14 @@ impl Hub {
         self.reply(id, |out| frames::typing(out, session, now, &typist, is_typing));
     }
 
+    /// The answer that a reader has begun to get does not come.
+    fn tell_failure(&mut self, id: ConnectionId, session: SessionId, message: crate::id::MessageId, streamed: bool) {
+        let now = self.wall();
+        let refusal = Refusal::new(Code::GenerationFailed, super::generate::FAILED);
+        let context = Context { reference: None, session: Some(session) };
+        self.reply(id, |out| frames::error(out, context, now, &refusal, streamed.then_some(message), None));
+    }
+
     /// Puts a reader that fell behind at the log's first entry, told whether the assistant types there.
     fn reenter(&mut self, id: ConnectionId, key: Key) {
         let Some(session) = self.sessions.get(key) else { return };
@@ -269,10 +278,13 @@ impl Hub {
         let Some(mut cursor) = self.connections.get(id.0).and_then(|c| c.reader).map(|r| r.cursor) else { return };
         cursor.next = cursor.next.max(first.next);
         if cursor.next == first.next && cursor.partial != first.partial {
-            match (cursor.partial, first.partial) {
-                (Some(message), None) => self.tell_typing(id, session_id, message, false),
-                (None, Some(message)) => self.tell_typing(id, session_id, message, true),
-                _ => {}
+            if let Some(message) = cursor.partial {
+                // It is neither in storage nor in the log, so it failed.
+                self.tell_failure(id, session_id, message, cursor.offset > 0);
+                self.tell_typing(id, session_id, message, false);
+            }
+            if let Some(message) = first.partial {
+                self.tell_typing(id, session_id, message, true);
             }
             (cursor.partial, cursor.offset) = (first.partial, 0);
         }
