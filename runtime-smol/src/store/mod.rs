@@ -98,19 +98,20 @@ impl Store {
         let bytes = job.bytes();
         let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         // A single job that is larger than the whole limit gets through an empty queue, or it never would.
-        let refused = if before != 0 && before + bytes > QUEUE_BYTES {
-            Some(SubmitError::Busy)
+        let outcome = if before != 0 && before + bytes > QUEUE_BYTES {
+            Err(SubmitError::Busy)
         } else {
-            match self.jobs.as_ref().map(|jobs| jobs.try_send(job)) {
-                Some(Ok(())) => None,
-                Some(Err(TrySendError::Full(_))) => Some(SubmitError::Busy),
-                Some(Err(TrySendError::Disconnected(_))) | None => Some(SubmitError::Stopped),
+            let Some(jobs) = &self.jobs else { return Err(SubmitError::Stopped) };
+            match jobs.try_send(job) {
+                Ok(()) => Ok(()),
+                Err(TrySendError::Full(_)) => Err(SubmitError::Busy),
+                Err(TrySendError::Disconnected(_)) => Err(SubmitError::Stopped),
             }
         };
-        refused.map_or(Ok(()), |error| {
+        if outcome.is_err() {
             self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            Err(error)
-        })
+        }
+        outcome
     }
 }
 
