@@ -128,7 +128,7 @@ fn claims_that_are_missing_or_odd_are_named() {
         ("sub", Some(json!("")), "The token's \"sub\" is empty."),
         ("sub", Some(json!(1.5)), "The token's \"sub\" is not a string."),
         ("sub", Some(json!({"id": 1})), "The token's \"sub\" is not a string."),
-        ("sub", Some(json!(long)), "The token's \"sub\" is longer than 256 bytes."),
+        ("sub", Some(json!(long)), "The token's \"sub\" is longer than 128 bytes."),
         ("username", Some(json!(7)), "The token's \"username\" is not a string."),
         ("username", Some(json!("a\nb")), "The token's \"username\" has control characters."),
         ("username", Some(json!(" ")), "The token's \"username\" is empty."),

@@ -8,7 +8,7 @@ use super::LEEWAY_SECONDS;
 use super::error::TokenError;
 
 /// The longest `sub` and `username`, in bytes: they are stored with every message and sent with many frames.
-pub const NAME_BYTES: usize = 256;
+pub const NAME_BYTES: usize = causerie_core::limits::USERNAME_BYTES;
 
 /// The namespace (RFC 9562, 6.5) of the user ids that we make from names: an arbitrary UUID, fixed for good.
 const USERS: Uuid = Uuid::from_u128(0x6d0c_6b4e_3f0a_4d55_9a4e_7c1f_2b8d_91e3);
@@ -106,7 +106,7 @@ pub(super) fn name_fault(name: &str) -> Option<&'static str> {
     if name.trim().is_empty() {
         Some("is empty")
     } else if name.len() > NAME_BYTES {
-        Some("is longer than 256 bytes")
+        Some("is longer than 128 bytes")
     } else if name.chars().any(char::is_control) {
         Some("has control characters")
     } else {

@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 /// The exit code after Ctrl-C, as shells have it: 128 and the number of SIGINT.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 /// Why a command ends early.
 #[derive(Debug)]

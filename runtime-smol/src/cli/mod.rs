@@ -4,11 +4,15 @@
 //! Exit codes: 0 all is well, 1 something failed and stderr says what, 2 the command line makes no sense, 130
 //! interrupted with Ctrl-C. A reader of stdout that goes away early, as `head` does, is no failure.
 
+mod chat;
 mod failure;
+mod interrupt;
+mod local;
 mod models;
 mod output;
 mod progress;
 mod pull;
+mod run;
 mod source;
 mod token;
 mod tokenize;
@@ -45,6 +49,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Talk in the terminal, without a server
+    Chat(Box<chat::ChatOptions>),
+    /// One answer to stdout
+    Run(Box<run::RunOptions>),
     /// Make a token (JWT) for somebody, on stdout; works while the server runs
     Token(token::TokenOptions),
     /// Fetch a model into the cache
@@ -60,6 +68,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start("warn");
     let outcome = match &cli.command {
+        Command::Chat(options) => chat::chat(options),
+        Command::Run(options) => run::run(options),
         Command::Token(options) => token::token(options),
         Command::Pull(options) => pull::pull(options),
         Command::Models => models::models(),

@@ -1,0 +1,171 @@
+//! The engine in this process, for one conversation at a time: what `run` and `chat` talk to.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use causerie_inference::chat::{self, Turn};
+use causerie_inference::scheduler::{Event, FinishReason, SequenceFault, Timings, Usage};
+use causerie_inference::{
+    LoadOptions, Model, Request, SamplingOptions, SamplingOverrides, Scheduler, SchedulerOptions,
+};
+use clap::Args;
+
+use super::failure::Failure;
+use crate::config::EngineOptions;
+
+/// A prompt leaves at least this part of the context to its answer, unless less is wanted.
+const ANSWER_PART: usize = 4;
+
+/// How answers are sampled.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct AnswerOptions {
+    /// The longest answer, in tokens
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    max_tokens: u32,
+
+    /// 0 always takes the likeliest token; higher is more surprising [default: 0.2]
+    #[arg(long, value_name = "T")]
+    temperature: Option<f32>,
+
+    /// Choose among the N likeliest tokens; 0 for all [default: 40]
+    #[arg(long, value_name = "N")]
+    top_k: Option<u32>,
+
+    /// Choose among the likeliest tokens that together have this probability [default: 0.9]
+    #[arg(long, value_name = "P")]
+    top_p: Option<f32>,
+
+    /// Choose among tokens with at least this part of the likeliest one's probability [default: 0]
+    #[arg(long, value_name = "P")]
+    min_p: Option<f32>,
+
+    /// Makes repetition less likely; 1 changes nothing [default: 1.1]
+    #[arg(long, value_name = "R")]
+    repetition_penalty: Option<f32>,
+
+    /// The same seed gives the same answer
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+}
+
+impl AnswerOptions {
+    /// As the engine wants them.
+    pub(crate) fn sampling(&self) -> Result<SamplingOptions, Failure> {
+        let overrides = SamplingOverrides {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            seed: self.seed,
+            ..SamplingOverrides::default()
+        };
+        SamplingOptions::default().with(&overrides).map_err(|error| Failure::Usage(error.to_string()))
+    }
+}
+
+/// A loaded model.
+pub(crate) struct Local {
+    model: Arc<Model>,
+    scheduler: Scheduler,
+}
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answered {
+    pub(crate) reason: FinishReason,
+    pub(crate) usage: Usage,
+    pub(crate) timings: Timings,
+    /// Of the oldest turns, how many did not fit into the context.
+    pub(crate) dropped_turns: usize,
+}
+
+impl Local {
+    /// Loads a model for one conversation.
+    pub(crate) fn load(path: &Path, options: &EngineOptions) -> Result<Local, Failure> {
+        let at = |error| Failure::Failed(format!("{}: {error}", path.display()));
+        let threads = options.threads.map(std::num::NonZero::get);
+        let model = Arc::new(Model::load(path, &LoadOptions { threads, ..LoadOptions::default() }).map_err(at)?);
+        let options = SchedulerOptions {
+            threads,
+            max_sequences: Some(1),
+            context: options.context.map(std::num::NonZero::get),
+            seed: seed(),
+            ..SchedulerOptions::default()
+        };
+        let scheduler = Scheduler::new(Arc::clone(&model), &options).map_err(at)?;
+        Ok(Local { model, scheduler })
+    }
+
+    /// What its makers call the model.
+    pub(crate) fn name(&self) -> &str {
+        &self.model.info().name
+    }
+
+    /// Answers the last of `turns`. The text goes to `sink` as it comes; once `stop` is set it ends soon, and so it does
+    /// when the sink fails.
+    pub(crate) fn answer(
+        &mut self,
+        turns: &[Turn],
+        options: &AnswerOptions,
+        stop: &AtomicBool,
+        sink: &mut dyn FnMut(&str) -> io::Result<()>,
+    ) -> Result<Answered, Failure> {
+        let max_tokens = options.max_tokens as usize;
+        let context = self.scheduler.context();
+        let room = context - max_tokens.min(context / ANSWER_PART).max(1);
+        let prompt = chat::prompt(self.model.tokenizer(), self.model.template(), turns, room).map_err(Failure::of)?;
+        let request =
+            Request { prompt: prompt.tokens, sampling: options.sampling()?, max_tokens, ..Request::default() };
+        let id = self.scheduler.submit(request).map_err(Failure::of)?;
+        let mut outcome = Outcome::default();
+        while self.scheduler.step(&mut |from, event| outcome.take(from == id, event, sink)) {
+            if stop.load(Ordering::Relaxed) || outcome.sink_error.is_some() {
+                self.scheduler.cancel(id);
+            }
+        }
+        let Outcome { end, fault, sink_error } = outcome;
+        if let Some(error) = sink_error {
+            return Err(error.into());
+        }
+        match (end, fault) {
+            (Some((reason, usage, timings)), _) => {
+                Ok(Answered { reason, usage, timings, dropped_turns: prompt.dropped_turns })
+            }
+            (None, Some(fault)) => Err(Failure::of(fault)),
+            (None, None) => {
+                Err(Failure::Failed(format!("the answer {id:?} had no end; this is a fault of the engine")))
+            }
+        }
+    }
+}
+
+/// What the steps of one answer told.
+#[derive(Default)]
+struct Outcome {
+    end: Option<(FinishReason, Usage, Timings)>,
+    fault: Option<SequenceFault>,
+    sink_error: Option<io::Error>,
+}
+
+impl Outcome {
+    fn take(&mut self, ours: bool, event: Event<'_>, sink: &mut dyn FnMut(&str) -> io::Result<()>) {
+        match event {
+            _ if !ours => {}
+            Event::Text(text) if self.sink_error.is_none() => self.sink_error = sink(text).err(),
+            Event::Text(_) => {}
+            Event::Finished { reason, usage, timings } => self.end = Some((reason, usage, timings)),
+            Event::Failed { fault } => self.fault = Some(fault),
+        }
+    }
+}
+
+/// What the seed of an answer is made from when none is given.
+fn seed() -> u64 {
+    let mut seed = [0; 8];
+    // Without randomness the answers are repeatable, which is no reason not to answer.
+    let _ = getrandom::fill(&mut seed);
+    u64::from_le_bytes(seed)
+}
