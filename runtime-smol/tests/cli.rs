@@ -361,11 +361,12 @@ fn a_reader_that_leaves_in_the_middle_of_an_answer_ends_it() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_an_answer() {
-    let mut child = with_model(&["run", "--max-tokens", "2000", "Tell a very long story about the sea."])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        with_model(&["run", "--max-tokens", "2000", "--seed", "1", "Tell a very long story about the sea."])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
     let mut out = child.stdout.take().unwrap();
     out.read_exact(&mut [0]).unwrap();
     let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
@@ -397,4 +398,41 @@ fn chat_remembers_what_was_said_until_it_is_cleared() {
     };
     let last = |said: String| said.lines().last().unwrap_or_default().to_owned();
     assert_ne!(last(told("I like blue whales.")), last(told("The train to Rome is late.")), "it remembers nothing");
+}
+
+#[test]
+fn logits_are_json_of_the_reference_shape() {
+    let flags = ["logits", "--tokens", "1,4093,198", "--top", "2", "--greedy", "3"];
+    let json: serde_json::Value = serde_json::from_str(&succeed(&mut with_model(&flags), "")).unwrap();
+    assert_eq!(json["arch"], "llama");
+    assert_eq!(json["tokens"], serde_json::json!([1, 4093, 198]));
+    let positions = json["positions"].as_array().unwrap();
+    assert_eq!(positions.len(), 3);
+    for position in positions {
+        let top = position["top"].as_array().unwrap();
+        assert_eq!(top.len(), 2);
+        let [first, second] = [0, 1].map(|i| top[i][1].as_f64().unwrap());
+        assert!(first >= second && position["logsumexp"].as_f64().unwrap() > first, "{position}");
+    }
+    let greedy = json["greedy"].as_array().unwrap();
+    assert_eq!((greedy.len(), &greedy[0]), (3, &positions[2]["top"][0][0]));
+    fail(&mut with_model(&["logits", "--tokens", "1,x"]), 2, &["--tokens"]);
+    fail(&mut with_model(&["logits", "--tokens", "4294967295"]), 2, &["unknown", "below 49152"]);
+}
+
+#[test]
+fn bench_is_json_with_the_peers_keys() {
+    let flags =
+        ["bench", "--json", "--prompt", "16", "--generate", "4", "--streams", "2,3", "--repeat", "1", "--threads", "1"];
+    let json: serde_json::Value = serde_json::from_str(&succeed(&mut with_model(&flags), "")).unwrap();
+    let mut keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["decode_tps", "load_s", "prefill_tps", "streams", "threads"]);
+    assert_eq!(json["threads"], 1);
+    for number in
+        [&json["load_s"], &json["prefill_tps"], &json["decode_tps"], &json["streams"]["2"], &json["streams"]["3"]]
+    {
+        assert!(number.as_f64().is_some_and(|number| number > 0.0), "{json}");
+    }
+    fail(&mut with_model(&["bench", "--prompt", "999999"]), 2, &["999999", "out of range"]);
 }

@@ -8,6 +8,7 @@ mod chat;
 mod failure;
 mod interrupt;
 mod local;
+mod measure;
 mod models;
 mod output;
 mod progress;
@@ -59,6 +60,10 @@ enum Command {
     Pull(pull::PullOptions),
     /// List the models in the cache
     Models,
+    /// What the model expects after each token, as JSON
+    Logits(Box<measure::LogitsFlags>),
+    /// How fast the engine is on this machine
+    Bench(Box<measure::BenchFlags>),
     /// Text on stdin, a JSON array of token ids on stdout
     Tokenize(tokenize::TokenizeOptions),
 }
@@ -73,6 +78,8 @@ pub fn main() -> ExitCode {
         Command::Token(options) => token::token(options),
         Command::Pull(options) => pull::pull(options),
         Command::Models => models::models(),
+        Command::Logits(options) => measure::logits(options),
+        Command::Bench(options) => measure::bench(options),
         Command::Tokenize(options) => tokenize::tokenize(options),
     };
     match outcome {
