@@ -1,10 +1,232 @@
+//! Kernels for AVX2: two registers hold one number of each of the 16 rows of a group.
+
+use std::arch::x86_64::*;
+
+use super::Lanes;
 use super::activations::View;
-use super::attention::Head;
-use super::{Lanes, scalar};
-use crate::pack::{Halves, Packed};
+use super::attention::{Head, PAGE};
+use super::element::exp;
+use crate::pack::{BLOCK, GROUP, Halves, Line, Packed, Quantized, Shift, Storage, Width};
+
+/// Lanes of a register of f32.
+const LANES: usize = 8;
+
+/// Rows of activations that are kept in registers at once.
+const ROWS: usize = 4;
+
+/// Up to [`super::TILE`] rows of `x`, from `row`, times one group of weights.
 pub(super) fn multiply(weights: &Packed, group: usize, x: View<'_>, row: usize, tile: &mut [Lanes]) {
-    super::multiply_tile(super::Isa::Scalar, weights, group, x, row, tile);
+    assert!(row + tile.len() <= x.rows && group < weights.groups() && weights.columns == x.columns);
+    for (part, tile) in tile.chunks_mut(ROWS).enumerate() {
+        let row = row + part * ROWS;
+        // SAFETY: `Isa::Avx2` is in use only where the features were found, and the assertion holds what the functions ask.
+        unsafe {
+            match tile.len() {
+                1 => rows::<1>(weights, group, x, row, tile),
+                2 => rows::<2>(weights, group, x, row, tile),
+                3 => rows::<3>(weights, group, x, row, tile),
+                _ => rows::<ROWS>(weights, group, x, row, tile),
+            }
+        }
+    }
 }
+
+/// # Safety
+/// `x` has rows `row` to `row + N`, the group is one of `weights`, which has the columns of `x`, and `tile` has `N` places.
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn rows<const N: usize>(weights: &Packed, group: usize, x: View<'_>, row: usize, tile: &mut [Lanes]) {
+    let columns = group * x.columns..(group + 1) * x.columns;
+    for half in 0..GROUP / LANES {
+        // SAFETY: passed on to the caller; the slices of columns are as long as a row of `x`.
+        let sums: [__m256; N] = unsafe {
+            match &weights.storage {
+                Storage::Quantized(q) => match (q.width, &q.shift, q.scales_per_block) {
+                    (Width::Nibble, Shift::Min(_), _) => quantized::<N, 4, 1, false>(q, group, half, x, row),
+                    (Width::Nibble, Shift::Offset { .. }, _) => quantized::<N, 4, 1, false>(q, group, half, x, row),
+                    (Width::Byte, Shift::Offset { bits: 7 }, 1) => quantized::<N, 8, 1, true>(q, group, half, x, row),
+                    (Width::Byte, _, 1) => quantized::<N, 8, 1, false>(q, group, half, x, row),
+                    (Width::Byte, _, _) => quantized::<N, 8, 2, false>(q, group, half, x, row),
+                },
+                Storage::F16(halves) => dense(&halves[columns.clone()], x, row, |halves| load_f16(halves, half)),
+                Storage::Bf16(halves) => dense(&halves[columns.clone()], x, row, |halves| load_bf16(halves, half)),
+                Storage::F32(lines) => dense(&lines[columns.clone()], x, row, |line| load_f32(line, half)),
+            }
+        };
+        for (out, sum) in tile.iter_mut().zip(sums) {
+            // SAFETY: the place has 16 floats, and the half is 0 or 1.
+            unsafe { _mm256_storeu_ps(out.as_mut_ptr().add(half * LANES), sum) };
+        }
+    }
+}
+
+/// `LINES` is 4 for nibbles and 8 for bytes; `SCALES` a block has 1 or 2; `WIDE` codes use all 8 bits, offset by 128.
+///
+/// `vpmaddubsw` adds two products in 16 bits, saturating. Codes of up to 6 bits stay far below; wide ones are made signed,
+/// and their sign moved to the activation, so that 128 × 127 × 2 is the most.
+///
+/// # Safety
+/// As [`rows`].
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize, const WIDE: bool>(
+    q: &Quantized,
+    group: usize,
+    half: usize,
+    x: View<'_>,
+    row: usize,
+) -> [__m256; N] {
+    let blocks = x.columns / BLOCK;
+    let codes = &q.codes[group * blocks * LINES..][..blocks * LINES];
+    let scales = &q.scales[group * blocks * SCALES..][..blocks * SCALES];
+    let (mins, bits) = match &q.shift {
+        Shift::Min(mins) => (Some(&mins[group * blocks..][..blocks]), 0),
+        Shift::Offset { bits } => (None, *bits),
+    };
+    let correct = mins.is_none() && !WIDE;
+    let (low, ones, top) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1), _mm256_set1_epi8(-128));
+    let mut out = [_mm256_setzero_ps(); N];
+    for b in 0..blocks {
+        // Sums in 32 bits of each half of the block; of nibbles in 16 bits (8 × 2 × 15 × 127 at most) of all of it.
+        let mut dots = [[_mm256_setzero_si256(); 2]; N];
+        for v in 0..LINES {
+            // SAFETY: the slice has `LINES` lines for each block, and a line is two times 32 bytes.
+            let line = unsafe { _mm256_load_si256(codes.as_ptr().add(b * LINES + v).cast::<__m256i>().add(half)) };
+            let (w, high) = if LINES == 4 {
+                (_mm256_and_si256(line, low), _mm256_and_si256(_mm256_srli_epi16::<4>(line), low))
+            } else if WIDE {
+                let signed = _mm256_xor_si256(line, top);
+                (_mm256_abs_epi8(signed), signed)
+            } else {
+                (line, line)
+            };
+            for (n, dots) in dots.iter_mut().enumerate() {
+                // SAFETY: `x` has the row, and a block has 8 times 4 codes.
+                let x_codes = unsafe { x.codes.as_ptr().add(((row + n) * blocks + b) * BLOCK).cast::<i32>() };
+                // SAFETY: as above, here and below: `v` is below 8, and below 4 where 4 is added.
+                let four = _mm256_set1_epi32(unsafe { x_codes.add(v).read_unaligned() });
+                if LINES == 4 {
+                    // SAFETY: as above.
+                    let next = _mm256_set1_epi32(unsafe { x_codes.add(v + 4).read_unaligned() });
+                    let products = _mm256_add_epi16(_mm256_maddubs_epi16(w, four), _mm256_maddubs_epi16(high, next));
+                    dots[0] = _mm256_add_epi16(dots[0], products);
+                } else {
+                    let four = if WIDE { _mm256_sign_epi8(four, high) } else { four };
+                    let products = _mm256_madd_epi16(_mm256_maddubs_epi16(w, four), ones);
+                    dots[v / 4] = _mm256_add_epi32(dots[v / 4], products);
+                }
+            }
+        }
+        let scale = [load_f16(&scales[b * SCALES], half), load_f16(&scales[b * SCALES + SCALES - 1], half)];
+        let min = mins.map(|mins| load_f16(&mins[b], half));
+        for n in 0..N {
+            let of_x = (row + n) * blocks + b;
+            let mut dots = dots[n];
+            if LINES == 4 {
+                dots[0] = _mm256_madd_epi16(dots[0], ones);
+            }
+            if correct {
+                dots[0] = _mm256_sub_epi32(dots[0], _mm256_set1_epi32(x.sums[of_x * 2] << bits));
+                dots[1] = _mm256_sub_epi32(dots[1], _mm256_set1_epi32(x.sums[of_x * 2 + 1] << bits));
+            }
+            let x_scale = _mm256_set1_ps(x.scales[of_x]);
+            if SCALES == 1 {
+                let dot = _mm256_cvtepi32_ps(_mm256_add_epi32(dots[0], dots[1]));
+                out[n] = _mm256_fmadd_ps(dot, _mm256_mul_ps(scale[0], x_scale), out[n]);
+            } else {
+                out[n] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[0]), _mm256_mul_ps(scale[0], x_scale), out[n]);
+                out[n] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[1]), _mm256_mul_ps(scale[1], x_scale), out[n]);
+            }
+            if let Some(min) = min {
+                out[n] = _mm256_fmadd_ps(min, _mm256_set1_ps(x.scaled_sums[of_x]), out[n]);
+            }
+        }
+    }
+    out
+}
+
+/// # Safety
+/// `x` has rows `row` to `row + N`, and they are as long as there are columns.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn dense<const N: usize, T>(columns: &[T], x: View<'_>, row: usize, load: impl Fn(&T) -> __m256) -> [__m256; N] {
+    let mut out = [_mm256_setzero_ps(); N];
+    for (column, lanes) in columns.iter().enumerate() {
+        let w = load(lanes);
+        for (n, out) in out.iter_mut().enumerate() {
+            // SAFETY: passed on to the caller.
+            let x = unsafe { *x.values.as_ptr().add((row + n) * x.columns + column) };
+            *out = _mm256_fmadd_ps(w, _mm256_set1_ps(x), *out);
+        }
+    }
+    out
+}
+
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn load_f16(halves: &Halves, half: usize) -> __m256 {
+    let halves = &halves.0[half * LANES..][..LANES];
+    // SAFETY: there are 8 halves.
+    _mm256_cvtph_ps(unsafe { _mm_loadu_si128(halves.as_ptr().cast()) })
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_bf16(halves: &Halves, half: usize) -> __m256 {
+    let halves = &halves.0[half * LANES..][..LANES];
+    // SAFETY: there are 8 halves.
+    let halves = unsafe { _mm_loadu_si128(halves.as_ptr().cast()) };
+    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_f32(line: &Line, half: usize) -> __m256 {
+    let floats = &line.0[half * 4 * LANES..][..4 * LANES];
+    // SAFETY: there are 32 bytes.
+    unsafe { _mm256_loadu_ps(floats.as_ptr().cast()) }
+}
+
+/// As [`super::scalar::attend`].
 pub(super) fn attend(query: &[f32], keys: &[Halves], values: &[Halves], tokens: usize, head: &mut Head<'_>) {
-    scalar::attend(query, keys, values, tokens, head);
+    assert!((1..=PAGE).contains(&tokens) && query.len() == head.out.len());
+    assert!(keys.len() >= query.len() * (PAGE / GROUP) && values.len() >= tokens * query.len().div_ceil(GROUP));
+    // SAFETY: the features are there.
+    unsafe { attend_page(query, keys, values, tokens, head) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn attend_page(query: &[f32], keys: &[Halves], values: &[Halves], tokens: usize, head: &mut Head<'_>) {
+    let mut sums = [_mm256_setzero_ps(); PAGE / LANES];
+    for (&q, keys) in query.iter().zip(keys.chunks_exact(PAGE / GROUP)) {
+        let q = _mm256_set1_ps(q);
+        for (line, sum) in sums.iter_mut().enumerate() {
+            *sum = _mm256_fmadd_ps(q, load_f16(&keys[line / 2], line % 2), *sum);
+        }
+    }
+    let mut scores = [0.0f32; PAGE];
+    for (scores, sum) in scores.chunks_exact_mut(LANES).zip(sums) {
+        // SAFETY: there are 8 places.
+        unsafe { _mm256_storeu_ps(scores.as_mut_ptr(), sum) };
+    }
+    let peak = scores[..tokens].iter().fold(head.peak, |peak, &score| peak.max(score));
+    let mut weights = [0.0f32; PAGE];
+    for (weight, score) in weights.iter_mut().zip(scores) {
+        *weight = exp(score - peak);
+    }
+    weights[tokens..].fill(0.0);
+    let decay = exp(head.peak - peak);
+    (head.peak, head.sum) = (peak, head.sum * decay + weights.iter().sum::<f32>());
+    let lines = head.out.len().div_ceil(GROUP);
+    for (part, out) in head.out.chunks_mut(LANES).enumerate() {
+        let mut sums = _mm256_setzero_ps();
+        for (weight, values) in weights[..tokens].iter().zip(values.chunks_exact(lines)) {
+            sums = _mm256_fmadd_ps(_mm256_set1_ps(*weight), load_f16(&values[part / 2], part % 2), sums);
+        }
+        let mut added = [0.0f32; LANES];
+        // SAFETY: there are 8 places.
+        unsafe { _mm256_storeu_ps(added.as_mut_ptr(), sums) };
+        for (out, added) in out.iter_mut().zip(added) {
+            *out = *out * decay + added;
+        }
+    }
 }

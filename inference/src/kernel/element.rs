@@ -7,7 +7,7 @@ use crate::pack::BLOCK;
 /// Partial sums, so that additions can run side by side; their order does not depend on the instruction set.
 const LANES: usize = 16;
 
-/// `e^x` to within 2 units in the last place; at most `e^88.7`, at least `e^-87.3`.
+/// `e^x` to within 2 units in the last place; at most `e^88.3`, at least `e^-87.3`.
 ///
 /// Cephes' `expf`: the exponent is split off, and a polynomial approximates the rest on ±ln 2 / 2.
 #[inline(always)]
@@ -15,7 +15,7 @@ const LANES: usize = 16;
 pub(super) fn exp(x: f32) -> f32 {
     /// Adding this rounds to an integer, which then stands in the low bits.
     const ROUND: f32 = 12_582_912.0;
-    let x = x.clamp(-87.3, 88.7);
+    let x = x.clamp(-87.3, 88.3);
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
     let r = x - n * 0.693_359_375 - n * -2.121_944_4e-4;

@@ -1,1 +1,301 @@
+use half::f16;
 
+use super::activations::View;
+use super::*;
+use crate::block::{BlockType, dequantize};
+use crate::pack::{BLOCK, Halves};
+
+/// Reproducible numbers, evenly spread from -1 to 1.
+pub(crate) struct Noise(pub(crate) u64);
+
+impl Noise {
+    pub(crate) fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    fn numbers(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| self.next()).collect()
+    }
+
+    /// Random blocks with sane scales.
+    pub(crate) fn blocks(&mut self, block_type: BlockType, values: usize) -> Vec<u8> {
+        if block_type.block_len() == 1 {
+            let stored = |x: f32| match block_type {
+                BlockType::F32 => x.to_le_bytes().to_vec(),
+                BlockType::F16 => f16::from_f32(x).to_le_bytes().to_vec(),
+                _ => half::bf16::from_f32(x).to_le_bytes().to_vec(),
+            };
+            return (0..values).flat_map(|_| stored(self.next())).collect();
+        }
+        let halves: &[usize] = match block_type {
+            BlockType::Q4_0 | BlockType::Q5_0 | BlockType::Q8_0 => &[0],
+            BlockType::Q6_K => &[208],
+            _ => &[0, 2],
+        };
+        let mut bytes: Vec<u8> = (0..block_type.bytes_of(values)).map(|_| (self.next() * 128.0) as i8 as u8).collect();
+        for block in bytes.chunks_exact_mut(block_type.block_bytes()) {
+            for &at in halves {
+                block[at..at + 2].copy_from_slice(&f16::from_f32(self.next() * 0.01).to_le_bytes());
+            }
+        }
+        bytes
+    }
+}
+
+fn one_thread<R>(body: impl FnOnce(&Crew) -> R) -> R {
+    Team::new(Some(1)).unwrap().enter(body)
+}
+
+fn activations(isa: Isa, values: &[f32], columns: usize) -> Activations {
+    let rows = values.len() / columns;
+    let mut x = Activations::new(rows, columns);
+    one_thread(|crew| x.fill(crew, isa, rows, |row, out| out.copy_from_slice(&values[row * columns..][..columns])));
+    x
+}
+
+fn product(isa: Isa, weights: &Packed, x: &Activations, threads: usize) -> Vec<f32> {
+    let mut out = vec![f32::NAN; x.rows() * weights.rows];
+    Team::new(Some(threads)).unwrap().enter(|crew| linear(crew, isa, x, [Product { weights, out: &mut out }]));
+    out
+}
+
+#[track_caller]
+fn assert_near(what: &str, ours: &[f32], theirs: &[f32], tolerance: f32) {
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    let scale = theirs.iter().fold(0.0f32, |scale, x| scale.max(x.abs()));
+    for (at, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+        assert!((ours - theirs).abs() <= tolerance * scale, "{what}, {at}: {ours} and {theirs}, of {scale}");
+    }
+}
+
+/// Shapes with groups and tiles that are not full.
+const SHAPES: [(usize, usize, usize); 5] = [(1, 16, 256), (3, 17, 512), (8, 40, 256), (13, 33, 768), (20, 1, 256)];
+
+#[test]
+fn the_reference_multiplies_what_the_blocks_mean() {
+    let mut noise = Noise(1);
+    for block_type in BlockType::ALL {
+        for (m, rows, columns) in SHAPES {
+            let bytes = noise.blocks(block_type, rows * columns);
+            let mut weights = vec![0.0; rows * columns];
+            dequantize(block_type, &bytes, &mut weights);
+            let x = noise.numbers(m * columns);
+            let exact: Vec<f32> = x
+                .chunks_exact(columns)
+                .flat_map(|x| weights.chunks_exact(columns).map(move |w| w.iter().zip(x).map(|(w, x)| w * x).sum()))
+                .collect();
+            let packed = Packed::new(block_type, rows, columns, &bytes);
+            let ours = product(Isa::Scalar, &packed, &activations(Isa::Scalar, &x, columns), 1);
+            // 8-bit activations, and f16 scales of K-quants, cost some precision.
+            let tolerance = if block_type.block_len() == 1 { 1e-5 } else { 2e-2 };
+            assert_near(&format!("{} {m}×{rows}×{columns}", block_type.name()), &ours, &exact, tolerance);
+        }
+    }
+}
+
+#[test]
+fn every_instruction_set_multiplies_as_the_reference_does() {
+    let mut noise = Noise(2);
+    for block_type in BlockType::ALL {
+        for (m, rows, columns) in SHAPES {
+            let packed = Packed::new(block_type, rows, columns, &noise.blocks(block_type, rows * columns));
+            let x = activations(Isa::Scalar, &noise.numbers(m * columns), columns);
+            let reference = product(Isa::Scalar, &packed, &x, 1);
+            for isa in Isa::available() {
+                let what = format!("{isa}, {} {m}×{rows}×{columns}", block_type.name());
+                assert_near(&what, &product(isa, &packed, &x, 1), &reference, 2e-6);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_largest_codes_do_not_overflow() {
+    for block_type in BlockType::ALL.into_iter().filter(|block_type| block_type.block_len() > 1) {
+        for (byte, x) in [(0xff, 1.0), (0xff, -1.0), (0x80, 1.0), (0x80, -1.0), (0x7f, 1.0), (0x00, -1.0)] {
+            let columns = 256;
+            let mut bytes = vec![byte; 16 * block_type.bytes_of(columns)];
+            for block in bytes.chunks_exact_mut(block_type.block_bytes()) {
+                let at = if block_type == BlockType::Q6_K { 208 } else { 0 };
+                block[at..at + 2].copy_from_slice(&f16::ONE.to_le_bytes());
+                if !matches!(block_type, BlockType::Q4_0 | BlockType::Q5_0 | BlockType::Q8_0 | BlockType::Q6_K) {
+                    block[2..4].copy_from_slice(&f16::ONE.to_le_bytes());
+                }
+            }
+            let packed = Packed::new(block_type, 16, columns, &bytes);
+            let x = activations(Isa::Scalar, &[x; 256], columns);
+            let reference = product(Isa::Scalar, &packed, &x, 1);
+            for isa in Isa::available() {
+                let what = format!("{isa}, {} of {byte:#x}", block_type.name());
+                assert_near(&what, &product(isa, &packed, &x, 1), &reference, 1e-6);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_gets_the_same_whatever_is_beside_it_and_whoever_computes() {
+    let mut noise = Noise(3);
+    let (m, rows, columns) = (21, 50, 512);
+    for block_type in BlockType::ALL {
+        let packed = Packed::new(block_type, rows, columns, &noise.blocks(block_type, rows * columns));
+        let numbers = noise.numbers(m * columns);
+        for isa in Isa::available() {
+            let together = product(isa, &packed, &activations(isa, &numbers, columns), 3);
+            for (row, x) in numbers.chunks_exact(columns).enumerate() {
+                let alone = product(isa, &packed, &activations(isa, x, columns), 1);
+                assert_eq!(alone, together[row * rows..(row + 1) * rows], "{isa} {} row {row}", block_type.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn dense_matrices_may_have_any_columns() {
+    let mut noise = Noise(4);
+    for block_type in [BlockType::F32, BlockType::F16, BlockType::BF16] {
+        for columns in [1, 7, 33, 100] {
+            let packed = Packed::new(block_type, 19, columns, &noise.blocks(block_type, 19 * columns));
+            let x = activations(Isa::Scalar, &noise.numbers(3 * columns), columns);
+            let reference = product(Isa::Scalar, &packed, &x, 1);
+            for isa in Isa::available() {
+                assert_near(&format!("{isa} {columns}"), &product(isa, &packed, &x, 2), &reference, 1e-6);
+            }
+        }
+    }
+}
+
+#[test]
+fn several_products_at_once() {
+    let mut noise = Noise(5);
+    let columns = 64;
+    let matrices: Vec<Packed> = [(BlockType::Q4_1, 40), (BlockType::F16, 3), (BlockType::Q8_0, 16)]
+        .map(|(block_type, rows)| Packed::new(block_type, rows, columns, &noise.blocks(block_type, rows * columns)))
+        .into();
+    let x = activations(Isa::Scalar, &noise.numbers(5 * columns), columns);
+    let mut outs = matrices.iter().map(|weights| vec![f32::NAN; 5 * weights.rows]).collect::<Vec<_>>();
+    let [a, b, c] = &mut outs[..] else { unreachable!() };
+    let products = [
+        Product { weights: &matrices[0], out: a },
+        Product { weights: &matrices[1], out: b },
+        Product { weights: &matrices[2], out: c },
+    ];
+    Team::new(Some(2)).unwrap().enter(|crew| linear(crew, Isa::Scalar, &x, products));
+    for (weights, out) in matrices.iter().zip(&outs) {
+        assert_eq!(out, &product(Isa::Scalar, weights, &x, 1));
+    }
+}
+
+#[test]
+fn codes_of_activations() {
+    let mut noise = Noise(6);
+    let mut values = noise.numbers(96);
+    values[32..64].fill(0.0);
+    values[70] = 3.0;
+    for isa in Isa::available() {
+        let x = activations(isa, &values, 96);
+        let View { codes, scales, sums, scaled_sums, .. } = x.view();
+        for (b, block) in values.chunks_exact(BLOCK).enumerate() {
+            let largest = block.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+            assert_eq!(scales[b], largest / 127.0);
+            let codes = &codes[b * BLOCK..][..BLOCK];
+            for (x, &code) in block.iter().zip(codes) {
+                assert!((x - scales[b] * f32::from(code)).abs() <= scales[b] * 0.501, "{isa} {x} {code}");
+            }
+            let sum = |codes: &[i8]| codes.iter().map(|&code| i32::from(code)).sum::<i32>();
+            assert_eq!([sums[2 * b], sums[2 * b + 1]], [sum(&codes[..16]), sum(&codes[16..])]);
+            assert_eq!(scaled_sums[b], scales[b] * sum(codes) as f32);
+        }
+    }
+}
+
+#[test]
+fn exp_is_near_the_true_one() {
+    for i in -8700..8830 {
+        let x = i as f32 / 100.0;
+        let (ours, theirs) = (f64::from(element::exp(x)), f64::from(x).exp());
+        assert!((ours / theirs - 1.0).abs() < 3e-7, "{x}: {ours} {theirs}");
+    }
+    assert!(element::exp(f32::NEG_INFINITY) < 2e-38);
+    assert!(element::exp(1000.0).is_finite());
+}
+
+#[test]
+fn elements() {
+    let mut noise = Noise(7);
+    let (x, y) = (noise.numbers(77), noise.numbers(77));
+    for isa in Isa::available() {
+        let mut out = vec![0.0; 77];
+        isa.rms_norm(&x, &y, 1e-5, &mut out);
+        let mean = x.iter().map(|x| x * x).sum::<f32>() / 77.0;
+        let expected: Vec<f32> = x.iter().zip(&y).map(|(x, y)| x / (mean + 1e-5).sqrt() * y).collect();
+        assert_near("norm", &out, &expected, 1e-6);
+        isa.swiglu(&x, &y, &mut out);
+        let expected: Vec<f32> = x.iter().zip(&y).map(|(x, y)| x / (1.0 + (-x).exp()) * y).collect();
+        assert_near("swiglu", &out, &expected, 1e-6);
+        let mut sum = x.clone();
+        isa.add(&mut sum, &y);
+        assert_eq!(sum, x.iter().zip(&y).map(|(x, y)| x + y).collect::<Vec<_>>());
+        let mut head = vec![1.0, 0.0, 0.0, 1.0, 5.0, 6.0];
+        isa.rope(&mut head, &[[0.6, 0.8], [0.0, 1.0]]);
+        assert_eq!(head, [0.6, 0.8, -1.0, 0.0, 5.0, 6.0]);
+    }
+}
+
+/// Attention as the formula says, over pages of random keys and values.
+#[test]
+fn attention_is_a_softmax_over_all_pages() {
+    let mut noise = Noise(8);
+    for (dimensions, tokens) in [(64usize, 1usize), (64, 64), (64, 65), (16, 200), (20, 130), (8, 5)] {
+        let lines = dimensions.div_ceil(16);
+        let pages = tokens.div_ceil(PAGE);
+        let mut keys = vec![Halves([0; 16]); pages * dimensions * (PAGE / 16)];
+        let mut values = vec![Halves([0; 16]); pages * PAGE * lines];
+        // What stands behind the last token must not be seen.
+        keys.iter_mut().chain(&mut values).for_each(|halves| halves.0 = [f16::from_f32(1000.0).to_bits(); 16]);
+        let queries = noise.numbers(3 * dimensions);
+        let (mut all_keys, mut all_values) = (Vec::new(), Vec::new());
+        for token in 0..tokens {
+            let (page, at) = (token / PAGE, token % PAGE);
+            for d in 0..dimensions {
+                let (key, value) = (f16::from_f32(noise.next()), f16::from_f32(noise.next()));
+                keys[(page * dimensions + d) * (PAGE / 16) + at / 16].0[at % 16] = key.to_bits();
+                values[(page * PAGE + at) * lines + d / 16].0[d % 16] = value.to_bits();
+                all_keys.push(key.to_f32());
+                all_values.push(value.to_f32());
+            }
+        }
+        let mut expected = Vec::new();
+        for query in queries.chunks_exact(dimensions) {
+            let dot = |key: &[f32]| query.iter().zip(key).map(|(q, k)| q * k).sum::<f32>();
+            let weights: Vec<f32> = all_keys.chunks_exact(dimensions).map(|key| dot(key).exp()).collect();
+            let sum: f32 = weights.iter().sum();
+            for d in 0..dimensions {
+                let of_token = weights.iter().enumerate().map(|(t, weight)| weight * all_values[t * dimensions + d]);
+                expected.push(of_token.sum::<f32>() / sum);
+            }
+        }
+        let spans = (0..pages).map(|page| Span {
+            keys: &keys[page * dimensions * (PAGE / 16)..],
+            values: &values[page * PAGE * lines..],
+            tokens: PAGE.min(tokens - page * PAGE),
+        });
+        for isa in Isa::available() {
+            let mut out = vec![f32::NAN; 3 * dimensions];
+            attention(isa, dimensions, &queries, spans.clone(), &mut out);
+            assert_near(&format!("{isa} {dimensions} {tokens}"), &out, &expected, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn the_environment_names_an_instruction_set() {
+    assert_eq!(Isa::choose(Some(Isa::Scalar)).unwrap(), Isa::Scalar);
+    assert_eq!(Isa::available().next(), Some(Isa::Scalar));
+    let error = LoadError::Isa { seen: "sse9".to_owned(), available: "scalar, avx2".to_owned() };
+    assert_eq!(
+        error.to_string(),
+        "kernels `sse9` cannot be used here; this processor has: scalar, avx2; set CAUSERIE_ISA to one of these or leave it out"
+    );
+}
