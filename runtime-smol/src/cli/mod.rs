@@ -14,6 +14,7 @@ mod output;
 mod progress;
 mod pull;
 mod run;
+mod serve;
 mod source;
 mod token;
 mod tokenize;
@@ -22,8 +23,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::ServeOptions;
 use crate::logging;
 pub use failure::Failure;
+pub use serve::{ServeError, serve};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,14 +45,19 @@ Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted";
 
 /// A self-hosted, shared AI chat in one process. Without a command it serves.
 #[derive(Debug, Parser)]
-#[command(name = "causerie", version, after_help = EXAMPLES)]
+#[command(name = "causerie", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+
+    #[command(flatten)]
+    serve: ServeOptions,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve the chat: the page and the WebSocket on one port
+    Serve(Box<ServeOptions>),
     /// Talk in the terminal, without a server
     Chat(Box<chat::ChatOptions>),
     /// One answer to stdout
@@ -71,8 +79,10 @@ enum Command {
 /// Does what the command line says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::start("warn");
-    let outcome = match &cli.command {
+    let command = cli.command.unwrap_or(Command::Serve(Box::new(cli.serve)));
+    logging::start(if matches!(command, Command::Serve(_)) { "causerie=info,warn" } else { "warn" });
+    let outcome = match &command {
+        Command::Serve(options) => serve(options).map_err(Failure::of),
         Command::Chat(options) => chat::chat(options),
         Command::Run(options) => run::run(options),
         Command::Token(options) => token::token(options),

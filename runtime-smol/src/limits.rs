@@ -1,0 +1,114 @@
+//! Every bound of the runtime, with its unit and its reason. What a frame, a message or a queue of the protocol may
+//! hold is the core's to say: see `causerie_core::limits`.
+
+use std::time::Duration;
+
+/// TCP connections open at once, HTTP and WebSocket together. Each may cost some 10 KiB here and as much again in the
+/// kernel, so that all of them fit into a small machine's memory; further ones are answered 503.
+pub const SOCKETS: usize = 16_384;
+
+/// Bytes of an HTTP request's line and headers: a token of 8 KiB (large for a JWT) and what browsers add.
+pub const HTTP_HEADER_BYTES: usize = 16 * 1024;
+
+/// Header fields of an HTTP request; browsers send some twenty.
+pub const HTTP_HEADERS: usize = 64;
+
+/// Bytes of an HTTP request's body: the largest is the login code's JSON, of some 60 bytes.
+pub const HTTP_BODY_BYTES: usize = 4 * 1024;
+
+/// From the opening of a connection, or the last answer on it, to the last byte of the next request's headers.
+pub const HTTP_HEADER_TIME: Duration = Duration::from_secs(10);
+
+/// From a request's headers to the last byte of its body.
+pub const HTTP_BODY_TIME: Duration = Duration::from_secs(10);
+
+/// How long one connection may go on speaking HTTP: bounds a client that asks and then reads a byte a minute.
+pub const HTTP_CONNECTION_TIME: Duration = Duration::from_secs(120);
+
+/// Pause of the accept loop after an error such as "too many open files", so that it does not spin.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes reserved for reading one WebSocket, for as long as it is open. Nearly all frames of clients are smaller; a
+/// larger one grows the buffer and gives it back.
+pub const READ_BUFFER_BYTES: usize = 1024;
+
+/// Bytes gathered before a write to the socket. Every frame is flushed, so that this only joins a frame and a pong.
+pub const WRITE_BUFFER_BYTES: usize = 1024;
+
+/// Bytes of frames that wait for one socket, granted to the core as credit: a page of history, or some minutes of
+/// streamed text. Beyond it the core keeps what a slow reader is to get, in one copy for all.
+pub const OUTBOX_CREDIT_BYTES: u32 = 64 * 1024;
+
+/// Frames that wait for one socket. The credit bounds their bytes; this bounds the bookkeeping of very short ones.
+/// A connection that exceeds it is dropped.
+pub const OUTBOX_FRAMES: usize = 2048;
+
+/// Written bytes are told to the core in steps of at least this many, not frame by frame.
+pub const CREDIT_STEP_BYTES: u32 = OUTBOX_CREDIT_BYTES / 8;
+
+/// Bytes of one socket that the kernel holds for a peer that does not read: so that the core learns soon that a
+/// reader is slow, and many such readers do not take the kernel's memory.
+pub const SEND_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Frames of all sockets that wait for the hub. When it is full the readers wait, each with one frame, and come on in
+/// the order in which they began to wait: a peer that floods gets one turn as everybody else does.
+pub const ARRIVALS: usize = 256;
+
+/// Inputs of one source that the hub is given before its output is drained and the others have their turn.
+pub const INPUTS_PER_TURN: usize = 64;
+
+/// Calls of `Hub::poll` before the sockets have their turn; each does bounded work.
+pub const POLLS_PER_TURN: usize = 64;
+
+/// Pings of RFC 6455 go out this often: shorter than the idle times of common proxies (60 s).
+pub const PING_INTERVAL: Duration = Duration::from_secs(25);
+
+/// A peer of which nothing came for this long, not even a pong, is gone. Three pings.
+pub const PEER_SILENCE: Duration = Duration::from_secs(80);
+
+/// From our close frame to the peer's, and from the peer's to the end of the socket.
+pub const CLOSE_TIME: Duration = Duration::from_secs(3);
+
+/// Bytes read and thrown away after a violation, so that the peer gets our last frames before a reset: one frame of
+/// the size that people try servers with (10 MiB), and its surroundings.
+pub const LINGER_BYTES: u64 = 16 * 1024 * 1024;
+
+/// From a request to stop to the end of the process, when nobody asks twice. Container runtimes commonly kill after 10 s.
+pub const DRAIN_TIME: Duration = Duration::from_secs(8);
+
+/// What is left of [`DRAIN_TIME`] for close frames and the last commits, after the core's part of it.
+pub const DRAIN_CLOSE_TIME: Duration = Duration::from_secs(2);
+
+/// What connections have to hear of the end when no answer is running: for acknowledgements on their way.
+pub const DRAIN_IDLE_TIME: Duration = Duration::from_millis(300);
+
+/// Generations with the inference thread, running or waiting; further ones fail as overloaded. At a second an answer,
+/// the last of them waits four minutes: longer than anybody does.
+pub const WORKER_GENERATIONS: usize = 256;
+
+/// Events of the inference thread that wait for the hub; when it is full, the thread waits.
+pub const WORKER_EVENTS: usize = 1024;
+
+/// How often a server without a model looks whether its file is there now.
+pub const MODEL_LOOK: Duration = Duration::from_secs(3);
+
+/// How long it waits before it tries to fetch one again.
+pub const MODEL_FETCH_RETRY: Duration = Duration::from_secs(60);
+
+/// Between a failure of the engine and its next start, so that one that fails at once does not spin.
+pub const ENGINE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often the progress of fetching is told.
+pub const FETCH_PROGRESS: Duration = Duration::from_millis(250);
+
+/// Tokens of an answer when the client does not say: some 750 English words.
+pub const DEFAULT_ANSWER_TOKENS: u32 = 1024;
+
+/// A login link works this long after it was printed.
+pub const LOGIN_TIME: Duration = Duration::from_secs(60 * 60);
+
+/// Login links that are valid at once; an older one is forgotten when a further one is printed.
+pub const LOGIN_CODES: usize = 4;
+
+/// How long a token lives that `/api/login` or `/api/token` gives. The page fetches a fresh one before it ends.
+pub const TOKEN_TIME: Duration = Duration::from_secs(12 * 60 * 60);

@@ -1,0 +1,203 @@
+//! The inference thread, as the drive sees it: commands in, events out, both through bounded queues.
+//!
+//! The thread owns the model and its scheduler. It loads the model, fetching it first if need be, and runs step after
+//! step while there is work; between steps it looks for commands. The server lives with or without it: what cannot be
+//! answered is answered with a failure at once.
+
+mod engine;
+mod fetching;
+mod thread;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+
+use causerie_core::{
+    FinishReason, GenerationFailure, GenerationId, GenerationNotice, Sampling, SessionId, Timings, Usage,
+};
+use smol::channel::Sender;
+
+use crate::config::EngineOptions;
+use crate::fetch::{FetchOptions, ModelSource};
+use crate::limits;
+use crate::store::Conversation;
+
+/// What the thread is told at its start.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerOptions {
+    /// Which model.
+    pub(crate) source: ModelSource,
+    /// How to fetch it.
+    pub(crate) fetch: FetchOptions,
+    /// How to run it.
+    pub(crate) engine: EngineOptions,
+}
+
+/// What the thread is doing about a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// Nothing yet.
+    Starting,
+    /// Bytes of it are coming.
+    Fetching {
+        /// Its name.
+        model: String,
+        /// Bytes that are here.
+        done: u64,
+        /// Bytes there will be, where the source says so.
+        total: Option<u64>,
+    },
+    /// Its file is here and is being read.
+    Loading {
+        /// Its name.
+        model: String,
+    },
+    /// It answers.
+    Ready {
+        /// Its name.
+        model: String,
+    },
+    /// There is none to be had; the thread goes on looking.
+    Unavailable {
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Status::Starting => f.write_str("the server is starting"),
+            Status::Fetching { model, done, total: Some(total) } if *total > 0 => {
+                write!(f, "the model {model} is being fetched: {} %", done.saturating_mul(100) / total)
+            }
+            Status::Fetching { model, .. } => write!(f, "the model {model} is being fetched"),
+            Status::Loading { model } => write!(f, "the model {model} is being loaded"),
+            Status::Ready { model } => write!(f, "the model {model} is ready"),
+            Status::Unavailable { reason } => f.write_str(reason),
+        }
+    }
+}
+
+/// What the thread tells the drive.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// What it does about a model has changed.
+    Status(Status),
+    /// A generation has produced text.
+    Text { generation: GenerationId, text: String },
+    /// People should know this about a generation.
+    Notice { generation: GenerationId, notice: GenerationNotice },
+    /// A generation has ended.
+    Generated { generation: GenerationId, reason: FinishReason, usage: Usage, timings: Timings },
+    /// A generation has broken, or could not begin.
+    Failed { generation: GenerationId, failure: GenerationFailure },
+}
+
+/// What a generation is made from.
+#[derive(Debug)]
+pub(crate) struct Generate {
+    pub(crate) generation: GenerationId,
+    pub(crate) session: SessionId,
+    pub(crate) conversation: Conversation,
+    pub(crate) sampling: Sampling,
+}
+
+/// What the thread is told.
+#[derive(Debug)]
+enum Command {
+    Generate(Box<Generate>),
+    Cancel(GenerationId),
+    Reload,
+    /// Of the thread that fetches, if the model had to be fetched.
+    Fetched(Result<PathBuf, String>),
+    Stop,
+}
+
+/// The end of a generation that was stopped before the model was asked.
+pub(crate) fn stopped_unheard(generation: GenerationId) -> Event {
+    let (usage, timings) = (Usage::default(), Timings::default());
+    Event::Generated { generation, reason: FinishReason::Stopped, usage, timings }
+}
+
+/// The drive's end of the thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    commands: SyncSender<Command>,
+    /// Generations that were given and have not ended, and whether they were cancelled: each puts at most two commands
+    /// into the queue, which is why the queue has room for them.
+    running: HashMap<GenerationId, bool>,
+}
+
+/// Room for two commands of each generation, and for those that belong to none.
+const QUEUE: usize = 2 * limits::WORKER_GENERATIONS + 16;
+
+impl Worker {
+    /// Starts the thread. It ends with the value that is returned, after the step that it is in.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start(options: WorkerOptions, events: Sender<Event>) -> io::Result<Worker> {
+        let (commands, inbox) = sync_channel(QUEUE);
+        let thread = thread::Thread::new(options, commands.clone(), inbox, events);
+        std::thread::Builder::new().name("inference".to_owned()).spawn(move || thread.run())?;
+        Ok(Worker { commands, running: HashMap::new() })
+    }
+
+    /// Gives the thread a conversation to answer.
+    ///
+    /// # Errors
+    /// `Overloaded` when [`limits::WORKER_GENERATIONS`] are with it already.
+    pub(crate) fn generate(&mut self, generate: Generate) -> Result<(), GenerationFailure> {
+        if self.running.len() >= limits::WORKER_GENERATIONS {
+            return Err(GenerationFailure::Overloaded);
+        }
+        let generation = generate.generation;
+        self.give(Command::Generate(Box::new(generate))).map_err(|NotTaken| GenerationFailure::Internal)?;
+        self.running.insert(generation, false);
+        Ok(())
+    }
+
+    /// Ends a generation early; its end comes as an event all the same.
+    pub(crate) fn cancel(&mut self, generation: GenerationId) {
+        if let Some(cancelled @ false) = self.running.get_mut(&generation) {
+            *cancelled = true;
+            let _ = self.give(Command::Cancel(generation));
+        }
+    }
+
+    /// Loads the model anew. Several wishes in a row may count as one.
+    pub(crate) fn reload(&self) {
+        let _ = self.give(Command::Reload);
+    }
+
+    /// To be called with every event that comes: it keeps the books.
+    pub(crate) fn note(&mut self, event: &Event) {
+        if let Event::Generated { generation, .. } | Event::Failed { generation, .. } = event {
+            self.running.remove(generation);
+        }
+    }
+
+    fn give(&self, command: Command) -> Result<(), NotTaken> {
+        self.commands.try_send(command).map_err(|error| {
+            match error {
+                TrySendError::Full(command) => tracing::warn!(?command, "the inference thread has too many commands"),
+                TrySendError::Disconnected(_) => tracing::error!("the inference thread has ended"),
+            }
+            NotTaken
+        })
+    }
+}
+
+/// The thread took no command; why stands in the log.
+#[derive(Clone, Copy, Debug)]
+struct NotTaken;
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Not awaited: it holds nothing that must be saved, and loading a large model takes its time.
+        let _ = self.commands.try_send(Command::Stop);
+    }
+}

@@ -1,0 +1,219 @@
+//! The model with its scheduler, in the terms of the protocol: generations in, events out.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use causerie_core::{FinishReason, GenerationFailure, GenerationId, GenerationNotice, MessageRole, Sampling};
+use causerie_core::{Timings, Usage};
+use causerie_inference::chat::{self, PromptError, Speaker, Turn};
+use causerie_inference::scheduler;
+use causerie_inference::{
+    LoadError, LoadOptions, Model, Request, SamplingOptions, SamplingOverrides, Scheduler, SchedulerOptions,
+    SequenceId, SubmitError,
+};
+
+use super::{Event, Generate};
+use crate::config::EngineOptions;
+use crate::limits;
+use crate::store::Conversation;
+
+/// A prompt leaves at least this part of the context to its answer, unless less is wanted.
+const ANSWER_PART: usize = 4;
+
+/// A model that answers.
+pub(super) struct Engine {
+    name: String,
+    model: Arc<Model>,
+    scheduler: Scheduler,
+    generations: HashMap<SequenceId, GenerationId>,
+    sequences: HashMap<GenerationId, SequenceId>,
+}
+
+impl Engine {
+    /// Reads a model file and makes ready for it.
+    ///
+    /// # Errors
+    /// When the file is no good, or the options do not suit the model.
+    pub(super) fn load(path: &Path, options: &EngineOptions) -> Result<Engine, LoadError> {
+        let threads = options.threads.map(std::num::NonZero::get);
+        let model = Arc::new(Model::load(path, &LoadOptions { threads, ..LoadOptions::default() })?);
+        let scheduler = Scheduler::new(
+            model.clone(),
+            &SchedulerOptions {
+                threads,
+                max_sequences: options.parallel.map(std::num::NonZero::get),
+                context: options.context.map(std::num::NonZero::get),
+                queue: Some(limits::WORKER_GENERATIONS),
+                seed: seed(),
+                ..SchedulerOptions::default()
+            },
+        )?;
+        let info = model.info();
+        tracing::info!(
+            "the model {} is ready: {}, {} M parameters in {}, context {}, {} threads with {:?} kernels",
+            path.display(),
+            info.architecture,
+            info.parameters / 1_000_000,
+            info.quantization,
+            scheduler.context(),
+            scheduler.threads(),
+            info.isa,
+        );
+        let name = path.file_stem().map_or_else(|| info.name.clone(), |stem| stem.to_string_lossy().into_owned());
+        Ok(Engine { name, model, scheduler, generations: HashMap::new(), sequences: HashMap::new() })
+    }
+
+    /// What people call the model: its file's name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether there is anything for [`Engine::step`] to do.
+    pub(super) fn has_work(&self) -> bool {
+        !self.generations.is_empty()
+    }
+
+    /// Takes a generation on, or tells why not.
+    pub(super) fn begin(&mut self, generate: Generate, tell: &mut dyn FnMut(Event)) {
+        let Generate { generation, session, conversation, sampling } = generate;
+        let asked = sampling.max_tokens.unwrap_or(limits::DEFAULT_ANSWER_TOKENS).max(1) as usize;
+        let context = self.scheduler.context();
+        let room = context - asked.min(context / ANSWER_PART).max(1);
+        let prompt = match chat::prompt(self.model.tokenizer(), self.model.template(), &turns(conversation), room) {
+            Ok(prompt) => prompt,
+            Err(error) => return tell(Event::Failed { generation, failure: unpromptable(&error) }),
+        };
+        if prompt.dropped_turns > 0 {
+            let notice = GenerationNotice::ContextTrimmed { messages: saturate(prompt.dropped_turns) };
+            tell(Event::Notice { generation, notice });
+        }
+        let session = Some(u128::from_be_bytes(session.0.0));
+        let submitted = options(&sampling).and_then(|options| {
+            let request =
+                Request { prompt: prompt.tokens, sampling: options, max_tokens: asked, stop: sampling.stop, session };
+            self.scheduler.submit(request).map_err(|error| unsubmittable(&error))
+        });
+        match submitted {
+            Ok(sequence) => {
+                self.generations.insert(sequence, generation);
+                self.sequences.insert(generation, sequence);
+            }
+            Err(failure) => tell(Event::Failed { generation, failure }),
+        }
+    }
+
+    /// Ends a generation in the next step. It may have ended already.
+    pub(super) fn cancel(&mut self, generation: GenerationId) {
+        if let Some(&sequence) = self.sequences.get(&generation) {
+            self.scheduler.cancel(sequence);
+        }
+    }
+
+    /// One step of everything that runs.
+    pub(super) fn step(&mut self, tell: &mut dyn FnMut(Event)) {
+        let Engine { scheduler, generations, sequences, .. } = self;
+        scheduler.step(&mut |sequence, event| {
+            let Some(&generation) = generations.get(&sequence) else { return };
+            let event = match event {
+                scheduler::Event::Text(text) => return tell(Event::Text { generation, text: text.to_owned() }),
+                scheduler::Event::Finished { reason, usage, timings } => Event::Generated {
+                    generation,
+                    reason: finish_reason(reason),
+                    usage: Usage {
+                        prompt_tokens: saturate(usage.prompt_tokens),
+                        cached_tokens: saturate(usage.cached_tokens),
+                        completion_tokens: saturate(usage.completion_tokens),
+                    },
+                    timings: Timings {
+                        first_token_ms: timings.first_token.as_secs_f32() * 1000.0,
+                        tokens_per_second: timings.tokens_per_second,
+                    },
+                },
+                scheduler::Event::Failed { fault } => {
+                    tracing::error!(%fault, "a generation has failed; its people were told");
+                    Event::Failed { generation, failure: GenerationFailure::Internal }
+                }
+            };
+            generations.remove(&sequence);
+            sequences.remove(&generation);
+            tell(event);
+        });
+    }
+}
+
+/// What the seeds of answers are made from whose people gave none.
+fn seed() -> u64 {
+    let mut seed = [0; 8];
+    // Without randomness the answers are repeatable, which is no reason not to answer.
+    let _ = getrandom::fill(&mut seed);
+    u64::from_le_bytes(seed)
+}
+
+/// A session without a system prompt gets none, so that the model's own template says what it is used to.
+fn turns(conversation: Conversation) -> Vec<Turn> {
+    let system = conversation.system.map(|content| Turn { role: Speaker::System, content });
+    let messages = conversation.turns.into_iter().map(|turn| {
+        let role = match turn.role {
+            MessageRole::User => Speaker::User,
+            MessageRole::Assistant => Speaker::Assistant,
+            MessageRole::System => Speaker::System,
+        };
+        Turn { role, content: turn.content }
+    });
+    system.into_iter().chain(messages).collect()
+}
+
+fn options(sampling: &Sampling) -> Result<SamplingOptions, GenerationFailure> {
+    let overrides = SamplingOverrides {
+        temperature: sampling.temperature,
+        top_k: sampling.top_k,
+        top_p: sampling.top_p,
+        min_p: sampling.min_p,
+        repetition_penalty: sampling.repetition_penalty,
+        seed: sampling.seed,
+        ..SamplingOverrides::default()
+    };
+    SamplingOptions::default().with(&overrides).map_err(|error| {
+        // The core has checked them, by the same ranges.
+        tracing::error!(%error, "the engine does not take what the core let through");
+        GenerationFailure::Internal
+    })
+}
+
+fn unpromptable(error: &PromptError) -> GenerationFailure {
+    match error {
+        PromptError::TooLong { tokens, limit } => {
+            GenerationFailure::TooLong { prompt_tokens: saturate(*tokens), context: saturate(*limit) }
+        }
+        PromptError::Empty | PromptError::Template(_) => {
+            tracing::error!(%error, "no prompt can be made of a conversation");
+            GenerationFailure::Internal
+        }
+    }
+}
+
+fn unsubmittable(error: &SubmitError) -> GenerationFailure {
+    match *error {
+        SubmitError::Full { .. } => GenerationFailure::Overloaded,
+        SubmitError::PromptTooLong { tokens, context } => {
+            GenerationFailure::TooLong { prompt_tokens: saturate(tokens), context: saturate(context) }
+        }
+        _ => {
+            tracing::error!(%error, "the engine does not take a request");
+            GenerationFailure::Internal
+        }
+    }
+}
+
+fn finish_reason(reason: scheduler::FinishReason) -> FinishReason {
+    match reason {
+        scheduler::FinishReason::Stop => FinishReason::Stop,
+        scheduler::FinishReason::Length => FinishReason::Length,
+        scheduler::FinishReason::Stopped => FinishReason::Stopped,
+    }
+}
+
+fn saturate(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
