@@ -24,7 +24,7 @@ pub struct ServeOptions {
     #[arg(long, env = "CAUSERIE_USER", value_name = "NAME", default_value = "admin")]
     pub user: String,
 
-    /// Further origins whose web pages may connect, as https://chat.example; may be repeated
+    /// Web pages of this origin may connect, too, as `https://chat.example`; may be repeated
     #[arg(long, env = "CAUSERIE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub allow_origin: Vec<String>,
 

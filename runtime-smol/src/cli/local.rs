@@ -68,6 +68,7 @@ impl AnswerOptions {
 
 /// A loaded model.
 pub(crate) struct Local {
+    name: String,
     model: Arc<Model>,
     scheduler: Scheduler,
 }
@@ -96,12 +97,14 @@ impl Local {
             ..SchedulerOptions::default()
         };
         let scheduler = Scheduler::new(Arc::clone(&model), &options).map_err(at)?;
-        Ok(Local { model, scheduler })
+        let name =
+            path.file_stem().map_or_else(|| model.info().name.clone(), |stem| stem.to_string_lossy().into_owned());
+        Ok(Local { name, model, scheduler })
     }
 
-    /// What its makers call the model.
+    /// What people call the model: its file's name. What its makers wrote into the file is often a note to themselves.
     pub(crate) fn name(&self) -> &str {
-        &self.model.info().name
+        &self.name
     }
 
     /// Answers the last of `turns`. The text goes to `sink` as it comes; once `stop` is set it ends soon, and so it does
