@@ -112,13 +112,19 @@ impl Log {
     pub(crate) fn push(&mut self, entry: Entry, log_bytes: usize) {
         self.bytes += entry.bytes();
         self.entries.push_back(entry);
-        while self.entries.len() > 1 && (self.bytes > log_bytes || self.entries.len() > limits::LOG_ENTRIES) {
+        // The end of an answer falls out together with the message or error right before it.
+        while self.is_over(log_bytes) || self.entries.front().is_some_and(|entry| entry.mark == Mark::Finish) {
             let Some(entry) = self.entries.pop_front() else { break };
             self.first += 1;
             self.bytes -= entry.bytes();
             self.stored_seq = entry.seq.unwrap_or(self.stored_seq);
             self.partial = partial_after(&entry.mark, self.partial);
         }
+    }
+
+    /// Whether the first entry must go; the last one stays, however large it is.
+    fn is_over(&self, log_bytes: usize) -> bool {
+        self.entries.len() > 1 && (self.bytes > log_bytes || self.entries.len() > limits::LOG_ENTRIES)
     }
 
     /// Where somebody stands who knows all messages up to `seq`, and whether they are within an answer there.

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::{Action, Hub, Purpose};
 use crate::connection::Reader;
-use crate::id::{ConnectionId, SessionId};
+use crate::id::{ConnectionId, MessageId, SessionId};
 use crate::limits;
 use crate::log::{Cursor, Entry, Mark};
 use crate::record::{Member, SessionRecord};
@@ -217,9 +217,7 @@ impl Hub {
         let present = again || self.participants(key).any(|(user_id, _)| user_id == member.user_id);
         let now = self.wall();
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let resumed = since.and_then(|since| resume(session, since, &self.epoch));
-        let tip = session.log.tip(session.record.last_seq);
-        let (cursor, typing) = resumed.unwrap_or((tip, tip.partial.is_some()));
+        let Entrance { cursor, resumed, typing, failed } = entrance(session, since, &self.epoch);
         session.readers.push(id);
         let record = session.record.clone();
         if let Some(connection) = self.connections.get_mut(id.0) {
@@ -231,14 +229,12 @@ impl Hub {
             &mut joined,
             asker.reference.as_deref(),
             now,
-            frames::Joined {
-                session: &record,
-                epoch: &self.epoch,
-                resumed: resumed.is_some(),
-                participants: self.participants(key),
-            },
+            frames::Joined { session: &record, epoch: &self.epoch, resumed, participants: self.participants(key) },
         );
         self.reply(id, |out| *out = joined);
+        if let Some(message) = failed {
+            self.tell_failure(id, record.id, message, true);
+        }
         if let Some(message) = cursor.partial.filter(|_| typing) {
             let typist = frames::Typist::Assistant(message);
             self.reply(id, |out| frames::typing(out, record.id, now, &typist, true));
@@ -336,13 +332,30 @@ impl Hub {
     }
 }
 
-/// Where a client goes on that knows `since`, and whether it must be told that the assistant types there; `None` when it
-/// cannot go on without a gap.
-fn resume(session: &Session, since: &OwnedSince, epoch: &str) -> Option<(Cursor, bool)> {
+/// How a client goes on.
+struct Entrance {
+    cursor: Cursor,
+    resumed: bool,
+    /// Whether it is to be told that the assistant types there.
+    typing: bool,
+    /// The answer that it knows a part of and that failed meanwhile.
+    failed: Option<MessageId>,
+}
+
+/// Where a client begins: where it was, if it can be told without a gap what came since; otherwise with what comes now.
+fn entrance(session: &Session, since: Option<&OwnedSince>, epoch: &str) -> Entrance {
+    since.and_then(|since| resume(session, since, epoch)).unwrap_or_else(|| {
+        let cursor = session.log.tip(session.record.last_seq);
+        Entrance { cursor, resumed: false, typing: cursor.partial.is_some(), failed: None }
+    })
+}
+
+fn resume(session: &Session, since: &OwnedSince, epoch: &str) -> Option<Entrance> {
     if since.epoch != epoch || since.seq > session.record.last_seq {
         return None;
     }
     let mut cursor = session.log.cursor_after(since.seq);
+    let mut failed = None;
     let mut typing = cursor.partial.is_some();
     if let Some((message, offset)) = since.partial {
         let offset = usize::try_from(offset).ok()?;
@@ -357,7 +370,9 @@ fn resume(session: &Session, since: &OwnedSince, epoch: &str) -> Option<(Cursor,
         }
         if cursor.seq < session.log.stored_seq() || cursor.partial == Some(message) {
             (cursor.partial, cursor.offset, typing) = (Some(message), offset, true);
+        } else {
+            failed = Some(message);
         }
     }
-    Some((cursor, typing))
+    Some(Entrance { cursor, resumed: true, typing, failed })
 }

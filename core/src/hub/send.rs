@@ -4,10 +4,10 @@ use alloc::vec::Vec;
 
 use super::{Action, Hub, Purpose};
 use crate::action::Output;
-use crate::id::{ConnectionId, SessionId};
+use crate::id::{ConnectionId, MessageId, SessionId};
 use crate::limits;
 use crate::log::{Cursor, Step};
-use crate::record::MessageRecord;
+use crate::record::{MessageRecord, MessageRole};
 use crate::refusal::{Code, Refusal};
 use crate::session::Session;
 use crate::slab::Key;
@@ -250,6 +250,14 @@ impl Hub {
                 offset = end;
             }
         }
+        if record.role == MessageRole::Assistant
+            && let Some(message) = cursor.partial.filter(|message| *message != record.id)
+        {
+            // Answers come one after the other, so the one that the reader has begun to get failed.
+            self.tell_failure(id, session, message, cursor.offset > 0);
+            self.tell_typing(id, session, message, false);
+            (cursor.partial, cursor.offset) = (None, 0);
+        }
         self.reply(id, |out| frames::message(out, record, None));
         if cursor.partial == Some(record.id) {
             self.tell_typing(id, session, record.id, false);
@@ -257,14 +265,14 @@ impl Hub {
         }
     }
 
-    fn tell_typing(&mut self, id: ConnectionId, session: SessionId, message: crate::id::MessageId, is_typing: bool) {
+    fn tell_typing(&mut self, id: ConnectionId, session: SessionId, message: MessageId, is_typing: bool) {
         let now = self.wall();
         let typist = frames::Typist::Assistant(message);
         self.reply(id, |out| frames::typing(out, session, now, &typist, is_typing));
     }
 
     /// The answer that a reader has begun to get does not come.
-    fn tell_failure(&mut self, id: ConnectionId, session: SessionId, message: crate::id::MessageId, streamed: bool) {
+    pub(super) fn tell_failure(&mut self, id: ConnectionId, session: SessionId, message: MessageId, streamed: bool) {
         let now = self.wall();
         let refusal = Refusal::new(Code::GenerationFailed, super::generate::FAILED);
         let context = Context { reference: None, session: Some(session) };

@@ -21,8 +21,8 @@ pub struct Reader {
     pub answered: BTreeMap<String, usize>,
     /// Messages acknowledged to it: session, id, seq.
     pub acknowledged: Vec<(String, String, u64)>,
-    /// Messages seen.
-    pub messages: usize,
+    /// It was told that storage could not give it some messages.
+    pub told_of_a_gap: bool,
 }
 
 fn text<'a>(frame: &'a Value, field: &str) -> &'a str {
@@ -58,6 +58,7 @@ impl Reader {
                     assert!(dropped.is_none_or(|(streamed, _)| streamed == id), "only what failed is dropped");
                 }
             }
+            "notice" if frame["code"] == "messages_missing" => self.told_of_a_gap = true,
             "ack" => self.ack(frame, storage),
             "typing" | "presence" => self.of_my_session(frame),
             _ => {}
@@ -73,15 +74,16 @@ impl Reader {
         if frame["resumed"] == true {
             return;
         }
-        (self.answer, self.typing) = (None, false);
+        (self.answer, self.typing, self.told_of_a_gap) = (None, false, false);
         self.seq = number(frame, "seq");
     }
 
     fn message(&mut self, frame: &Value, storage: &Storage) {
         self.of_my_session(frame);
-        assert_eq!(number(frame, "seq"), self.seq + 1, "each message once and in order: {frame}");
-        self.seq += 1;
-        self.messages += 1;
+        let seq = number(frame, "seq");
+        let missing = std::mem::take(&mut self.told_of_a_gap);
+        assert!(seq == self.seq + 1 || (missing && seq > self.seq), "each message once and in order: {frame}");
+        self.seq = seq;
         let stored = storage.messages.iter().find(|(id, _)| id.0.to_string() == text(frame, "session_id"));
         // A slow reader may get what was deleted meanwhile.
         if let Some((_, messages)) = stored {
