@@ -127,12 +127,57 @@ pub(crate) const GENERATION: Table<GenerationState, GenerationEvent> = {
 };
 
 /// Moves `state` along its table; `false`, and nothing changed, where the table has no such row.
-pub(crate) fn go<S: Copy + PartialEq, E: PartialEq>(table: Table<S, E>, state: &mut S, event: E) -> bool {
+pub(crate) fn go<S: Copy + PartialEq, E: Copy + PartialEq>(table: Table<S, E>, state: &mut S, event: E) -> bool {
     match table.iter().find(|(from, e, _)| from == state && *e == event) {
         Some(&(.., to)) => {
             *state = to;
             true
         }
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+    use core::fmt::Debug;
+
+    fn rows<S: Debug, E: Debug>(table: Table<S, E>) -> Vec<String> {
+        table.iter().map(|(from, event, to)| format!("{from:?} --{event:?}--> {to:?}")).collect()
+    }
+
+    #[test]
+    fn the_documentation_shows_the_tables() {
+        let documented: Vec<String> = include_str!("lib.rs")
+            .lines()
+            .filter(|line| line.starts_with("//! ") && line.contains("-->"))
+            .map(|line| line[4..].split_whitespace().take(3).collect::<Vec<_>>().join(" "))
+            .collect();
+        assert_eq!(documented, [rows(CONNECTION), rows(SESSION), rows(GENERATION)].concat());
+    }
+
+    #[test]
+    fn no_event_leads_two_ways() {
+        fn check<S: PartialEq + Debug, E: PartialEq + Debug>(table: Table<S, E>) {
+            for (i, (from, event, _)) in table.iter().enumerate() {
+                assert!(!table[..i].iter().any(|(f, e, _)| f == from && e == event), "{from:?} {event:?}");
+            }
+        }
+        check(CONNECTION);
+        check(SESSION);
+        check(GENERATION);
+    }
+
+    #[test]
+    fn what_the_table_does_not_have_changes_nothing() {
+        let mut state = ConnectionState::Closed;
+        assert!(!go(CONNECTION, &mut state, ConnectionEvent::Join));
+        assert_eq!(state, ConnectionState::Closed);
+        state = ConnectionState::Ready;
+        assert!(go(CONNECTION, &mut state, ConnectionEvent::Join));
+        assert_eq!(state, ConnectionState::Joining);
     }
 }

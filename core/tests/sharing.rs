@@ -259,6 +259,10 @@ fn resumed_exactly_where_the_connection_was_lost() {
     d.token("Gott");
     let again = |d: &mut Driver, since: Value| {
         let bob = d.user("Bob");
+        let reader = &mut d.peers.get_mut(&bob).expect("Bob").reader;
+        reader.seq = since["seq"].as_u64().expect("a number");
+        let known = since["offset"].as_u64().and_then(|offset| "Grüß Gott".get(..offset as usize));
+        reader.answer = known.map(|text| (since["message_id"].as_str().expect("an id").to_string(), text.to_string()));
         d.send(bob, &json!({ "type": "join_session", "session_id": session, "since": since }));
         bob
     };

@@ -79,7 +79,9 @@ impl Hub {
                 self.run_errand(session, asker, Wish::Join { since: since.map(owned) });
             }
             ClientFrame::JoinSession { session: None, .. } => self.session_not_found(&asker),
-            ClientFrame::CreateSession { title, system } => self.create(asker, title, system.map(Cow::into_owned)),
+            ClientFrame::CreateSession { title, system } => {
+                self.create(asker, title.as_deref(), system.map(Cow::into_owned));
+            }
             ClientFrame::LeaveSession => self.leave(&asker),
             ClientFrame::ChatMessage(message) => self.chat(asker, message),
             ClientFrame::StopGeneration { message } => self.stop(&asker, message),

@@ -1,6 +1,5 @@
 //! Connections enter and leave sessions.
 
-use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -108,7 +107,7 @@ impl Hub {
         }
     }
 
-    pub(super) fn create(&mut self, asker: Asker, title: Option<Cow<'_, str>>, system: Option<String>) {
+    pub(super) fn create(&mut self, asker: Asker, title: Option<&str>, system: Option<String>) {
         let (now, rate) = (self.now, self.session_rate());
         if self.draining.is_some() {
             return self.refuse_with(&asker, Code::ServerDraining, "The server is about to stop");
@@ -121,7 +120,7 @@ impl Hub {
             return self.refuse(&asker, &refusal.after(wait));
         }
         let member = user.member.clone();
-        let title = title.as_deref().map(str::trim).filter(|t| !t.is_empty()).unwrap_or(UNTITLED).to_string();
+        let title = title.map(str::trim).filter(|t| !t.is_empty()).unwrap_or(UNTITLED).to_string();
         let record = SessionRecord {
             id: SessionId(self.rng.uuid()),
             title,

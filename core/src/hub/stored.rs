@@ -1,5 +1,6 @@
 //! What storage answers.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{Hub, Purpose};
@@ -58,7 +59,7 @@ impl Hub {
                 session.record.members.push(member);
                 self.attach(key, &asker, since.as_ref());
             }
-            (Work::Invite { asker, username, by }, _) => self.invitation_stored(key, &asker, username, &by),
+            (Work::Invite { asker, username, by }, _) => self.invitation_stored(key, &asker, &username, &by),
             (Work::Rename { asker, title }, _) => {
                 session.record.title.clone_from(&title);
                 let here = session.readers.contains(&asker.connection);
@@ -103,22 +104,22 @@ impl Hub {
     }
 
     /// Both sides are told: the asker, and the invited user on all their connections.
-    fn invitation_stored(&mut self, key: Key, asker: &Asker, username: alloc::string::String, by: &str) {
+    fn invitation_stored(&mut self, key: Key, asker: &Asker, username: &str, by: &str) {
         let now = self.wall();
         let Some(session) = self.sessions.get_mut(key) else { return };
         let (id, title) = (session.record.id, session.record.title.clone());
-        if !session.record.invited.contains(&username) {
-            session.record.invited.push(username.clone());
+        if !session.record.invited.iter().any(|name| name == username) {
+            session.record.invited.push(String::from(username));
         }
-        let from = (username.clone(), Key { index: 0, generation: 0 });
-        let users = self.user_names.range(from..).take_while(|(name, _)| *name == username);
+        let from = (String::from(username), Key { index: 0, generation: 0 });
+        let users = self.user_names.range(from..).take_while(|(name, _)| name == username);
         let connections = users.filter_map(|(_, key)| self.users.get(*key)).flat_map(|user| &user.connections);
         let guests: Vec<ConnectionId> = connections.copied().filter(|c| *c != asker.connection).collect();
         let context = Context { reference: asker.reference.as_deref(), session: Some(id) };
-        self.reply(asker.connection, |out| frames::invited(out, context, now, &title, &username, by));
+        self.reply(asker.connection, |out| frames::invited(out, context, now, &title, username, by));
         for guest in guests {
             let context = Context { reference: None, session: Some(id) };
-            self.reply(guest, |out| frames::invited(out, context, now, &title, &username, by));
+            self.reply(guest, |out| frames::invited(out, context, now, &title, username, by));
         }
     }
 

@@ -41,12 +41,12 @@ impl Reader {
         }
         match text(frame, "type") {
             "session_joined" => self.joined(frame),
-            "session_left" | "session_ended" | "session_deleted" => {
-                // A deletion may also be told to its asker, who is elsewhere.
-                if self.session.as_deref() == frame["session_id"].as_str() {
-                    assert!(!self.typing || text(frame, "type") == "session_left", "typing ends before the session");
-                    self.session = None;
-                }
+            // A deletion may also be told to its asker, who is elsewhere.
+            kind @ ("session_left" | "session_ended" | "session_deleted")
+                if self.session.as_deref() == frame["session_id"].as_str() =>
+            {
+                assert!(!self.typing || kind == "session_left", "typing ends before the session");
+                self.session = None;
             }
             "message" => self.message(frame, storage),
             "message_delta" => self.delta(frame),
