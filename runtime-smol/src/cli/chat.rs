@@ -8,9 +8,9 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::interrupt::Interrupt;
-use super::local::{AnswerOptions, Answered, Local};
+use super::local::{AnswerOptions, Answered, Local, LocalOptions};
 use super::source;
-use crate::config::{EngineOptions, ModelOptions};
+use crate::config::ModelOptions;
 
 /// The longest line that is read, in bytes: as long as a message to the server may be.
 const LINE_BYTES: u64 = 32 * 1024;
@@ -35,7 +35,7 @@ pub(crate) struct ChatOptions {
     model: ModelOptions,
 
     #[command(flatten)]
-    engine: EngineOptions,
+    engine: LocalOptions,
 }
 
 /// Reads lines and answers them until there are no more. Answers go to stdout, all else to stderr; where stdin is no

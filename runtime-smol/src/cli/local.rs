@@ -1,6 +1,7 @@
 //! The engine in this process, for one conversation at a time: what `run` and `chat` talk to.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,6 @@ use causerie_inference::{
 use clap::Args;
 
 use super::failure::Failure;
-use crate::config::EngineOptions;
 
 /// A prompt leaves at least this part of the context to its answer, unless less is wanted.
 const ANSWER_PART: usize = 4;
@@ -66,6 +66,18 @@ impl AnswerOptions {
     }
 }
 
+/// How the engine runs when there is one conversation.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct LocalOptions {
+    /// Threads that compute [default: one a core]
+    #[arg(long, env = "CAUSERIE_THREADS", value_name = "N")]
+    threads: Option<NonZeroUsize>,
+
+    /// Tokens of the conversation, question and answer together [default: what the model was trained for]
+    #[arg(long, env = "CAUSERIE_CONTEXT", value_name = "TOKENS")]
+    context: Option<NonZeroUsize>,
+}
+
 /// A loaded model.
 pub(crate) struct Local {
     name: String,
@@ -85,14 +97,14 @@ pub(crate) struct Answered {
 
 impl Local {
     /// Loads a model for one conversation.
-    pub(crate) fn load(path: &Path, options: &EngineOptions) -> Result<Local, Failure> {
+    pub(crate) fn load(path: &Path, options: &LocalOptions) -> Result<Local, Failure> {
         let at = |error| Failure::Failed(format!("{}: {error}", path.display()));
-        let threads = options.threads.map(std::num::NonZero::get);
+        let threads = options.threads.map(NonZeroUsize::get);
         let model = Arc::new(Model::load(path, &LoadOptions { threads, ..LoadOptions::default() }).map_err(at)?);
         let options = SchedulerOptions {
             threads,
             max_sequences: Some(1),
-            context: options.context.map(std::num::NonZero::get),
+            context: options.context.map(NonZeroUsize::get),
             seed: seed(),
             ..SchedulerOptions::default()
         };

@@ -8,10 +8,10 @@ use clap::Args;
 
 use super::failure::{Failure, INTERRUPTED};
 use super::interrupt::Interrupt;
-use super::local::{AnswerOptions, Local};
+use super::local::{AnswerOptions, Local, LocalOptions};
 use super::source;
 use super::tokenize::read_text;
-use crate::config::{EngineOptions, ModelOptions};
+use crate::config::ModelOptions;
 
 /// What `causerie run` takes.
 #[derive(Args, Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct RunOptions {
     model: ModelOptions,
 
     #[command(flatten)]
-    engine: EngineOptions,
+    engine: LocalOptions,
 }
 
 /// Streams the answer. Ctrl-C ends it, with the exit code 130.
