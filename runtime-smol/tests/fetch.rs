@@ -524,3 +524,15 @@ fn offline_touches_no_network() {
     let error = fetch(&missing, &options, &mut |_| (), &AtomicBool::new(false)).unwrap_err().to_string();
     assert!(error.contains("missing.gguf"), "{error}");
 }
+
+#[test]
+fn a_default_model_of_another_size_is_not_used() {
+    let scratch = Scratch::new();
+    let path = scratch.join("models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, "half a file of some other program").unwrap();
+    assert_eq!(find(&ModelSource::Default, &scratch.join("")), None);
+    let file = fs::File::create(&path).unwrap();
+    file.set_len(98_362_432).unwrap();
+    assert_eq!(find(&ModelSource::Default, &scratch.join("")), Some(path));
+}

@@ -533,6 +533,30 @@ fn files_of_others_are_left_alone() {
 }
 
 #[test]
+fn a_broken_database_fails_what_needs_the_broken_part_and_the_rest_goes_on() {
+    let scratch = Scratch::new();
+    let db = with_session(&scratch);
+    db.write(OwnedWrite::CreateSession(session(2))).unwrap();
+    for seq in 1..=100 {
+        db.write(OwnedWrite::Message(message(session_id(1), seq, &"x".repeat(2000)))).unwrap();
+    }
+    drop(db);
+    // The second half of the file, where the messages are, becomes nonsense.
+    let path = scratch.join("causerie.db");
+    let mut bytes = fs::read(&path).unwrap();
+    let half = bytes.len() / 2;
+    bytes[half..].fill(0xa5);
+    fs::write(&path, bytes).unwrap();
+    let db = Db::open(&path);
+    let query = OwnedQuery::Messages { session: session_id(1), before: u64::MAX, limit: 1000 };
+    db.store.submit(Job::Load(RequestId(1), query)).unwrap();
+    let Reply::LoadFailed(RequestId(1), why) = db.reply() else { panic!("nonsense was read as messages") };
+    assert!(why.contains("malformed") && why.contains("causerie.db") && why.contains("backup"), "{why}");
+    assert_eq!(db.session(session_id(2)), Some(session(2)));
+    assert_eq!(db.totals(), (2, 100));
+}
+
+#[test]
 fn a_path_that_cannot_be_is_an_error_that_names_it() {
     let scratch = Scratch::new();
     fs::write(scratch.join("file"), "").unwrap();
