@@ -76,7 +76,8 @@ export class Connection {
       this.#failures = 0;
       this.events.state({ kind: 'open' });
     } else if (frame.type === 'error' && !this.ready) {
-      this.#reason = frame.message;
+      this.#reason = frame.message; // the close that follows says what to do
+      return;
     }
     if (this.ready) this.#listen();
     this.events.frame(frame);
