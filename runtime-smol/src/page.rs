@@ -39,12 +39,13 @@ macro_rules! assets {
     };
 }
 
-static ASSETS: [Asset; 10] = assets! {
+static ASSETS: [Asset; 11] = assets! {
     "/", "index.html", HTML;
     "/style.css", "style.css", CSS;
     "/favicon.svg", "favicon.svg", SVG;
     "/app.js", "app.js", JAVASCRIPT;
     "/auth.js", "auth.js", JAVASCRIPT;
+    "/chat.js", "chat.js", JAVASCRIPT;
     "/connection.js", "connection.js", JAVASCRIPT;
     "/log.js", "log.js", JAVASCRIPT;
     "/markdown.js", "markdown.js", JAVASCRIPT;

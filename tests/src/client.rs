@@ -31,6 +31,9 @@ pub struct Closed {
 /// Frames passed over that a failed expectation shows.
 const SHOWN: usize = 30;
 
+/// Bytes of each of them.
+const SHOWN_BYTES: usize = 500;
+
 impl Client {
     /// Connects with the token in the subprotocol, as the page does.
     ///
@@ -117,7 +120,7 @@ impl Client {
                 self.passed.clear();
                 return frame;
             }
-            self.passed.push(frame.to_string());
+            self.pass(&frame);
         }
     }
 
@@ -145,7 +148,7 @@ impl Client {
         loop {
             match self.read(deadline.saturating_duration_since(Instant::now())) {
                 Err(closed) => return closed,
-                Ok(Some(frame)) => self.passed.push(frame.to_string()),
+                Ok(Some(frame)) => self.pass(&frame),
                 Ok(None) => panic!("the connection was still open after {WITHIN:?}\n{}", self.history()),
             }
         }
@@ -182,6 +185,16 @@ impl Client {
                 Err(error) => return Err(Closed { code: 1006, reason: error.to_string() }),
             }
         }
+    }
+
+    /// Remembers a frame that nobody waited for: its beginning.
+    fn pass(&mut self, frame: &Value) {
+        let mut text = frame.to_string();
+        if text.len() > SHOWN_BYTES {
+            text.truncate(text.floor_char_boundary(SHOWN_BYTES));
+            text.push('…');
+        }
+        self.passed.push(text);
     }
 
     fn history(&self) -> String {
