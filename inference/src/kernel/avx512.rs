@@ -70,56 +70,69 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize>(
     let codes = &q.codes[group * blocks * LINES..][..blocks * LINES];
     let scales = &q.scales[group * blocks * SCALES..][..blocks * SCALES];
     let mins = mins.map(|mins| &mins[group * blocks..][..blocks]);
-    let bits = _mm_cvtsi32_si128(bits as i32);
-    let low = _mm512_set1_epi8(15);
+    let offset = mins.is_none().then(|| _mm_cvtsi32_si128(bits as i32));
+    let (low, zero) = (_mm512_set1_epi8(15), _mm512_setzero_si512());
     let mut out = [_mm512_setzero_ps(); N];
     for b in 0..blocks {
-        let mut w = [_mm512_setzero_si512(); 8];
-        for v in 0..LINES {
-            // SAFETY: the slice has `LINES` lines for each block, and a line is 64 bytes.
-            let line = unsafe { _mm512_load_si512(codes.as_ptr().add(b * LINES + v).cast()) };
-            if LINES == 4 {
-                w[v] = _mm512_and_si512(line, low);
-                w[v + 4] = _mm512_and_si512(_mm512_srli_epi16::<4>(line), low);
-            } else {
-                w[v] = line;
+        let of_x = row * blocks + b; // and `blocks` more for each row
+        for part in 0..SCALES {
+            let mut dots = [zero; N];
+            if let Some(offset) = offset {
+                for (n, dots) in dots.iter_mut().enumerate() {
+                    // SAFETY: `x` has the row, and each of its blocks has two sums.
+                    let sum = unsafe {
+                        let sums = x.sums.as_ptr().add((of_x + n * blocks) * 2);
+                        if SCALES == 1 { *sums + *sums.add(1) } else { *sums.add(part) }
+                    };
+                    *dots = _mm512_sub_epi32(zero, _mm512_sll_epi32(_mm512_set1_epi32(sum), offset));
+                }
+            }
+            for v in part * LINES / SCALES..(part + 1) * LINES / SCALES {
+                // SAFETY: the slice has `LINES` lines for each block, and a line is 64 bytes.
+                let line = unsafe { _mm512_load_si512(codes.as_ptr().add(b * LINES + v).cast()) };
+                let (w, high) = (_mm512_and_si512(line, low), _mm512_and_si512(_mm512_srli_epi16::<4>(line), low));
+                for (n, dots) in dots.iter_mut().enumerate() {
+                    // SAFETY: `x` has the row, and a block has 8 times 4 codes; with nibbles `v` is below 4.
+                    unsafe {
+                        let x = x.codes.as_ptr().add((of_x + n * blocks) * BLOCK + 4 * v);
+                        if LINES == 4 {
+                            *dots = _mm512_dpbusd_epi32(*dots, w, four(x));
+                            *dots = _mm512_dpbusd_epi32(*dots, high, four(x.add(16)));
+                        } else {
+                            *dots = _mm512_dpbusd_epi32(*dots, line, four(x));
+                        }
+                    }
+                }
+            }
+            let scale = load_f16(&scales[b * SCALES + part]);
+            for (n, (out, dots)) in out.iter_mut().zip(dots).enumerate() {
+                // SAFETY: `x` has the row, and each of its blocks has a scale.
+                let x_scale = unsafe { *x.scales.as_ptr().add(of_x + n * blocks) };
+                let dot = _mm512_mul_ps(_mm512_cvtepi32_ps(dots), _mm512_set1_ps(x_scale));
+                *out = _mm512_fmadd_ps(dot, scale, *out);
             }
         }
-        let scale = [load_f16(&scales[b * SCALES]), load_f16(&scales[b * SCALES + SCALES - 1])];
-        let min = mins.map(|mins| load_f16(&mins[b]));
-        for n in 0..N {
-            let of_x = (row + n) * blocks + b;
-            // SAFETY: `x` has the row, and a row has `blocks` blocks of 32 codes, 2 sums, a scale and a scaled sum.
-            let (x_codes, sums, x_scale, x_sum) = unsafe {
-                let codes = x.codes.as_ptr().add(of_x * BLOCK).cast::<i32>();
-                let sums = x.sums.as_ptr().add(of_x * 2);
-                (codes, [*sums, *sums.add(1)], *x.scales.as_ptr().add(of_x), *x.scaled_sums.as_ptr().add(of_x))
-            };
-            let mut dots = [_mm512_setzero_si512(); 2];
-            if min.is_none() {
-                let shifted =
-                    |sum: i32| _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_sll_epi32(_mm512_set1_epi32(sum), bits));
-                dots = [shifted(sums[0]), shifted(sums[1])];
-            }
-            for (v, w) in w.iter().enumerate() {
-                // SAFETY: as above; a block's codes are 8 times 4 bytes.
-                let four = unsafe { _mm512_set1_epi32(x_codes.add(v).read_unaligned()) };
-                dots[v / 4] = _mm512_dpbusd_epi32(dots[v / 4], *w, four);
-            }
-            let x_scale = _mm512_set1_ps(x_scale);
-            if SCALES == 1 {
-                let dot = _mm512_cvtepi32_ps(_mm512_add_epi32(dots[0], dots[1]));
-                out[n] = _mm512_fmadd_ps(dot, _mm512_mul_ps(scale[0], x_scale), out[n]);
-            } else {
-                out[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[0]), _mm512_mul_ps(scale[0], x_scale), out[n]);
-                out[n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[1]), _mm512_mul_ps(scale[1], x_scale), out[n]);
-            }
-            if let Some(min) = min {
-                out[n] = _mm512_fmadd_ps(min, _mm512_set1_ps(x_sum), out[n]);
+        if let Some(mins) = mins {
+            let min = load_f16(&mins[b]);
+            for (n, out) in out.iter_mut().enumerate() {
+                // SAFETY: `x` has the row, and each of its blocks has a scaled sum.
+                let x_sum = unsafe { *x.scaled_sums.as_ptr().add(of_x + n * blocks) };
+                *out = _mm512_fmadd_ps(min, _mm512_set1_ps(x_sum), *out);
             }
         }
     }
     out
+}
+
+/// Four codes, in every lane.
+///
+/// # Safety
+/// There are four codes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn four(codes: *const i8) -> __m512i {
+    // SAFETY: passed on to the caller.
+    _mm512_broadcastd_epi32(unsafe { _mm_loadu_si32(codes.cast()) })
 }
 
 /// # Safety

@@ -251,4 +251,4 @@ fn multiply_tile(isa: Isa, weights: &Packed, group: usize, x: View<'_>, row: usi
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -18,7 +18,7 @@ impl Noise {
         (0..count).map(|_| self.next()).collect()
     }
 
-    /// Random blocks with sane scales.
+    /// Random blocks with scales such that values come to 0.1 or so.
     pub(crate) fn blocks(&mut self, block_type: BlockType, values: usize) -> Vec<u8> {
         if block_type.block_len() == 1 {
             let stored = |x: f32| match block_type {
@@ -26,17 +26,18 @@ impl Noise {
                 BlockType::F16 => f16::from_f32(x).to_le_bytes().to_vec(),
                 _ => half::bf16::from_f32(x).to_le_bytes().to_vec(),
             };
-            return (0..values).flat_map(|_| stored(self.next())).collect();
+            return (0..values).flat_map(|_| stored(self.next() * 0.1)).collect();
         }
         let halves: &[usize] = match block_type {
             BlockType::Q4_0 | BlockType::Q5_0 | BlockType::Q8_0 => &[0],
             BlockType::Q6_K => &[208],
             _ => &[0, 2],
         };
+        let largest = if block_type.block_len() == 256 { 3e-4 } else { 3e-3 };
         let mut bytes: Vec<u8> = (0..block_type.bytes_of(values)).map(|_| (self.next() * 128.0) as i8 as u8).collect();
         for block in bytes.chunks_exact_mut(block_type.block_bytes()) {
             for &at in halves {
-                block[at..at + 2].copy_from_slice(&f16::from_f32(self.next() * 0.01).to_le_bytes());
+                block[at..at + 2].copy_from_slice(&f16::from_f32(self.next() * largest).to_le_bytes());
             }
         }
         bytes

@@ -136,3 +136,6 @@ fn main_type(gguf: &Gguf) -> BlockType {
     }
     elements.into_iter().max_by_key(|&(_, elements)| elements).map_or(BlockType::F32, |(block_type, _)| block_type)
 }
+
+#[cfg(test)]
+mod tests;
