@@ -50,16 +50,17 @@ pub struct SamplingOptions {
 }
 
 impl Default for SamplingOptions {
-    /// What suits small instruct models. Temperature and top-p are those of SmolLM2's model card; top-k is
-    /// llama.cpp's; the light penalty keeps a model of this size out of loops.
+    /// What suits small instruct models. Temperature and top-p are those of SmolLM2's model card, top-k is llama.cpp's.
+    /// The penalty was tried on fourteen prompts with SmolLM2-135M: with none, two answers ended in a loop; from 1.08 on
+    /// the model could no longer count to twenty; 1.05 over 256 tokens does neither.
     fn default() -> Self {
         Self {
             temperature: 0.2,
             top_k: 40,
             top_p: 0.9,
             min_p: 0.0,
-            repetition_penalty: 1.1,
-            repetition_window: 64,
+            repetition_penalty: 1.05,
+            repetition_window: 256,
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
             seed: None,
