@@ -1,6 +1,6 @@
 //! Conversations as prompts, with the default model's vocabulary and template.
 
-mod model;
+mod common;
 
 use causerie_inference::chat::{Prompt, PromptError, Speaker, Turn, prompt};
 use causerie_inference::template::{ChatTemplate, TemplateOptions};
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use std::sync::LazyLock;
 
 static MODEL: LazyLock<(Tokenizer, ChatTemplate)> = LazyLock::new(|| {
-    let file = Gguf::open(&model::path()).expect("the default model opens");
+    let file = Gguf::open(&common::model_file()).expect("the default model opens");
     let tokenizer = Tokenizer::from_metadata(file.metadata()).expect("its vocabulary is sound");
     let template = ChatTemplate::from_metadata(file.metadata(), &tokenizer).expect("its template is sound");
     (tokenizer, template)

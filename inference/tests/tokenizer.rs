@@ -1,6 +1,6 @@
 //! The tokenizer with the default model's vocabulary.
 
-mod model;
+mod common;
 
 use causerie_inference::Gguf;
 use causerie_inference::tokenizer::{Special, Tokenizer};
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use std::sync::LazyLock;
 
 static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
-    let file = Gguf::open(&model::path()).expect("the default model opens");
+    let file = Gguf::open(&common::model_file()).expect("the default model opens");
     Tokenizer::from_metadata(file.metadata()).expect("the default model's vocabulary is sound")
 });
 
