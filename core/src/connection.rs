@@ -98,6 +98,12 @@ impl Connection {
         !matches!(self.state, ConnectionState::Closing | ConnectionState::Closed)
     }
 
+    /// Whether a frame that was held can be served now: its answer has room.
+    pub(crate) fn may_serve_held(&self) -> bool {
+        let room = self.replies.len() < limits::REPLIES && self.reply_bytes < limits::REPLY_BYTES;
+        !self.held.is_empty() && self.is_open() && !self.is_busy() && room
+    }
+
     /// How full its queues are, against `factor` times their limits.
     pub(crate) fn is_full(&self, frame_bytes: usize, factor: usize) -> bool {
         self.replies.len() >= limits::REPLIES * factor

@@ -56,6 +56,8 @@ pub struct Counts {
     pub generations: usize,
     /// Requests to storage without an answer yet.
     pub requests: usize,
+    /// Messages of people that wait to be stored or for their answer to end.
+    pub waiting_messages: usize,
 }
 
 /// The protocol of all connections and sessions, as one state machine: see the [crate's documentation](crate).
@@ -262,6 +264,7 @@ impl Hub {
             sessions: self.sessions.len(),
             generations: self.generations.len(),
             requests: self.requests.len(),
+            waiting_messages: self.generations_of_users.values().sum(),
         }
     }
 

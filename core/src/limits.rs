@@ -96,6 +96,9 @@ pub const PAGE_MESSAGES: u32 = 100;
 /// Messages of one page of history where the client does not say.
 pub const PAGE_MESSAGES_DEFAULT: u32 = 50;
 
+/// Bytes of text in one page of history: a page of long messages has fewer of them, and says that there are more.
+pub const PAGE_BYTES: usize = 262_144;
+
 /// Sessions of one `session_list`; a larger `limit` gets this many.
 pub const LISTED_SESSIONS: u32 = 200;
 
@@ -128,8 +131,8 @@ pub const REQUESTS_PER_CONNECTION: u16 = 16;
 /// Changes of one session's title, members and end that wait for storage: `overloaded`.
 pub const QUEUED_CHANGES: usize = 64;
 
-/// Messages that a reader far behind fetches from storage at once.
-pub const FETCHED_MESSAGES: u32 = 8;
+/// Messages that a reader far behind fetches from storage at once: they wait for its credit whole.
+pub const FETCHED_MESSAGES: u32 = 4;
 
 /// Entries of a session's log, whatever their size.
 pub const LOG_ENTRIES: usize = 1_024;

@@ -291,6 +291,27 @@ fn pages_and_lists_are_cut() {
 }
 
 #[test]
+fn bytes_of_a_page() {
+    let mut d = with(|l| l.message_bytes = limits::PAGE_BYTES / 4);
+    let ann = d.user("Ann");
+    d.session(ann);
+    for _ in 0..4 {
+        let text = "x".repeat(limits::PAGE_BYTES / 4);
+        d.send(ann, &say(&text));
+        d.fail(causerie_core::GenerationFailure::Internal);
+    }
+    d.read(ann);
+    let page = answer(&mut d, ann, &json!({ "type": "history" }));
+    assert_eq!((page["messages"].as_array().map(Vec::len), &page["more"]), (Some(4), &json!(false)), "at the limit");
+    d.send(ann, &say("x"));
+    d.fail(causerie_core::GenerationFailure::Internal);
+    d.read(ann);
+    let page = answer(&mut d, ann, &json!({ "type": "history" }));
+    assert_eq!((page["messages"].as_array().map(Vec::len), &page["more"]), (Some(4), &json!(true)), "beyond it");
+    assert_eq!(page["messages"][3]["content"], "x");
+}
+
+#[test]
 fn bytes_of_an_answer() {
     let mut d = Driver::default();
     let ann = d.user("Ann");

@@ -181,6 +181,24 @@ fn replies_that_are_not_read_pause_the_asker_and_lose_nothing() {
 }
 
 #[test]
+fn frames_held_before_the_verdict_are_all_served_as_credit_comes() {
+    let mut d = Driver::default();
+    let bob = d.hub.connect(d.now).expect("room");
+    d.peers.insert(bob, driver::Peer { credit: Some(0), ..driver::Peer::default() });
+    for i in 0..100 {
+        d.send(bob, &json!({ "type": "ping", "id": i }));
+    }
+    d.authenticate(bob, "Bob", causerie_core::Role::User, std::time::Duration::from_secs(60));
+    let mut answered = Vec::new();
+    for _ in 0..1_000 {
+        d.grant(bob, 10);
+        answered.extend(d.read(bob).iter().filter_map(|f| f["ref"].as_u64()));
+    }
+    assert_eq!(answered, (0..100).collect::<Vec<_>>());
+    assert!(!d.peers[&bob].paused);
+}
+
+#[test]
 fn a_runtime_that_ignores_the_pause_is_told_so() {
     let mut d = Driver::new({
         let mut limits = limits();

@@ -50,11 +50,8 @@ impl Hub {
 
     /// Serves the frames that were held, until one makes the connection busy again.
     pub(super) fn serve_held(&mut self, id: ConnectionId) {
-        let frame_bytes = self.limits.frame_bytes;
         while let Some(connection) = self.connections.get_mut(id.0)
-            && connection.is_open()
-            && !connection.is_busy()
-            && !connection.is_full(frame_bytes, 2)
+            && connection.may_serve_held()
             && let Some(text) = connection.held.pop_front()
         {
             connection.held_bytes -= text.len();
@@ -144,7 +141,9 @@ impl Hub {
         if session.record.owner != member.user_id {
             return self.refuse_with(&asker, Code::NotOwner, "Only the session's owner can invite");
         }
-        if session.record.members.len() + session.record.invited.len() >= limits::MEMBERS {
+        let on_the_way = session.in_flight.iter().map(|i| &i.work).chain(&session.work);
+        let on_the_way = on_the_way.filter(|work| matches!(work, Work::Invite { .. })).count();
+        if session.record.members.len() + session.record.invited.len() + on_the_way >= limits::MEMBERS {
             let message = format!("The session has {} people, which is the limit", limits::MEMBERS);
             return self.refuse_with(&asker, Code::TooManyMembers, &message);
         }

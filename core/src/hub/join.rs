@@ -151,7 +151,9 @@ impl Hub {
         } else {
             self.storage_failed(asker);
             self.join_failed(asker.connection);
-            self.forget_session(key);
+            for errand in self.forget_session(key) {
+                self.denied(&errand.asker);
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Action, Hub, Purpose};
 use crate::action::Output;
+use crate::connection::Connection;
 use crate::id::{ConnectionId, MessageId, SessionId};
 use crate::limits;
 use crate::log::{Cursor, Step};
@@ -122,7 +123,8 @@ impl Hub {
             closing || connection.credit > 0
         };
         self.resume_if_room(id);
-        if more {
+        let waiting = self.connections.get(id.0).is_some_and(Connection::may_serve_held);
+        if more || waiting {
             self.connection_ready(id);
         }
     }

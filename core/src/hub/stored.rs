@@ -8,6 +8,8 @@ use crate::action::RequestId;
 use crate::error::Misuse;
 use crate::event::Loaded;
 use crate::id::ConnectionId;
+use crate::limits;
+use crate::record::MessageRecord;
 use crate::session::{Asker, InFlight, Work};
 use crate::slab::Key;
 use crate::transition::{self, SessionEvent};
@@ -155,8 +157,10 @@ impl Hub {
             (Some(Purpose::History { asker, session }), Loaded::Messages { messages, more }) => {
                 self.request_done(&asker);
                 let now = self.wall();
+                let newest = newest_that_fit(&messages);
+                let more = more || newest.len() < messages.len();
                 let context = Context { reference: asker.reference.as_deref(), session: Some(session) };
-                self.reply(asker.connection, |out| frames::history_page(out, context, now, &messages, more));
+                self.reply(asker.connection, |out| frames::history_page(out, context, now, newest, more));
             }
             (Some(Purpose::Fetch { connection, session }), Loaded::Messages { messages, .. }) => {
                 self.fetched(connection, session, Ok(&messages));
@@ -195,4 +199,15 @@ impl Hub {
             connection.requests = connection.requests.saturating_sub(1);
         }
     }
+}
+
+/// As many of the newest messages as one page may hold, and at least one.
+fn newest_that_fit(messages: &[MessageRecord]) -> &[MessageRecord] {
+    let mut bytes = 0;
+    let fit = messages.iter().rev().take_while(|message| {
+        bytes += message.content.len();
+        bytes <= limits::PAGE_BYTES
+    });
+    let count = fit.count().max(1).min(messages.len());
+    &messages[messages.len() - count..]
 }
