@@ -78,6 +78,7 @@ pub(crate) struct Outbox {
     // Not a bounded channel, which would hold all its slots for every idle connection: `send` bounds it.
     queue: Sender<Outgoing>,
     flow: Rc<Flow>,
+    raw: TcpStream,
 }
 
 /// More than [`limits::OUTBOX_FRAMES`] wait already.
@@ -111,6 +112,12 @@ impl Outbox {
         self.flow.closing.set(true);
         self.resume();
         let _ = self.queue.try_send(Outgoing::Close { code, reason });
+    }
+
+    /// Ends the connection at once, whatever waits: both tasks see its end.
+    pub(crate) fn abort(&self) {
+        self.resume();
+        let _ = self.raw.shutdown(Shutdown::Both);
     }
 
     /// Reads no further frame until [`Outbox::resume`].
@@ -167,7 +174,7 @@ pub(crate) async fn run(
     let (queue, outgoing) = smol::channel::unbounded();
     let flow = Rc::new(Flow::new());
     let (answer, answered) = smol::channel::bounded(1);
-    let outbox = Outbox { queue, flow: flow.clone() };
+    let outbox = Outbox { queue, flow: flow.clone(), raw: raw.clone() };
     if arrivals.send(Arrival::Opened { identity, outbox, answer }).await.is_err() {
         return;
     }

@@ -64,6 +64,7 @@ impl Outside {
     /// Ends a connection without ceremony; `Arrival::Closed` follows when its tasks have seen it.
     pub(super) fn drop_connection(&mut self, connection: ConnectionId) {
         tracing::warn!(?connection, "a connection that does not keep to its limits is dropped");
+        self.with_socket(connection, Outbox::abort);
         self.forget(connection);
     }
 

@@ -1,0 +1,193 @@
+//! Starting, stopping, and what happens to the model meanwhile: the real server, the real model.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use causerie_tests::{Client, Options, Process, Server, TempDir, WITHIN, binary};
+use serde_json::{Value, json};
+
+/// Waits until `/health` has a status.
+fn wait_for(server: &Server, status: &str) -> Value {
+    let deadline = Instant::now() + WITHIN;
+    loop {
+        let (code, health) = server.health();
+        if health["status"] == status {
+            assert_eq!(code, if status == "ready" { 200 } else { 503 }, "{health}");
+            return health;
+        }
+        assert!(Instant::now() < deadline, "{health} is not {status}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn ask(client: &mut Client, question: &str, tokens: u32) {
+    client.send(&json!({"type": "chat_message", "message": question, "sampling": {"max_tokens": tokens, "seed": 1}}));
+}
+
+fn answer(client: &mut Client) -> Value {
+    client.expect_where("an answer", WITHIN, |f| f["type"] == "message" && f["role"] == "assistant")
+}
+
+fn signal(process: u32, name: &str) {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).status();
+    assert!(status.expect("kill is in every system").success());
+}
+
+#[test]
+fn a_model_that_comes_later_is_picked_up() {
+    let models = TempDir::new();
+    let path = models.path().join("late.gguf");
+    let server = Server::start_with(Options { model: Some(path.clone()), ..Options::default() });
+    let mut ada = server.connect("ada");
+    ada.send(&json!({"type": "create_session"}));
+    ada.expect("session_joined");
+    ask(&mut ada, "Is anybody there?", 5);
+    assert_eq!(ada.expect("error")["code"], "ai_unavailable");
+
+    // First one that is cut off, then the whole one: each is noticed without anybody's help.
+    let whole = std::fs::read(binary::model()).unwrap();
+    std::fs::write(&path, &whole[..100_000]).unwrap();
+    let broken = wait_for_message(&server, "cannot be used");
+    assert_eq!(broken["status"], "unavailable");
+    replace(&path, &whole);
+    wait_for(&server, "ready");
+    ask(&mut ada, "And now?", 5);
+    assert!(!answer(&mut ada)["content"].as_str().unwrap().is_empty());
+}
+
+/// In one step, as `causerie pull` does.
+fn replace(path: &Path, content: &[u8]) {
+    let part = path.with_extension("part");
+    std::fs::write(&part, content).unwrap();
+    std::fs::rename(part, path).unwrap();
+}
+
+fn wait_for_message(server: &Server, part: &str) -> Value {
+    let deadline = Instant::now() + WITHIN;
+    loop {
+        let (_, health) = server.health();
+        if health["message"].as_str().is_some_and(|message| message.contains(part)) {
+            return health;
+        }
+        assert!(Instant::now() < deadline, "{health} does not say {part:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_reload_lets_running_answers_end_and_answers_later_ones() {
+    let server = Server::start();
+    let mut admin = Client::connect(server.address(), &server.token_with("root", &["--role", "admin"]));
+    admin.expect("connection_established");
+    let mut ada = server.connect("ada");
+    for client in [&mut admin, &mut ada] {
+        client.send(&json!({"type": "create_session"}));
+        client.expect("session_joined");
+    }
+    ask(&mut ada, "Write a story about a ship.", 60);
+    ada.expect("message_delta");
+    admin.send(&json!({"type": "chat_message", "message": "/reload"}));
+    admin.expect("command_response");
+    let ended = answer(&mut ada);
+    assert!(matches!(ended["finish_reason"].as_str(), Some("stop" | "length")), "{ended}");
+    wait_for(&server, "ready");
+    ask(&mut admin, "Hello?", 5);
+    answer(&mut admin);
+}
+
+#[test]
+fn a_stop_lets_answers_end_keeps_them_and_says_goodbye() {
+    let server = Server::start();
+    let mut ada = server.connect("ada");
+    ada.send(&json!({"type": "create_session"}));
+    let session = ada.expect("session_joined")["session_id"].clone();
+    ask(&mut ada, "Write a very long story about the sea.", 4_000);
+    ada.expect("message_delta");
+    signal(server.process().id(), "TERM");
+    assert_eq!(ada.expect("notice")["code"], "server_draining");
+    // Cut off or not: what it said is the answer.
+    let said = answer(&mut ada);
+    assert_eq!(ada.expect_close().code, 1001);
+    let text = said["content"].as_str().unwrap().to_owned();
+    assert!(!text.is_empty());
+
+    let data_dir = server.kill();
+    let server = Server::start_with(Options { data_dir: Some(data_dir), ..Options::default() });
+    let mut ada = server.connect("ada");
+    ada.send(&json!({"type": "join_session", "session_id": session}));
+    ada.expect("session_joined");
+    ada.send(&json!({"type": "history"}));
+    let page = ada.expect("history_page");
+    assert_eq!(page["messages"].as_array().unwrap().last().unwrap()["content"], text.as_str());
+}
+
+fn without_model() -> Server {
+    Server::start_with(Options { model: Some("/nowhere/at-all.gguf".into()), ..Options::default() })
+}
+
+#[test]
+fn an_idle_server_stops_soon() {
+    let server = without_model();
+    let mut ada = server.connect("ada");
+    let before = Instant::now();
+    signal(server.process().id(), "INT");
+    assert_eq!(ada.expect_close().code, 1001);
+    let took = before.elapsed();
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    wait_until_refused(&server);
+}
+
+fn wait_until_refused(server: &Server) {
+    let deadline = Instant::now() + WITHIN;
+    while std::net::TcpStream::connect(server.address()).is_ok() {
+        assert!(Instant::now() < deadline, "it still listens");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_signal_prints_another_link() {
+    let server = without_model();
+    let first = server.login_link().to_owned();
+    signal(server.process().id(), "USR1");
+    let second = server.process().output().wait_for(WITHIN, |line| {
+        let link = line.split_whitespace().find(|word| word.contains("/#login="))?;
+        (link != first).then(|| link.to_owned())
+    });
+    assert!(second.is_some(), "no other link than {first}");
+}
+
+#[test]
+fn a_busy_port_is_said_with_what_to_do() {
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = busy.local_addr().unwrap().to_string();
+    let data = TempDir::new();
+    let output = Command::new(binary::causerie())
+        .args(["serve", "--offline", "--listen", &address, "--data-dir"])
+        .arg(data.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(&format!("{address} is in use")) && said.contains("--listen"), "{said}");
+    assert!(output.stdout.is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn the_data_directory_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let above = TempDir::new();
+    let data = above.path().join("new/data");
+    let process = Process::start(
+        Command::new(binary::causerie())
+            .args(["--listen", "0", "--offline", "--model", "/nowhere/at-all.gguf", "--data-dir"])
+            .arg(&data),
+    );
+    // Without a subcommand it serves as well.
+    process.output().wait_for(WITHIN, |line| line.contains("/#login=").then_some(())).expect("a link");
+    assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(std::fs::metadata(data.join("jwt.secret")).unwrap().permissions().mode() & 0o777, 0o600);
+}
