@@ -7,9 +7,10 @@
 //!   it. Consecutive turns of a speaker become one message with a blank line between; empty turns are left out; all
 //!   system turns become one message at the beginning (or, where the template knows none, the beginning of the first
 //!   user's message).
-//! - **What does not fit is dropped from the oldest on**, but never the system prompt or the last message. The drop
+//! - **What does not fit is dropped from the oldest on**, but never the system prompt or the last turn. The drop
 //!   goes on to the next of some fixed places, a quarter of the limit apart, so that several prompts in a row have
-//!   the same beginning and what the cache knows of it is of use.
+//!   the same beginning and what the cache knows of it is of use. Turns that nobody has answered are dropped one by
+//!   one at last, so that a message too long for the model does not stand in the way of those that follow it.
 
 use std::fmt;
 
@@ -124,18 +125,23 @@ pub fn prompt(
     let last = conversation.messages.len() - 1;
     let could_fit = conversation.first_that_could_fit(limit);
     if could_fit == 0
-        && let Some(prompt) = conversation.longest_that_fits(&[0], limit)?
+        && let Some(prompt) = conversation.longest_that_fits(&[Start::of(0)], limit)?
     {
         return Ok(prompt);
     }
-    let starts: Vec<usize> = (could_fit.max(1)..=last).filter(|&place| conversation.may_begin(place)).collect();
-    let fixed: Vec<usize> = starts.iter().copied().filter(|&start| conversation.is_fixed(start, limit)).collect();
-    for starts in [&fixed[..], &starts] {
+    let places = (could_fit.max(1)..=last).filter(|&place| conversation.may_begin(place));
+    let starts: Vec<Start> = places.map(Start::of).collect();
+    let fixed: Vec<Start> =
+        starts.iter().copied().filter(|start| conversation.is_fixed(start.message, limit)).collect();
+    let unanswered: Vec<Start> =
+        (1..conversation.messages[last].turns.len()).map(|turn| Start { message: last, turn }).collect();
+    for starts in [&fixed, &starts, &unanswered] {
         if let Some(prompt) = conversation.longest_that_fits(starts, limit)? {
             return Ok(prompt);
         }
     }
-    Err(PromptError::TooLong { tokens: conversation.tokens_from(last)?.len(), limit })
+    let last_turn = Start { message: last, turn: conversation.messages[last].turns.len() - 1 };
+    Err(PromptError::TooLong { tokens: conversation.tokens_from(last_turn)?.len(), limit })
 }
 
 /// Turns put in the form that templates take.
@@ -148,11 +154,27 @@ struct Conversation<'a> {
     refused: usize,
 }
 
+/// Where a prompt begins.
+#[derive(Clone, Copy)]
+struct Start {
+    /// Which message comes first.
+    message: usize,
+    /// Which of its turns.
+    turn: usize,
+}
+
+impl Start {
+    fn of(message: usize) -> Self {
+        Self { message, turn: 0 }
+    }
+}
+
 /// Consecutive turns of one speaker.
 struct Merged {
     role: Speaker,
     content: String,
-    turns: usize,
+    /// Where each turn begins in `content`, in bytes: at least one.
+    turns: Vec<usize>,
     /// The weights of all messages before this one.
     weight_before: usize,
 }
@@ -169,11 +191,16 @@ impl<'a> Conversation<'a> {
                 (Speaker::Assistant, None) if !template.takes_assistant_first() => refused += 1,
                 (role, Some(last)) if last.role == role => {
                     append(&mut last.content, &turn.content);
-                    last.turns += 1;
+                    last.turns.push(last.content.len() - turn.content.len());
                 }
                 (role, _) => {
                     weight += messages.last().map_or(0, |last| approximate_tokens(&last.content));
-                    messages.push(Merged { role, content: turn.content.clone(), turns: 1, weight_before: weight });
+                    messages.push(Merged {
+                        role,
+                        content: turn.content.clone(),
+                        turns: vec![0],
+                        weight_before: weight,
+                    });
                 }
             }
         }
@@ -183,8 +210,9 @@ impl<'a> Conversation<'a> {
         Ok(Self { tokenizer, template, system, messages, refused })
     }
 
-    fn turns_before(&self, start: usize) -> usize {
-        self.refused + self.messages[..start].iter().map(|message| message.turns).sum::<usize>()
+    fn turns_before(&self, start: Start) -> usize {
+        let before = self.messages[..start.message].iter().map(|message| message.turns.len()).sum::<usize>();
+        self.refused + before + start.turn
     }
 
     /// After a drop a user speaks first; or the last message alone is left, whoever said it.
@@ -222,7 +250,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// The prompt that begins with the first of `starts`, which rise, that leaves few enough tokens.
-    fn longest_that_fits(&self, starts: &[usize], limit: usize) -> Result<Option<Prompt>, PromptError> {
+    fn longest_that_fits(&self, starts: &[Start], limit: usize) -> Result<Option<Prompt>, PromptError> {
         let (mut low, mut high, mut best) = (0, starts.len(), None);
         // Fewer messages make fewer tokens, so the place is found by halving.
         while low < high {
@@ -238,20 +266,23 @@ impl<'a> Conversation<'a> {
         Ok(best)
     }
 
-    /// The prompt's tokens when the conversation begins with message `start`.
-    fn tokens_from(&self, start: usize) -> Result<Vec<u32>, PromptError> {
-        let mut contents: Vec<(Speaker, String)> = Vec::with_capacity(self.messages.len() - start + 1);
-        let mut kept = self.messages[start..].iter();
+    /// The prompt's tokens when the conversation begins at `start`.
+    fn tokens_from(&self, start: Start) -> Result<Vec<u32>, PromptError> {
+        let mut contents: Vec<(Speaker, String)> = Vec::with_capacity(self.messages.len() - start.message + 1);
+        let first = &self.messages[start.message];
+        let first = (first.role, &first.content[first.turns[start.turn]..]);
+        let others = self.messages[start.message + 1..].iter().map(|message| (message.role, message.content.as_str()));
+        let mut kept = std::iter::once(first).chain(others);
         if !self.system.is_empty() {
             if self.template.takes_system() {
                 contents.push((Speaker::System, self.marked(&self.system)));
-            } else if let Some(first) = kept.next() {
+            } else if let Some((role, first)) = kept.next() {
                 let mut content = self.system.clone();
-                append(&mut content, &first.content);
-                contents.push((first.role, self.marked(&content)));
+                append(&mut content, first);
+                contents.push((role, self.marked(&content)));
             }
         }
-        contents.extend(kept.map(|message| (message.role, self.marked(&message.content))));
+        contents.extend(kept.map(|(role, content)| (role, self.marked(content))));
         let messages: Vec<Message<'_>> =
             contents.iter().map(|(speaker, content)| Message { role: speaker.role(), content }).collect();
         Ok(self.encode(&self.template.render(&messages)?))

@@ -174,13 +174,15 @@ proptest! {
 
     #[test]
     fn what_fits_is_the_end_of_the_conversation_with_the_system_prompt(
-        lengths in prop::collection::vec(1usize..120, 1..40),
+        // Two of three turns are people's, so that several of them often speak in a row.
+        lengths in prop::collection::vec((1usize..120, 0..3), 1..40),
         limit in 60usize..600,
     ) {
-        let speakers = [Speaker::User, Speaker::Assistant];
-        let contents = lengths.iter().enumerate().map(|(i, &words)| format!("{i}:{}", " word".repeat(words)));
+        let speaker = |one: i32| if one == 0 { Speaker::Assistant } else { Speaker::User };
         let mut turns = vec![system("Be brief.")];
-        turns.extend(contents.zip(speakers.iter().cycle()).map(|(c, s)| turn(*s, &c)));
+        turns.extend(lengths.iter().enumerate().map(|(i, &(words, one))| {
+            turn(speaker(one), &format!("{i}:{}", " word".repeat(words)))
+        }));
         match make(&turns, limit) {
             Ok(prompt) => {
                 prop_assert!(prompt.tokens.len() <= limit);
@@ -214,6 +216,14 @@ fn a_message_that_is_too_long_by_itself_is_an_error_with_both_numbers() {
         exact - 1
     );
     assert_eq!(error.to_string(), text);
+}
+
+#[test]
+fn a_question_that_was_too_long_does_not_stand_in_the_way_of_the_next() {
+    let turns = [user("Hi"), assistant("Hello."), user(&"word ".repeat(500)), user("What is two plus two?")];
+    let prompt = make(&turns, 200).unwrap();
+    assert_eq!(prompt.dropped_turns, 3);
+    assert_eq!(prompt.tokens, make(&[user("What is two plus two?")], 200).unwrap().tokens);
 }
 
 /// A conversation grows message by message far past the limit: most prompts must begin as the one before, or nothing
