@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-/// TCP connections open at once, HTTP and WebSocket together. Each may cost some 10 KiB here and as much again in the
-/// kernel, so that all of them fit into a small machine's memory; further ones are answered 503.
+/// TCP connections open at once, HTTP and WebSocket together. An idle one costs some 20 KiB here and a few in the kernel,
+/// so that all of them fit into a small machine's memory; further ones are answered 503.
 pub const SOCKETS: usize = 16_384;
 
 /// Bytes of an HTTP request's line and headers: a token of 8 KiB (large for a JWT) and what browsers add.

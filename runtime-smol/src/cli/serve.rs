@@ -133,6 +133,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
         message_bytes,
         open: Cell::new(0),
     });
+    raise_open_files();
     let welcome = Welcome { address, model, data_dir, site: site.clone() };
     let signals = signals().map_err(|source| ServeError::System { what: "signals", source })?;
     welcome.print();
@@ -151,6 +152,19 @@ fn make_private(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)
+}
+
+/// As many open files as this process may have: many systems begin with 1024, and each connection is one.
+fn raise_open_files() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        if limit.current < limit.maximum {
+            limit.current = limit.maximum;
+            let _ = setrlimit(Resource::Nofile, limit);
+        }
+    }
 }
 
 fn seed() -> io::Result<[u8; 32]> {
