@@ -128,7 +128,7 @@ impl Cache {
         // A page that others have must not be written: begin it anew.
         let mut known = of_own;
         let tail = known / PAGE;
-        if known % PAGE != 0 && self.pages[table.pages[tail].0 as usize].users > 1 {
+        if !known.is_multiple_of(PAGE) && self.pages[table.pages[tail].0 as usize].users > 1 {
             known = tail * PAGE;
         }
         self.truncate(&mut table, known.div_ceil(PAGE));

@@ -90,12 +90,12 @@ impl Step<'_> {
 
         let (half, scale) = (config.rope_dims / 2, 1.0 / (config.head_dim as f32).sqrt());
         let turns_of = |row: usize| &turns[row * half..(row + 1) * half];
-        for (row, query) in queries.chunks_exact_mut(config.query_width()).enumerate() {
+        self.each_row(queries, config.query_width(), |row, query| {
             for head in query.chunks_exact_mut(config.head_dim) {
                 self.isa.rope(head, turns_of(row));
                 head.iter_mut().for_each(|x| *x *= scale);
             }
-        }
+        });
         let stored = keys.chunks_exact_mut(config.kv_width()).zip(values.chunks_exact(config.kv_width()));
         for (row, (key, value)) in stored.enumerate() {
             key.chunks_exact_mut(config.head_dim).for_each(|head| self.isa.rope(head, turns_of(row)));
@@ -109,13 +109,13 @@ impl Step<'_> {
             let (row, kv_head) = (task / config.kv_heads, task % config.kv_heads);
             let Row { position, table, .. } = self.rows[row];
             let spans = cache.spans(self.tables[table], position as usize + 1, index, kv_head);
-            kernel::attention(self.isa, config.head_dim, &queries[task * group..][..group], spans, out);
+            kernel::attention(self.isa, config.head_dim, &queries[task * group..][..group], &spans, out);
         });
         attended.quantize(self.crew, self.isa);
 
         let delta = &mut delta[..count * config.width];
         self.linear(attended, [(&layer.attention_output, delta)]);
-        self.isa.add(&mut residual[..count * config.width], delta);
+        self.add(residual, delta);
     }
 
     /// `x += W_down · (silu(W_gate · norm(x)) × (W_up · norm(x)))`.
@@ -133,7 +133,7 @@ impl Step<'_> {
         });
         let delta = &mut delta[..count * config.width];
         self.linear(activated, [(&layer.down, delta)]);
-        self.isa.add(&mut residual[..count * config.width], delta);
+        self.add(residual, delta);
     }
 
     /// The logits of the rows that want them.
@@ -157,6 +157,20 @@ impl Step<'_> {
         out.fill(self.crew, self.isa, self.rows.len(), |row, out| {
             self.isa.rms_norm(&residual[row * width..(row + 1) * width], weight, self.config.epsilon, out);
         });
+    }
+
+    fn add(&self, residual: &mut [f32], delta: &[f32]) {
+        let width = self.config.width;
+        self.each_row(&mut residual[..delta.len()], width, |row, x| self.isa.add(x, &delta[row * width..][..width]));
+    }
+
+    /// Does something to every row of a buffer. Few rows are done by the leader alone: waking the others takes longer.
+    fn each_row(&self, buffer: &mut [f32], width: usize, task: impl Fn(usize, &mut [f32]) + Sync) {
+        if self.rows.len() <= kernel::ALONE {
+            buffer.chunks_exact_mut(width).enumerate().for_each(|(row, x)| task(row, x));
+        } else {
+            self.crew.chunks(buffer, width, task);
+        }
     }
 
     fn linear<const N: usize>(&self, x: &Activations, parts: [(&Linear, &mut [f32]); N]) {

@@ -74,7 +74,7 @@ fn keys(reader: &mut Reader<'_>, count: u64) -> Result<u64, LoadError> {
                 return Err(LoadError::ValueType { key: key.to_owned(), seen: value_type, offset: at });
             }
             alignment = u64::from(reader.u32("the alignment")?);
-            if alignment < 8 || alignment > limits::ALIGNMENT || !alignment.is_power_of_two() {
+            if !(8..=limits::ALIGNMENT).contains(&alignment) || !alignment.is_power_of_two() {
                 let reason =
                     format!("{alignment} is not a power of two from 8 to {}; the file is damaged", limits::ALIGNMENT);
                 return Err(LoadError::BadKey { key: key.to_owned(), reason });

@@ -121,9 +121,10 @@ impl Activations {
     }
 }
 
-/// Few rows are done by the leader alone: waking the others takes longer.
+/// Rows that the leader does alone, at most, where little is done to each: waking the others takes longer.
+pub const ALONE: usize = 2;
+
 fn for_rows(crew: &Crew, rows: usize, task: &(dyn Fn(usize) + Sync)) {
-    const ALONE: usize = 2;
     if rows <= ALONE { (0..rows).for_each(task) } else { crew.run(rows, task) }
 }
 
@@ -157,7 +158,7 @@ impl Quantizer {
         }
         let blocks = self.blocks;
         // SAFETY: rows in use lie in the arrays, which were made for the capacity, and each row has one task.
-        let codes = unsafe {
+        let mut codes = unsafe {
             CodesMut {
                 codes: part(&self.codes, row, blocks * BLOCK),
                 scales: part(&self.scales, row, blocks),
@@ -165,6 +166,6 @@ impl Quantizer {
                 scaled_sums: part(&self.scaled_sums, row, blocks),
             }
         };
-        isa.quantize(&values[..blocks * BLOCK], codes);
+        isa.quantize(&values[..blocks * BLOCK], &mut codes);
     }
 }

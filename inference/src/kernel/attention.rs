@@ -9,7 +9,7 @@
 //! register hold independent sums.
 
 use super::{Isa, scalar};
-use crate::pack::Halves;
+use crate::pack::{GROUP, Halves};
 
 /// Tokens in a page of the cache.
 pub const PAGE: usize = 64;
@@ -25,15 +25,17 @@ pub struct Span<'a> {
     pub tokens: usize,
 }
 
-/// The running softmax of one query head.
-pub(super) struct Head<'a> {
+/// The running softmax of one query head; the weighted sum of the values so far stands in the output.
+#[derive(Clone, Copy)]
+pub(super) struct Softmax {
     /// The largest score so far.
     pub(super) peak: f32,
     /// The sum of the weights so far, relative to the peak.
     pub(super) sum: f32,
-    /// The weighted sum of the values so far: `[dimension]`.
-    pub(super) out: &'a mut [f32],
 }
+
+/// Query heads that go over a page together, while its keys and values are in registers.
+pub(super) const HEADS: usize = 4;
 
 /// Attention of the query heads that share one key-value head: `queries` and `out` are `[head][dimension]`. Scores are
 /// plain products: queries come scaled.
@@ -44,25 +46,28 @@ pub fn attention<'a>(
     isa: Isa,
     dimensions: usize,
     queries: &[f32],
-    spans: impl Iterator<Item = Span<'a>> + Clone,
+    spans: &(impl Iterator<Item = Span<'a>> + Clone),
     out: &mut [f32],
 ) {
     assert!(queries.len() == out.len() && queries.len().is_multiple_of(dimensions), "{} {}", queries.len(), out.len());
-    for (query, out) in queries.chunks_exact(dimensions).zip(out.chunks_exact_mut(dimensions)) {
+    for (queries, out) in queries.chunks(HEADS * dimensions).zip(out.chunks_mut(HEADS * dimensions)) {
         out.fill(0.0);
-        let mut head = Head { peak: f32::NEG_INFINITY, sum: 0.0, out };
-        for Span { keys, values, tokens } in spans.clone() {
-            assert!((1..=PAGE).contains(&tokens) && keys.len() >= dimensions * (PAGE / 16));
-            assert!(values.len() >= tokens * dimensions.div_ceil(16));
+        let mut softmax = [Softmax { peak: f32::NEG_INFINITY, sum: 0.0 }; HEADS];
+        let softmax = &mut softmax[..out.len() / dimensions];
+        for span in spans.clone() {
+            assert!((1..=PAGE).contains(&span.tokens) && span.keys.len() >= dimensions * (PAGE / GROUP));
+            assert!(span.values.len() >= span.tokens * dimensions.div_ceil(GROUP));
             match isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => super::avx512::attend(query, keys, values, tokens, &mut head),
+                Isa::Avx512 => super::avx512::attend(queries, span, softmax, out),
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => super::avx2::attend(query, keys, values, tokens, &mut head),
-                _ => scalar::attend(query, keys, values, tokens, &mut head),
+                Isa::Avx2 => super::avx2::attend(queries, span, softmax, out),
+                _ => scalar::attend(queries, span, softmax, out),
             }
         }
-        let scale = 1.0 / head.sum;
-        head.out.iter_mut().for_each(|out| *out *= scale);
+        for (out, softmax) in out.chunks_exact_mut(dimensions).zip(softmax) {
+            let scale = 1.0 / softmax.sum;
+            out.iter_mut().for_each(|out| *out *= scale);
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::Lanes;
 use super::activations::View;
-use super::attention::{Head, PAGE};
+use super::attention::{PAGE, Softmax, Span};
 use super::element::exp;
 use crate::pack::{BLOCK, GROUP, Halves, Line, Packed, Quantized, Shift, Storage, Width};
 
@@ -187,17 +187,20 @@ fn load_f32(line: &Line, half: usize) -> __m256 {
 }
 
 /// As [`super::scalar::attend`].
-pub(super) fn attend(query: &[f32], keys: &[Halves], values: &[Halves], tokens: usize, head: &mut Head<'_>) {
-    assert!((1..=PAGE).contains(&tokens) && query.len() == head.out.len());
-    assert!(keys.len() >= query.len() * (PAGE / GROUP) && values.len() >= tokens * query.len().div_ceil(GROUP));
-    // SAFETY: the features are there.
-    unsafe { attend_page(query, keys, values, tokens, head) }
+pub(super) fn attend(queries: &[f32], span: Span<'_>, softmax: &mut [Softmax], out: &mut [f32]) {
+    let dimensions = queries.len() / softmax.len();
+    let heads = queries.chunks_exact(dimensions).zip(out.chunks_exact_mut(dimensions));
+    for ((query, out), softmax) in heads.zip(softmax) {
+        // SAFETY: the features are there.
+        unsafe { attend_head(query, span, softmax, out) }
+    }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn attend_page(query: &[f32], keys: &[Halves], values: &[Halves], tokens: usize, head: &mut Head<'_>) {
+fn attend_head(query: &[f32], span: Span<'_>, softmax: &mut Softmax, out: &mut [f32]) {
+    let tokens = span.tokens;
     let mut sums = [_mm256_setzero_ps(); PAGE / LANES];
-    for (&q, keys) in query.iter().zip(keys.chunks_exact(PAGE / GROUP)) {
+    for (&q, keys) in query.iter().zip(span.keys.chunks_exact(PAGE / GROUP)) {
         let q = _mm256_set1_ps(q);
         for (line, sum) in sums.iter_mut().enumerate() {
             *sum = _mm256_fmadd_ps(q, load_f16(&keys[line / 2], line % 2), *sum);
@@ -208,18 +211,18 @@ fn attend_page(query: &[f32], keys: &[Halves], values: &[Halves], tokens: usize,
         // SAFETY: there are 8 places.
         unsafe { _mm256_storeu_ps(scores.as_mut_ptr(), sum) };
     }
-    let peak = scores[..tokens].iter().fold(head.peak, |peak, &score| peak.max(score));
+    let peak = scores[..tokens].iter().fold(softmax.peak, |peak, &score| peak.max(score));
     let mut weights = [0.0f32; PAGE];
     for (weight, score) in weights.iter_mut().zip(scores) {
         *weight = exp(score - peak);
     }
     weights[tokens..].fill(0.0);
-    let decay = exp(head.peak - peak);
-    (head.peak, head.sum) = (peak, head.sum * decay + weights.iter().sum::<f32>());
-    let lines = head.out.len().div_ceil(GROUP);
-    for (part, out) in head.out.chunks_mut(LANES).enumerate() {
+    let decay = exp(softmax.peak - peak);
+    *softmax = Softmax { peak, sum: softmax.sum * decay + weights.iter().sum::<f32>() };
+    let lines = out.len().div_ceil(GROUP);
+    for (part, out) in out.chunks_mut(LANES).enumerate() {
         let mut sums = _mm256_setzero_ps();
-        for (weight, values) in weights[..tokens].iter().zip(values.chunks_exact(lines)) {
+        for (weight, values) in weights[..tokens].iter().zip(span.values.chunks_exact(lines)) {
             sums = _mm256_fmadd_ps(_mm256_set1_ps(*weight), load_f16(&values[part / 2], part % 2), sums);
         }
         let mut added = [0.0f32; LANES];

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::activations::View;
-use super::attention::{Head, PAGE};
+use super::attention::{HEADS, PAGE, Softmax, Span};
 use super::{Lanes, TILE};
 use crate::pack::{BLOCK, GROUP, Halves, Line, Packed, Quantized, Shift, Storage, Width};
 
@@ -175,70 +175,121 @@ fn load_f32(line: &Line) -> __m512 {
 }
 
 /// As [`super::scalar::attend`].
-pub(super) fn attend(query: &[f32], keys: &[Halves], values: &[Halves], tokens: usize, head: &mut Head<'_>) {
-    assert!((1..=PAGE).contains(&tokens) && query.len() == head.out.len());
-    assert!(keys.len() >= query.len() * (PAGE / GROUP) && values.len() >= tokens * query.len().div_ceil(GROUP));
+pub(super) fn attend(queries: &[f32], span: Span<'_>, softmax: &mut [Softmax], out: &mut [f32]) {
+    let dimensions = queries.len() / softmax.len();
+    assert!(queries.len() == out.len() && queries.len() == dimensions * softmax.len() && span.tokens <= PAGE);
+    assert!(span.keys.len() >= dimensions * (PAGE / GROUP));
+    assert!(span.values.len() >= span.tokens * dimensions.div_ceil(GROUP));
     // SAFETY: the features are there, and the lengths were checked.
-    unsafe { attend_page(query, keys, values, tokens, head) }
+    unsafe {
+        match softmax {
+            [a] => attend_page(dimensions, queries, span, [a], out),
+            [a, b] => attend_page(dimensions, queries, span, [a, b], out),
+            [a, b, c] => attend_page(dimensions, queries, span, [a, b, c], out),
+            [a, b, c, d] => attend_page(dimensions, queries, span, [a, b, c, d], out),
+            other => unreachable!("1 to {HEADS} heads go together, not {}", other.len()),
+        }
+    }
 }
 
 /// # Safety
-/// `keys` has [`PAGE`] halves for each number of the query, `values` whole lines for each of at most [`PAGE`] tokens, and
-/// the head's output is as long as the query.
+/// `queries` and `out` are `N × dimensions` long; the span has at most [`PAGE`] tokens, [`PAGE`] keys for each dimension,
+/// and for each token whole lines of values.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
-unsafe fn attend_page(query: &[f32], keys: &[Halves], values: &[Halves], tokens: usize, head: &mut Head<'_>) {
+unsafe fn attend_page<const N: usize>(
+    dimensions: usize,
+    queries: &[f32],
+    span: Span<'_>,
+    softmax: [&mut Softmax; N],
+    out: &mut [f32],
+) {
     const LINES: usize = PAGE / GROUP;
-    let mut scores = [_mm512_setzero_ps(); LINES];
-    for (d, &q) in query.iter().enumerate() {
-        let q = _mm512_set1_ps(q);
-        for (line, score) in scores.iter_mut().enumerate() {
+    let mut scores = [[_mm512_setzero_ps(); LINES]; N];
+    for d in 0..dimensions {
+        for line in 0..LINES {
             // SAFETY: passed on to the caller.
-            let keys = load_f16(unsafe { keys.get_unchecked(d * LINES + line) });
-            *score = _mm512_fmadd_ps(q, keys, *score);
+            let keys = load_f16(unsafe { span.keys.get_unchecked(d * LINES + line) });
+            for (head, scores) in scores.iter_mut().enumerate() {
+                // SAFETY: passed on to the caller.
+                let q = unsafe { *queries.get_unchecked(head * dimensions + d) };
+                scores[line] = _mm512_fmadd_ps(_mm512_set1_ps(q), keys, scores[line]);
+            }
         }
     }
-    let minus_infinity = _mm512_set1_ps(f32::NEG_INFINITY);
-    let mut largest = minus_infinity;
-    let mut masks = [0u16; LINES];
-    for (line, score) in scores.iter().enumerate() {
-        let left = tokens.saturating_sub(line * GROUP).min(GROUP);
-        masks[line] = ((1u32 << left) - 1) as u16;
-        largest = _mm512_mask_max_ps(largest, masks[line], largest, *score);
+    let mut weights = [[0.0f32; PAGE]; N];
+    let mut decays = [0.0f32; N];
+    for (head, softmax) in softmax.into_iter().enumerate() {
+        decays[head] = weigh(&scores[head], span.tokens, softmax, &mut weights[head]);
     }
-    let peak = head.peak.max(_mm512_reduce_max_ps(largest));
-    let decay = super::element::exp(head.peak - peak);
-    let mut weights = [0.0f32; PAGE];
-    let mut sum = _mm512_setzero_ps();
-    for (line, score) in scores.iter().enumerate() {
-        let weight = _mm512_maskz_mov_ps(masks[line], exp(_mm512_sub_ps(*score, _mm512_set1_ps(peak))));
-        sum = _mm512_add_ps(sum, weight);
-        // SAFETY: there are 16 weights for each line.
-        unsafe { _mm512_storeu_ps(weights.as_mut_ptr().add(line * GROUP), weight) };
-    }
-    (head.peak, head.sum) = (peak, head.sum * decay + _mm512_reduce_add_ps(sum));
-    let lines = head.out.len().div_ceil(GROUP);
-    for (part, out) in head.out.chunks_mut(GROUP).enumerate() {
-        let mask = ((1u32 << out.len()) - 1) as u16;
-        // SAFETY: the mask covers what the part of the output has.
-        let mut sums = _mm512_mul_ps(unsafe { _mm512_maskz_loadu_ps(mask, out.as_ptr()) }, _mm512_set1_ps(decay));
-        for (token, &weight) in weights[..tokens].iter().enumerate() {
+    let lines = dimensions.div_ceil(GROUP);
+    // Two lines at once: with one, each sum would wait for itself.
+    for part in (0..lines).step_by(2) {
+        let second = (part + 1).min(lines - 1);
+        let mut sums = [[_mm512_setzero_ps(); 2]; N];
+        for token in 0..span.tokens {
             // SAFETY: passed on to the caller.
-            let values = load_f16(unsafe { values.get_unchecked(token * lines + part) });
-            sums = _mm512_fmadd_ps(_mm512_set1_ps(weight), values, sums);
+            let values = unsafe {
+                [span.values.get_unchecked(token * lines + part), span.values.get_unchecked(token * lines + second)]
+            };
+            let values = [load_f16(values[0]), load_f16(values[1])];
+            for (sums, weights) in sums.iter_mut().zip(&weights) {
+                // SAFETY: there are as many weights as a page has tokens.
+                let weight = _mm512_set1_ps(unsafe { *weights.get_unchecked(token) });
+                sums[0] = _mm512_fmadd_ps(weight, values[0], sums[0]);
+                sums[1] = _mm512_fmadd_ps(weight, values[1], sums[1]);
+            }
         }
-        // SAFETY: as for the load.
-        unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr(), mask, sums) };
+        for (head, out) in out.chunks_exact_mut(dimensions).enumerate() {
+            for (out, sum) in out[part * GROUP..].chunks_mut(GROUP).zip(sums[head]) {
+                let mask = ((1u32 << out.len()) - 1) as u16;
+                // SAFETY: the mask covers what the line of the output has, here and below.
+                let before = unsafe { _mm512_maskz_loadu_ps(mask, out.as_ptr()) };
+                let after = _mm512_fmadd_ps(before, _mm512_set1_ps(decays[head]), sum);
+                // SAFETY: as above.
+                unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr(), mask, after) };
+            }
+        }
     }
 }
 
-/// [`super::element::exp`] for 16 numbers.
+/// Turns scores into weights, and tells by how much earlier sums decay.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
+fn weigh(scores: &[__m512; PAGE / GROUP], tokens: usize, softmax: &mut Softmax, weights: &mut [f32; PAGE]) -> f32 {
+    let mask = |line: usize| ((1u32 << tokens.saturating_sub(line * GROUP).min(GROUP)) - 1) as u16;
+    let mut largest = _mm512_set1_ps(softmax.peak);
+    for (line, &scores) in scores.iter().enumerate() {
+        largest = _mm512_mask_max_ps(largest, mask(line), largest, scores);
+    }
+    let peak = _mm512_reduce_max_ps(largest);
+    let mut sum = _mm512_setzero_ps();
+    let (weights, _) = weights.as_chunks_mut::<GROUP>();
+    for ((line, &scores), weights) in scores.iter().enumerate().zip(weights) {
+        let weight = _mm512_maskz_mov_ps(mask(line), exp(_mm512_sub_ps(scores, _mm512_set1_ps(peak))));
+        sum = _mm512_add_ps(sum, weight);
+        // SAFETY: there are 16 places.
+        unsafe { _mm512_storeu_ps(weights.as_mut_ptr(), weight) };
+    }
+    let decay = super::element::exp(softmax.peak - peak);
+    *softmax = Softmax { peak, sum: softmax.sum * decay + _mm512_reduce_add_ps(sum) };
+    decay
+}
+
+/// [`super::element::exp`] for 16 numbers that are not above 0.
 #[inline]
 #[target_feature(enable = "avx512f")]
+#[expect(clippy::excessive_precision, reason = "Cephes' coefficients as published")]
 fn exp(x: __m512) -> __m512 {
-    let mut lanes = [0.0f32; GROUP];
-    // SAFETY: there are 16 lanes, here and below.
-    unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), x) };
-    lanes.iter_mut().for_each(|x| *x = super::element::exp(*x));
-    // SAFETY: as above.
-    unsafe { _mm512_loadu_ps(lanes.as_ptr()) }
+    const COEFFICIENTS: [f32; 6] =
+        [1.987_569_15e-4, 1.398_199_95e-3, 8.333_451_9e-3, 4.166_579_6e-2, 1.666_666_55e-1, 5.000_000_1e-1];
+    let x = _mm512_max_ps(x, _mm512_set1_ps(-87.3));
+    let n = _mm512_roundscale_ps::<0>(_mm512_mul_ps(x, _mm512_set1_ps(std::f32::consts::LOG2_E)));
+    let r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693_359_375), x);
+    let r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.121_944_4e-4), r);
+    let mut poly = _mm512_set1_ps(COEFFICIENTS[0]);
+    for coefficient in &COEFFICIENTS[1..] {
+        poly = _mm512_fmadd_ps(poly, r, _mm512_set1_ps(*coefficient));
+    }
+    let fraction = _mm512_fmadd_ps(_mm512_mul_ps(poly, r), r, _mm512_add_ps(r, _mm512_set1_ps(1.0)));
+    _mm512_scalef_ps(fraction, n)
 }

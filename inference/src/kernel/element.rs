@@ -78,33 +78,43 @@ fn rope(head: &mut [f32], turns: &[[f32; 2]]) {
 
 /// Codes of a row, whose length is a multiple of 32.
 #[inline(always)]
-fn quantize(values: &[f32], out: CodesMut<'_>) {
+fn quantize(values: &[f32], out: &mut CodesMut<'_>) {
     const ROUND: f32 = 12_582_912.0;
     let (blocks, _) = values.as_chunks::<BLOCK>();
     let (codes, _) = out.codes.as_chunks_mut::<BLOCK>();
     let (sums, _) = out.sums.as_chunks_mut::<2>();
     for (b, (block, codes)) in blocks.iter().zip(codes).enumerate() {
-        let mut largest = [0.0f32; LANES];
-        for (j, x) in block.iter().enumerate() {
-            largest[j % LANES] = largest[j % LANES].max(x.abs());
-        }
-        let largest = largest.iter().fold(0.0f32, |largest, &x| largest.max(x));
+        let largest = largest(block);
         let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-        let mut halves = [0i32; 2];
-        for (half, (block, codes)) in block.chunks_exact(16).zip(codes.chunks_exact_mut(16)).enumerate() {
-            let mut sum = 0;
-            for (code, x) in codes.iter_mut().zip(block) {
-                let rounded = ((x * inverse + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32) as i8;
-                *code = rounded;
-                sum += i32::from(rounded);
-            }
-            halves[half] = sum;
+        let mut rounded = [0i32; BLOCK];
+        for (rounded, x) in rounded.iter_mut().zip(block) {
+            *rounded = ((x * inverse + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
         }
+        for (code, &rounded) in codes.iter_mut().zip(&rounded) {
+            *code = rounded as i8;
+        }
+        let (low, high) = rounded.split_at(BLOCK / 2);
+        let add = |half: &[i32]| half.iter().fold(0i32, |sum, &code| sum.wrapping_add(code));
+        sums[b] = [add(low), add(high)];
         let scale = largest / 127.0;
         out.scales[b] = scale;
-        sums[b] = halves;
-        out.scaled_sums[b] = scale * (halves[0] + halves[1]) as f32;
+        out.scaled_sums[b] = scale * sums[b][0].wrapping_add(sums[b][1]) as f32;
     }
+}
+
+/// The largest absolute value.
+#[inline(always)]
+fn largest(block: &[f32; BLOCK]) -> f32 {
+    let mut lanes = block.map(f32::abs);
+    let mut width = BLOCK / 2;
+    while width > 0 {
+        let (left, right) = lanes.split_at_mut(width);
+        for (left, &mut right) in left.iter_mut().zip(right) {
+            *left = if right > *left { right } else { *left };
+        }
+        width /= 2;
+    }
+    lanes[0]
 }
 
 /// Compiles the bodies above for one instruction set, as safe functions for processors that have it.
@@ -135,7 +145,7 @@ macro_rules! instances {
             }
 
             $(#[target_feature(enable = $feature)])?
-            pub(in crate::kernel) fn quantize(values: &[f32], out: CodesMut<'_>) {
+            pub(in crate::kernel) fn quantize(values: &[f32], out: &mut CodesMut<'_>) {
                 super::quantize(values, out);
             }
         }

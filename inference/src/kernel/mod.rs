@@ -17,7 +17,7 @@ mod element;
 mod scalar;
 mod team;
 
-pub use activations::Activations;
+pub use activations::{ALONE, Activations};
 pub use attention::{PAGE, Span, attention};
 pub use team::{Crew, MAX_THREADS, Team};
 
@@ -167,7 +167,7 @@ impl Isa {
         element!(self, rope(head, turns));
     }
 
-    fn quantize(self, values: &[f32], out: CodesMut<'_>) {
+    fn quantize(self, values: &[f32], out: &mut CodesMut<'_>) {
         element!(self, quantize(values, out));
     }
 }
@@ -220,11 +220,14 @@ fn multiply_group(isa: Isa, weights: &Packed, group: usize, x: View<'_>, rows: u
         multiply_tile(isa, weights, group, x, row, &mut tile[..count]);
         for (n, lanes) in tile[..count].iter().enumerate() {
             // SAFETY: `linear` has checked that the output holds `rows × weights.rows` numbers, of which only this group
-            // of this row writes these.
+            // of this row has these.
             let out = unsafe {
                 std::slice::from_raw_parts_mut(out.get().add((row + n) * weights.rows + first_output), outputs)
             };
-            out.copy_from_slice(&lanes[..outputs]);
+            match out.as_mut_array::<GROUP>() {
+                Some(out) => *out = *lanes, // of known length, so no call of `memmove`
+                None => out.copy_from_slice(&lanes[..outputs]),
+            }
         }
     }
 }

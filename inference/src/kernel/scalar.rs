@@ -1,7 +1,7 @@
 //! The reference: plain Rust that says what every other kernel computes, and the fallback where there is none.
 
 use super::activations::View;
-use super::attention::{Head, PAGE};
+use super::attention::{PAGE, Softmax, Span};
 use super::{Lanes, element};
 use crate::pack::{BLOCK, GROUP, Halves, Line, Quantized, Shift};
 
@@ -60,24 +60,28 @@ pub(super) fn f32(columns: &[Line], x: View<'_>, row: usize) -> Lanes {
     dense(columns, x, row, Line::f32)
 }
 
-/// Adds one page of keys and values to the running softmax of one query head; see [`super::attention`].
-pub(super) fn attend(query: &[f32], keys: &[Halves], values: &[Halves], tokens: usize, head: &mut Head<'_>) {
-    let mut scores = [0.0f32; PAGE];
-    for (q, keys) in query.iter().zip(keys.chunks_exact(PAGE / GROUP)) {
-        for (t, score) in scores[..tokens].iter_mut().enumerate() {
-            *score += q * keys[t / GROUP].f16(t % GROUP);
+/// Adds one page of keys and values to the running softmaxes of some query heads; see [`super::attention`].
+pub(super) fn attend(queries: &[f32], span: Span<'_>, softmax: &mut [Softmax], out: &mut [f32]) {
+    let dimensions = queries.len() / softmax.len();
+    let heads = queries.chunks_exact(dimensions).zip(out.chunks_exact_mut(dimensions));
+    for ((query, out), softmax) in heads.zip(softmax) {
+        let mut scores = [0.0f32; PAGE];
+        for (q, keys) in query.iter().zip(span.keys.chunks_exact(PAGE / GROUP)) {
+            for (t, score) in scores[..span.tokens].iter_mut().enumerate() {
+                *score += q * keys[t / GROUP].f16(t % GROUP);
+            }
         }
-    }
-    let peak = scores[..tokens].iter().fold(head.peak, |peak, &score| peak.max(score));
-    let decay = element::exp(head.peak - peak);
-    (head.peak, head.sum) = (peak, head.sum * decay);
-    head.out.iter_mut().for_each(|out| *out *= decay);
-    let lines = head.out.len().div_ceil(GROUP);
-    for (t, score) in scores[..tokens].iter().enumerate() {
-        let weight = element::exp(score - peak);
-        head.sum += weight;
-        for (d, out) in head.out.iter_mut().enumerate() {
-            *out += weight * values[t * lines + d / GROUP].f16(d % GROUP);
+        let peak = scores[..span.tokens].iter().fold(softmax.peak, |peak, &score| peak.max(score));
+        let decay = element::exp(softmax.peak - peak);
+        *softmax = Softmax { peak, sum: softmax.sum * decay };
+        out.iter_mut().for_each(|out| *out *= decay);
+        let values = span.values.chunks_exact(dimensions.div_ceil(GROUP));
+        for (score, values) in scores[..span.tokens].iter().zip(values) {
+            let weight = element::exp(score - peak);
+            softmax.sum += weight;
+            for (d, out) in out.iter_mut().enumerate() {
+                *out += weight * values[d / GROUP].f16(d % GROUP);
+            }
         }
     }
 }

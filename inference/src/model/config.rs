@@ -79,7 +79,7 @@ impl Config {
         let hidden = keys.count("feed_forward_length", WIDTH)?;
         let heads = keys.count("attention.head_count", HEADS)?;
         let kv_heads = keys.optional("attention.head_count_kv", HEADS)?.unwrap_or(heads);
-        if heads % kv_heads != 0 {
+        if !heads.is_multiple_of(kv_heads) {
             return Err(
                 keys.bad("attention.head_count_kv", format!("{kv_heads} does not divide the {heads} query heads"))
             );
@@ -167,7 +167,7 @@ impl Keys<'_> {
     fn head_dim(&self, width: usize, heads: usize) -> Result<usize, LoadError> {
         let head_dim = match self.optional("attention.key_length", WIDTH)? {
             Some(head_dim) => head_dim,
-            None if width % heads == 0 => width / heads,
+            None if width.is_multiple_of(heads) => width / heads,
             None => return Err(self.bad("attention.head_count", format!("{heads} does not divide the width {width}"))),
         };
         match self.optional("attention.value_length", WIDTH)? {
