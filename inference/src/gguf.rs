@@ -2,7 +2,7 @@
 //!
 //! The format is described in the ggml project's `docs/gguf.md`. Two passes read it:
 //!
-//! 1. [`survey`] walks over the header without allocating, and refuses whatever is cut off, over a limit, of an unknown
+//! 1. a survey walks over the header without allocating, and refuses whatever is cut off, over a limit, of an unknown
 //!    type, named twice or geometrically impossible;
 //! 2. the `gguf-rs` crate then decodes exactly the bytes that were surveyed.
 //!

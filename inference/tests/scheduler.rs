@@ -17,8 +17,9 @@ fn model() -> Arc<Model> {
     Arc::clone(MODEL.get_or_init(load))
 }
 
-fn scheduler(options: SchedulerOptions) -> Scheduler {
-    Scheduler::new(model(), &SchedulerOptions { context: Some(options.context.unwrap_or(1024)), ..options }).unwrap()
+fn scheduler(mut options: SchedulerOptions) -> Scheduler {
+    options.context.get_or_insert(1024);
+    Scheduler::new(model(), &options).unwrap()
 }
 
 fn greedy() -> SamplingOptions {

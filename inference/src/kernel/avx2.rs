@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Lanes;
-use super::activations::View;
+use super::activations::{CodesMut, View};
 use super::attention::{PAGE, Softmax, Span};
 use super::element::exp;
 use crate::pack::{BLOCK, GROUP, Halves, Line, Packed, Quantized, Shift, Storage, Width};
@@ -232,4 +232,14 @@ fn attend_head(query: &[f32], span: Span<'_>, softmax: &mut Softmax, out: &mut [
             *out = *out * decay + added;
         }
     }
+}
+
+/// As the portable one in [`super::element`], compiled for these instructions.
+pub(super) fn quantize(values: &[f32], out: &mut CodesMut<'_>) {
+    #[target_feature(enable = "avx2,fma")]
+    fn compiled(values: &[f32], out: &mut CodesMut<'_>) {
+        super::element::quantize(values, out);
+    }
+    // SAFETY: the features are there.
+    unsafe { compiled(values, out) }
 }

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::activations::View;
+use super::activations::{CodesMut, View};
 use super::attention::{HEADS, PAGE, Softmax, Span};
 use super::{Lanes, TILE};
 use crate::pack::{BLOCK, GROUP, Halves, Line, Packed, Quantized, Shift, Storage, Width};
@@ -292,4 +292,32 @@ fn exp(x: __m512) -> __m512 {
     }
     let fraction = _mm512_fmadd_ps(_mm512_mul_ps(poly, r), r, _mm512_add_ps(r, _mm512_set1_ps(1.0)));
     _mm512_scalef_ps(fraction, n)
+}
+
+/// As the portable one in [`super::element`]; here by hand, as compilers make a poor thing of it.
+pub(super) fn quantize(values: &[f32], out: &mut CodesMut<'_>) {
+    // SAFETY: the features are there.
+    unsafe { quantize_blocks(values, out) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn quantize_blocks(values: &[f32], out: &mut CodesMut<'_>) {
+    let (blocks, _) = values.as_chunks::<BLOCK>();
+    let (codes, _) = out.codes.as_chunks_mut::<BLOCK>();
+    let (sums, _) = out.sums.as_chunks_mut::<2>();
+    for (b, (block, codes)) in blocks.iter().zip(codes).enumerate() {
+        // SAFETY: a block has two times 16 floats.
+        let halves = unsafe { [_mm512_loadu_ps(block.as_ptr()), _mm512_loadu_ps(block.as_ptr().add(GROUP))] };
+        let largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(halves[0]), _mm512_abs_ps(halves[1])));
+        let inverse = _mm512_set1_ps(if largest > 0.0 { 127.0 / largest } else { 0.0 });
+        for (half, (values, codes)) in halves.into_iter().zip(codes.as_chunks_mut::<GROUP>().0).enumerate() {
+            let rounded = _mm512_cvtps_epi32(_mm512_mul_ps(values, inverse));
+            sums[b][half] = _mm512_reduce_add_epi32(rounded);
+            // SAFETY: there are 16 codes.
+            unsafe { _mm_storeu_si128(codes.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(rounded)) };
+        }
+        let scale = largest / 127.0;
+        out.scales[b] = scale;
+        out.scaled_sums[b] = scale * sums[b][0].wrapping_add(sums[b][1]) as f32;
+    }
 }

@@ -78,7 +78,7 @@ fn rope(head: &mut [f32], turns: &[[f32; 2]]) {
 
 /// Codes of a row, whose length is a multiple of 32.
 #[inline(always)]
-fn quantize(values: &[f32], out: &mut CodesMut<'_>) {
+pub(super) fn quantize(values: &[f32], out: &mut CodesMut<'_>) {
     const ROUND: f32 = 12_582_912.0;
     let (blocks, _) = values.as_chunks::<BLOCK>();
     let (codes, _) = out.codes.as_chunks_mut::<BLOCK>();
@@ -122,8 +122,6 @@ macro_rules! instances {
     ($name:ident $(, $feature:literal)?) => {
         #[doc = "The bodies, compiled for one instruction set."]
         pub(super) mod $name {
-            use super::CodesMut;
-
             $(#[target_feature(enable = $feature)])?
             pub(in crate::kernel) fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
                 super::rms_norm(x, weight, epsilon, out);
@@ -142,11 +140,6 @@ macro_rules! instances {
             $(#[target_feature(enable = $feature)])?
             pub(in crate::kernel) fn rope(head: &mut [f32], turns: &[[f32; 2]]) {
                 super::rope(head, turns);
-            }
-
-            $(#[target_feature(enable = $feature)])?
-            pub(in crate::kernel) fn quantize(values: &[f32], out: &mut CodesMut<'_>) {
-                super::quantize(values, out);
             }
         }
     };

@@ -1,7 +1,7 @@
 //! Everything that is computed with vectors, and the only place where an instruction set is chosen.
 //!
 //! An operation is a method of [`Isa`] or a function here; below it stands one body for each instruction set, of which
-//! [`scalar`] is the reference. All kernels work on groups of 16 rows ([`crate::pack`]), sum each row's products in the
+//! `scalar` is the reference. All kernels work on groups of 16 rows ([`crate::pack`]), sum each row's products in the
 //! order of its columns, and give a row of activations the same result whatever other rows are beside it.
 //!
 //! `unsafe` is confined to this module. It is used for three things: calling functions compiled for an instruction set
@@ -168,7 +168,13 @@ impl Isa {
     }
 
     fn quantize(self, values: &[f32], out: &mut CodesMut<'_>) {
-        element!(self, quantize(values, out));
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512::quantize(values, out),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2::quantize(values, out),
+            _ => element::quantize(values, out),
+        }
     }
 }
 
