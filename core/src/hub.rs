@@ -6,6 +6,7 @@ mod frame;
 mod generate;
 mod join;
 mod open;
+mod output;
 mod send;
 mod stored;
 
@@ -14,7 +15,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::action::{GenerationId, Output, Query, RequestId, Write};
+use self::output::Action;
+use crate::action::{GenerationId, Output, RequestId};
 use crate::bucket::Rate;
 use crate::connection::{Connection, User};
 use crate::error::{Full, Misuse};
@@ -119,24 +121,6 @@ enum Purpose {
     History { asker: Asker, session: SessionId },
     Totals { asker: Asker, command: String },
     Fetch { connection: ConnectionId, session: Key },
-}
-
-/// An output that is no frame, until it is put out.
-#[derive(Debug)]
-enum Action {
-    Create { request: RequestId, session: Key },
-    Write { request: RequestId, session: Key },
-    LoadSession { request: RequestId, session: SessionId },
-    Lookup { request: RequestId, session: Key },
-    LoadSessions { request: RequestId, user_id: String, username: String, limit: u32 },
-    LoadMessages { request: RequestId, session: SessionId, before: u64, limit: u32 },
-    LoadTotals { request: RequestId },
-    Generate { session: Key, generation: GenerationId },
-    Cancel { generation: GenerationId },
-    Authenticate { connection: ConnectionId, token: String },
-    ReloadModel,
-    PauseReading { connection: ConnectionId },
-    ResumeReading { connection: ConnectionId },
 }
 
 impl Hub {
@@ -334,60 +318,6 @@ impl Hub {
         {
             connection.paused = true;
             self.actions.push_back(Action::PauseReading { connection: id });
-        }
-    }
-
-    /// Puts out one action, unless it has lost its meaning since.
-    fn put_out(&mut self, action: Action, sink: &mut dyn FnMut(Output<'_>)) {
-        match action {
-            Action::Create { request, session } => {
-                let Some(session) = self.sessions.get(session) else { return };
-                sink(Output::Store { request, write: Write::CreateSession(&session.record) });
-            }
-            Action::Write { request, session } => {
-                let Some(write) = self.sessions.get(session).and_then(|s| s.write(self.wall())) else { return };
-                sink(Output::Store { request, write });
-            }
-            Action::LoadSession { request, session } => sink(Output::Load { request, query: Query::Session(session) }),
-            Action::Lookup { request, session } => {
-                let Some(query) = self.sessions.get(session).and_then(Session::lookup) else { return };
-                sink(Output::Load { request, query });
-            }
-            Action::LoadSessions { request, user_id, username, limit } => {
-                let query = Query::Sessions { user_id: &user_id, username: &username, limit };
-                sink(Output::Load { request, query });
-            }
-            Action::LoadMessages { request, session, before, limit } => {
-                sink(Output::Load { request, query: Query::Messages { session, before, limit } });
-            }
-            Action::LoadTotals { request } => sink(Output::Load { request, query: Query::Totals }),
-            Action::Generate { session, generation } => {
-                let Some(session) = self.sessions.get(session) else { return };
-                let Some(running) = session.generation.as_ref().filter(|g| g.id == generation) else { return };
-                let (prompt, sampling) = (running.prompt.message, &running.prompt.sampling);
-                sink(Output::Generate { generation, session: session.record.id, prompt, sampling });
-            }
-            Action::Cancel { generation } => {
-                if self.generations.contains_key(&generation) {
-                    sink(Output::Cancel { generation });
-                }
-            }
-            Action::Authenticate { connection, token } => {
-                if self.connections.get(connection.0).is_some_and(Connection::is_open) {
-                    sink(Output::Authenticate { connection, token: &token });
-                }
-            }
-            Action::ReloadModel => sink(Output::ReloadModel),
-            Action::PauseReading { connection } => {
-                if self.connections.get(connection.0).is_some_and(Connection::is_open) {
-                    sink(Output::PauseReading { connection });
-                }
-            }
-            Action::ResumeReading { connection } => {
-                if self.connections.get(connection.0).is_some_and(Connection::is_open) {
-                    sink(Output::ResumeReading { connection });
-                }
-            }
         }
     }
 

@@ -56,7 +56,8 @@ fn streamed_by_byte_offsets_then_whole() {
         (&json!("length"), &json!(2), &frames[1]["id"])
     );
     assert_eq!(answer["usage"], json!({ "prompt_tokens": 7, "cached_tokens": 3, "completion_tokens": 2 }));
-    assert_eq!(answer["timings"], json!({ "first_token_ms": 12.5, "tokens_per_second": 200.0 }));
+    let timings = ["first_token_ms", "tokens_per_second"].map(|name| answer["timings"][name].as_f64());
+    assert_eq!(timings, [Some(12.5), Some(200.0)]);
     assert_eq!(d.hub.counts().generations, 0);
 }
 
