@@ -191,3 +191,56 @@ fn the_data_directory_is_for_its_owner_alone() {
     assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(std::fs::metadata(data.join("jwt.secret")).unwrap().permissions().mode() & 0o777, 0o600);
 }
+
+#[test]
+fn health_tells_how_far_the_model_is() {
+    use std::io::{Read, Write};
+
+    // A source that sends a tenth of the model and then hesitates.
+    let source = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", source.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in source.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 98362432\r\n\r\n");
+                for _ in 0..98 {
+                    let _ = stream.write_all(&[0; 100_000]);
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                std::thread::sleep(WITHIN);
+            });
+        }
+    });
+    let directory = TempDir::new();
+    let process = Process::start(
+        Command::new(binary::causerie())
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(directory.path().join("data"))
+            .env("CAUSERIE_CACHE_DIR", directory.path().join("cache"))
+            .env("HF_ENDPOINT", endpoint),
+    );
+    let link = process.output().wait_for(WITHIN, |line| {
+        let (address, _) = line.split_once("http://")?.1.split_once("/#login=")?;
+        Some(address.to_owned())
+    });
+    let address = link.expect("the link comes before the model");
+    let deadline = Instant::now() + WITHIN;
+    loop {
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        write!(stream, "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let health: Value = serde_json::from_str(body).unwrap();
+        if health["status"] == "fetching" && health["percent"].as_u64().is_some_and(|percent| percent >= 5) {
+            assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+            assert_eq!(health["total_bytes"], 98_362_432, "{health}");
+            assert!(health["percent"].as_u64().unwrap() <= 10, "{health}");
+            return;
+        }
+        assert!(Instant::now() < deadline, "{health}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
