@@ -226,3 +226,100 @@ fn delta<'a>(cursor: &mut Cursor, message: MessageId, text: &'a str) -> Step<'a>
     cursor.offset = end;
     Step::Delta { message, offset, text: &text[offset..end] }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Uuid;
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+
+    const ANSWER: MessageId = MessageId(Uuid([7; 16]));
+
+    fn entry(frame: &str, seq: Option<u64>, mark: Mark) -> Entry {
+        Entry { frame: frame.to_string(), seq, except: None, mark }
+    }
+
+    /// A question, an answer, and the next question.
+    fn exchange(log_bytes: usize) -> Log {
+        let mut log = Log::after(0);
+        log.push(entry("question", Some(1), Mark::Plain), log_bytes);
+        log.push(entry("typing", None, Mark::Begin(ANSWER)), log_bytes);
+        log.push(entry("answer", Some(2), Mark::Answer(ANSWER, "äb".to_string())), log_bytes);
+        log.push(entry("typing ends", None, Mark::Finish), log_bytes);
+        log.push(entry("again", Some(3), Mark::Plain), log_bytes);
+        log
+    }
+
+    /// What a cursor gets, in short.
+    fn read(log: &Log, mut cursor: Cursor) -> Vec<String> {
+        let mut seen = Vec::new();
+        loop {
+            match log.step(&mut cursor, None) {
+                Step::Frame { frame, .. } => seen.push(frame.to_string()),
+                Step::Delta { offset, text, .. } => seen.push(alloc::format!("{offset}:{text}")),
+                Step::Skip => seen.push("skip".to_string()),
+                Step::Fetch => seen.push("fetch".to_string()),
+                Step::Wait => {}
+            }
+            if cursor.next == log.end() || seen.last().is_some_and(|s| s == "fetch") {
+                return seen;
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_gets_everything_with_the_deltas_before_their_message() {
+        let log = exchange(100_000);
+        let all = ["question", "typing", "0:äb", "answer", "typing ends", "again"];
+        assert_eq!(read(&log, Cursor::default()), all);
+        let mut half = log.cursor_after(1);
+        assert!(log.skip_to_answer(&mut half, ANSWER));
+        half.offset = 2;
+        assert_eq!(read(&log, half), ["2:b", "answer", "typing ends", "again"]);
+    }
+
+    #[test]
+    fn after_a_seq_only_what_is_newer_comes() {
+        let log = exchange(100_000);
+        assert_eq!(read(&log, log.cursor_after(1)), ["typing", "0:äb", "answer", "typing ends", "again"]);
+        assert_eq!(read(&log, log.cursor_after(2)), ["typing ends", "again"]);
+        assert_eq!(log.cursor_after(2).partial, Some(ANSWER), "the answer's end is still to come");
+        assert_eq!(log.cursor_after(3), log.tip(3));
+    }
+
+    #[test]
+    fn what_does_not_fit_falls_out_and_is_to_be_fetched() {
+        let log = exchange(1);
+        assert_eq!((log.first, log.entries.len(), log.stored_seq()), (4, 1, 2));
+        assert_eq!(log.partial, None, "the end of an answer goes with it");
+        assert_eq!(read(&log, Cursor::default()), ["fetch"]);
+        assert_eq!(read(&log, log.first_cursor()), ["again"]);
+        assert_eq!(log.bytes, log.entries[0].bytes());
+    }
+
+    #[test]
+    fn entries_at_their_limit_and_beyond() {
+        let mut log = Log::after(0);
+        for _ in 0..limits::LOG_ENTRIES {
+            log.push(entry("x", None, Mark::Plain), usize::MAX);
+        }
+        assert_eq!((log.first, log.entries.len()), (0, limits::LOG_ENTRIES));
+        log.push(entry("x", None, Mark::Plain), usize::MAX);
+        assert_eq!((log.first, log.entries.len()), (1, limits::LOG_ENTRIES));
+    }
+
+    #[test]
+    fn a_long_text_comes_in_bounded_parts_of_whole_characters() {
+        let text = "ä".repeat(limits::DELTA_BYTES);
+        let log = Log::after(0);
+        let mut cursor = Cursor { partial: Some(ANSWER), offset: 0, ..Cursor::default() };
+        let mut seen = String::new();
+        while let Step::Delta { offset, text, .. } = log.step(&mut cursor, Some((ANSWER, &text))) {
+            assert_eq!(offset, seen.len());
+            assert!(text.len() <= limits::DELTA_BYTES);
+            seen.push_str(text);
+        }
+        assert_eq!(seen, text);
+    }
+}

@@ -388,3 +388,37 @@ fn too_long_id(len: usize) -> Refused {
 fn shortened(text: &str) -> &str {
     &text[..text.floor_char_boundary(40)]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn uuids_are_read_as_they_are_written_and_in_either_case() {
+        let mut rng = Rng::new([5; 32]);
+        for _ in 0..100 {
+            let id = rng.uuid();
+            let text = id.to_string();
+            assert_eq!((uuid(&text), uuid(&text.to_uppercase())), (Some(id), Some(id)));
+            assert_eq!(
+                (uuid(&text[1..]), uuid(&text.replace('-', "0")), uuid(&text.replace('-', "ä"))),
+                (None, None, None)
+            );
+        }
+    }
+
+    #[test]
+    fn frames_with_all_their_fields() {
+        let id = "00000000-0000-4000-8000-00000000000a";
+        let message = MessageId(uuid(id).expect("a UUID"));
+        let since = Since { epoch: "e".into(), seq: 3, partial: Some((message, 12)) };
+        let text = format!(
+            r#"{{"since":{{"epoch":"e","seq":3,"message_id":"{id}","offset":12}},"session_id":"{id}","type":"join_session","id":"q"}}"#
+        );
+        let join = ClientFrame::JoinSession { session: Some(SessionId(message.0)), since: Some(since) };
+        assert_eq!(decode(&text, 100), (Some("\"q\"".to_string()), Ok(join)));
+        let text = r#"{"type":"list_sessions","limit":5,"limit":7}"#;
+        assert_eq!(decode(text, 100), (None, Ok(ClientFrame::ListSessions { limit: Some(7) })));
+    }
+}
