@@ -2,7 +2,7 @@
 //!
 //! Without Chromium and chromedriver these tests say so and pass, unless `CAUSERIE_REQUIRE_BROWSER=1` is set.
 
-use causerie_tests::{Browser, Options, Server};
+use causerie_tests::{Browser, Options, Server, WITHIN};
 use serde_json::{Value, json};
 
 /// A question whose answer is long enough to be watched and stopped.
@@ -274,4 +274,42 @@ fn without_a_sign_in_the_page_says_how_to_get_one() {
     browser.type_into("#credential", &format!("{token}\n"));
     wait_for_chat(&browser);
     assert_eq!(browser.run("return document.querySelector('#me-name').textContent", json!([])), "ada");
+}
+
+#[test]
+fn the_printed_link_works_once() {
+    let Some(browser) = browser() else { return };
+    let server = Server::start();
+    browser.open(server.login_link());
+    wait_for_chat(&browser);
+    browser.click("#sign-out");
+    let _ = browser.wait("the sign-in panel", "return !document.querySelector('#sign-in').hidden");
+    assert_eq!(browser.run("return localStorage.length", json!([])), 0);
+    assert_quiet(&browser);
+
+    browser.type_into("#credential", &format!("{}\n", server.login_link()));
+    let reason = "return document.querySelector('#sign-in-reason').textContent";
+    let reason = browser.wait("why not", reason);
+    assert!(reason.as_str().is_some_and(|text| text.contains("used")), "{reason}");
+    assert_eq!(browser.run("return document.querySelector('#app').hidden", json!([])), true);
+}
+
+#[test]
+fn a_sign_in_is_renewed_before_it_ends() {
+    let Some(browser) = browser() else { return };
+    let server = Server::start();
+    // The server warns when less than a minute is left: at once.
+    let token = server.token_with("ada", &["--ttl", "55s"]);
+    browser.open(&server.url(&format!("/#token={token}")));
+    wait_for_chat(&browser);
+    let script = "const kept = localStorage.getItem('causerie.token');
+        return kept !== arguments[0] && JSON.parse(atob(kept.split('.')[1])).exp > Date.now() / 1000 + 60";
+    let deadline = std::time::Instant::now() + WITHIN;
+    while browser.run(script, json!([token])) != true {
+        assert!(std::time::Instant::now() < deadline, "the token was not renewed within {WITHIN:?}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    ask_and_stop(&browser);
+    assert_eq!(browser.run("return document.querySelector('.toast, .note')", json!([])), Value::Null);
+    assert_quiet(&browser);
 }

@@ -373,7 +373,7 @@ export class Chat {
       this.outside.renew().catch((error) => this.view.toast(`Your sign-in ends soon and could not be renewed: ${error.message}`, 'error'));
     } else if (frame.code === 'server_draining') {
       this.view.banner({ text: 'The server is about to stop; this page will be back with it.' });
-    } else {
+    } else if (frame.code !== 'token_renewed') {
       this.#current.note({ content: frame.message });
     }
   }
