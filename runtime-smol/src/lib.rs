@@ -5,7 +5,8 @@
 //!
 //! The modules, along the way of the data:
 //!
-//! 1. [`config`] is what the operator says; [`cli`] turns it into a running server and the other subcommands.
+//! 1. [`config`] is what the operator says; [`cli`] turns it into a running server and the other subcommands;
+//!    [`logging`] is what goes to stderr meanwhile.
 //! 2. `http` accepts connections on the one port: the page (`page`), `/health`, the API (`login`), and the upgrade.
 //! 3. `socket` is one WebSocket: two tasks that turn bytes into arrivals and outgoing frames into bytes.
 //! 4. `drive` is the one loop: it owns the hub, gives it what happened, and does what it puts out.
