@@ -97,13 +97,44 @@ type Job = *const (dyn Fn(usize) + Sync);
 /// A team at work.
 pub struct Crew {
     threads: usize,
-    /// Counts jobs; the others wait for it to change.
-    epoch: Gate,
-    /// How many of the others are still at the current job; the leader waits for 0.
-    busy: Gate,
+    /// The number of the job, whether it is open, and how many of the others are at it: see [`State`].
+    gate: Gate,
     job: Mutex<Option<(Job, usize)>>,
     next_task: AtomicUsize,
     panicked: AtomicBool,
+    /// Whether a job is being run.
+    running: AtomicBool,
+}
+
+/// What the gate's number means. The others enter a job only while it is open, and the leader closes it when no task is
+/// left: so it waits for those who are at a task, and for nobody who has not come, be it asleep or not on a core.
+#[derive(Clone, Copy)]
+struct State(u32);
+
+impl State {
+    /// One of the others that is at the job; there are fewer than [`MAX_THREADS`].
+    const ONE: u32 = 1;
+    const OPEN: u32 = 1 << 16;
+    /// Jobs are counted in the bits from here; that they begin anew does no harm, as who misses a job is not missed.
+    const JOB: u32 = 1 << 17;
+    /// The step is over; no job looks like this, as never so many are at one.
+    const DISMISSED: u32 = u32::MAX;
+
+    fn busy(self) -> u32 {
+        self.0 % Self::OPEN
+    }
+
+    fn is_open(self) -> bool {
+        self.0 & Self::OPEN != 0
+    }
+
+    fn job(self) -> u32 {
+        self.0 / Self::JOB
+    }
+
+    fn next_job(self) -> u32 {
+        (self.0.wrapping_add(Self::JOB) & !(Self::JOB - 1)) | Self::OPEN
+    }
 }
 
 // SAFETY: the one field that is not `Send` and `Sync` by itself is the pointer in `job`. It points to a `Sync` closure,
@@ -116,11 +147,11 @@ impl Crew {
     fn new(threads: usize) -> Self {
         Self {
             threads,
-            epoch: Gate::new(),
-            busy: Gate::new(),
+            gate: Gate::new(),
             job: Mutex::new(None),
             next_task: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
+            running: AtomicBool::new(false),
         }
     }
 
@@ -130,23 +161,24 @@ impl Crew {
     }
 
     /// Calls `task` with every number below `tasks`, each once, spread over the threads; returns when all are done.
-    /// Only the thread that entered the team may call it, and no task may.
     ///
     /// # Panics
-    /// If a task panics.
+    /// If a task panics, or if it is called while it runs: by a task, or by another thread.
     pub fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         if self.threads == 1 || tasks <= 1 {
             return (0..tasks).for_each(task);
         }
-        // SAFETY: this only makes the lifetime longer. The others use the pointer between the change of `epoch` and their
-        // decrement of `busy`, and this function returns or unwinds only after `busy` has come to 0.
+        assert!(!self.running.swap(true, Ordering::SeqCst), "a team does one job at a time");
+        // SAFETY: this only makes the lifetime longer. The others use the pointer only between entering the job and leaving
+        // it, and this function returns or unwinds only when the job is closed and all have left.
         let job: Job = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Job>(task) };
         *self.job.lock().unwrap_or_else(PoisonError::into_inner) = Some((job, tasks));
         self.next_task.store(0, Ordering::Relaxed);
-        self.busy.value.store(self.threads as u32 - 1, Ordering::SeqCst);
-        self.epoch.change(|epoch| epoch.wrapping_add(1));
+        self.gate.change(|state| State(state).next_job());
         let outcome = catch_unwind(AssertUnwindSafe(|| self.take_tasks(tasks, task)));
-        self.busy.wait_until(|busy| busy == 0);
+        self.gate.change(|state| state & !State::OPEN);
+        self.gate.wait_until(|state| State(state).busy() == 0);
+        self.running.store(false, Ordering::SeqCst);
         if let Err(panic) = outcome {
             resume_unwind(panic);
         }
@@ -182,14 +214,24 @@ impl Crew {
     fn work(&self) {
         let mut seen = 0;
         loop {
-            seen = self.epoch.wait_until(|epoch| epoch != seen);
-            let Some((job, tasks)) = *self.job.lock().unwrap_or_else(PoisonError::into_inner) else { return };
-            // SAFETY: the leader keeps the closure alive until this thread has decremented `busy`, below.
+            let fresh = |state| State(state).is_open() && State(state).job() != seen;
+            let state = self.gate.wait_until(|state| state == State::DISMISSED || fresh(state));
+            if state == State::DISMISSED {
+                return;
+            }
+            if !self.gate.exchange(state, state + State::ONE) {
+                continue; // somebody else came or went, or it is closed by now
+            }
+            seen = State(state).job();
+            let job = *self.job.lock().unwrap_or_else(PoisonError::into_inner);
+            let (job, tasks) = job.expect("a job is there before it is opened");
+            // SAFETY: this thread has entered the job while it was open, and until it leaves, below, the leader keeps the
+            // closure alive.
             let task = unsafe { &*job };
             if catch_unwind(AssertUnwindSafe(|| self.take_tasks(tasks, task))).is_err() {
                 self.panicked.store(true, Ordering::Relaxed);
             }
-            self.busy.change(|busy| busy - 1);
+            self.gate.change(|state| state - State::ONE);
         }
     }
 }
@@ -199,8 +241,7 @@ struct Dismiss<'a>(&'a Crew);
 
 impl Drop for Dismiss<'_> {
     fn drop(&mut self) {
-        *self.0.job.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.0.epoch.change(|epoch| epoch.wrapping_add(1));
+        self.0.gate.change(|_| State::DISMISSED);
     }
 }
 
@@ -225,6 +266,11 @@ impl Gate {
             drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
             self.changed.notify_all();
         }
+    }
+
+    /// Changes the value if it is still `from`. Nobody waits for what this makes of it.
+    fn exchange(&self, from: u32, to: u32) -> bool {
+        self.value.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
     /// Waits, and gives the value that was waited for.
@@ -276,6 +322,20 @@ mod tests {
     }
 
     #[test]
+    fn more_jobs_than_are_counted() {
+        let team = Team::new(Some(3)).unwrap();
+        let done = AtomicUsize::new(0);
+        team.enter(|crew| {
+            for _ in 0..70_000 {
+                crew.run(2, &|_| {
+                    done.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+        });
+        assert_eq!(done.into_inner(), 140_000);
+    }
+
+    #[test]
     fn sleeping_threads_wake_for_a_late_job() {
         let team = Team::new(Some(3)).unwrap();
         let sum = AtomicUsize::new(0);
@@ -300,6 +360,13 @@ mod tests {
         let in_body = catch_unwind(AssertUnwindSafe(|| team.enter(|_| panic!("body"))));
         assert!(in_body.is_err());
         assert_eq!(team.enter(|_| 7), 7);
+    }
+
+    #[test]
+    fn a_job_within_a_job_is_refused() {
+        let team = Team::new(Some(2)).unwrap();
+        let nested = || team.enter(|crew| crew.run(4, &|_| crew.run(4, &|_| ())));
+        assert!(catch_unwind(AssertUnwindSafe(nested)).is_err());
     }
 
     #[test]
