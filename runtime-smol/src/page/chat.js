@@ -373,6 +373,8 @@ export class Chat {
       this.outside.renew().catch((error) => this.view.toast(`Your sign-in ends soon and could not be renewed: ${error.message}`, 'error'));
     } else if (frame.code === 'server_draining') {
       this.view.banner({ text: 'The server is about to stop; this page will be back with it.' });
+    } else if (frame.code === 'messages_missing') {
+      this.#request({ type: 'history', limit: PAGE }, { conversation: this.#current });
     } else if (frame.code !== 'token_renewed') {
       this.#current.note({ content: frame.message });
     }
