@@ -131,6 +131,9 @@ pub const REQUESTS_PER_CONNECTION: u16 = 16;
 /// Changes of one session's title, members and end that wait for storage: `overloaded`.
 pub const QUEUED_CHANGES: usize = 64;
 
+/// Requests that wait for one session to be loaded, of everybody: `overloaded`. Loading takes milliseconds.
+pub const ERRANDS: usize = 1_024;
+
 /// Messages that a reader far behind fetches from storage at once: they wait for its credit whole.
 pub const FETCHED_MESSAGES: u32 = 4;
 

@@ -265,6 +265,32 @@ fn reads_that_wait_for_storage() {
 }
 
 #[test]
+fn requests_that_wait_for_a_session() {
+    let mut d = with(|l| l.connections_per_user = limits::ERRANDS + 2);
+    let ann = d.user("Ann");
+    let session = d.session(ann);
+    d.close(ann);
+    let all: Vec<_> = (0..=limits::ERRANDS).map(|_| d.user("Ann")).collect();
+    d.storage.held = true;
+    let join = json!({ "type": "join_session", "session_id": session });
+    for &who in &all[..limits::ERRANDS] {
+        assert_eq!(answer(&mut d, who, &join), Value::Null);
+    }
+    let last = all[limits::ERRANDS];
+    assert_eq!(answer(&mut d, last, &join)["code"], "overloaded");
+    assert_eq!(answer(&mut d, last, &json!({ "type": "ping" }))["type"], "pong", "it goes on");
+    // One connection alone may have some.
+    let other = d.user("Bob");
+    let rename = json!({ "type": "rename_session", "session_id": session.replace('a', "b"), "title": "x" });
+    for _ in 0..limits::REQUESTS_PER_CONNECTION {
+        assert_eq!(answer(&mut d, other, &rename), Value::Null);
+    }
+    assert_eq!(answer(&mut d, other, &rename)["code"], "overloaded");
+    d.release_storage();
+    assert!(all[..limits::ERRANDS].iter().all(|who| d.read(*who)[0]["type"] == "session_joined"));
+}
+
+#[test]
 fn pages_and_lists_are_cut() {
     let mut d = with(|l| (l.messages_per_minute, l.sessions_per_minute) = (100_000, 100_000));
     let ann = d.user("Ann");

@@ -171,6 +171,30 @@ fn sessions_that_cannot_be_stored_loaded_or_changed() {
 }
 
 #[test]
+fn a_change_that_is_refused_late_does_not_disturb_a_join() {
+    let mut d = Driver::default();
+    let (ann, bob) = (d.user("Ann"), d.user("Bob"));
+    let session = d.session(ann);
+    let others = d.session(bob);
+    d.close(bob);
+    d.storage.held = true;
+    d.send(ann, &json!({ "type": "rename_session", "session_id": others, "title": "Mine" }));
+    d.send(
+        ann,
+        &json!({ "type": "rename_session", "session_id": "00000000-0000-4000-8000-000000000000", "title": "x" }),
+    );
+    d.send(ann, &json!({ "type": "create_session", "id": "new" }));
+    d.send(ann, &json!({ "type": "chat_message", "message": "Hello" }));
+    d.one_answer();
+    d.one_answer();
+    assert_eq!(types(&d.read(ann)), ["error", "error"], "and the frames behind the join still wait for it");
+    d.release_storage();
+    let frames = d.read(ann);
+    assert_eq!(types(&frames)[..2], ["session_joined", "ack"]);
+    assert_ne!(frames[1]["session_id"], json!(session), "said in the new session");
+}
+
+#[test]
 fn who_leaves_before_the_commit_still_has_their_message_stored() {
     let mut d = Driver::default();
     let ann = d.user("Ann");

@@ -11,6 +11,7 @@ use crate::limits;
 use crate::record::Member;
 use crate::refusal::{Code, Refusal};
 use crate::session::{Asker, OwnedSince, Wish, Work};
+use crate::slab::Key;
 use crate::transition::SessionState;
 use crate::wire::decode::{self, ClientFrame, Since};
 use crate::wire::frames;
@@ -152,25 +153,23 @@ impl Hub {
     }
 
     /// Puts a change of a session in line for storage.
-    pub(super) fn add_work(&mut self, key: crate::slab::Key, work: Work) {
+    pub(super) fn add_work(&mut self, key: Key, work: Work) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        if session.state == SessionState::Ended {
-            if let Some(asker) = work.asker().cloned() {
-                self.refuse_with(&asker, Code::SessionEnded, "The session has ended");
-                self.join_failed(asker.connection);
-            }
-            return;
-        }
         let waiting = session.work.len() - session.queued_messages();
-        if waiting >= limits::QUEUED_CHANGES {
-            if let Some(asker) = work.asker().cloned() {
-                self.overloaded(&asker, "Too many changes of this session wait for storage");
-                self.join_failed(asker.connection);
-            }
-            return;
+        if session.state != SessionState::Ended && waiting < limits::QUEUED_CHANGES {
+            session.work.push_back(work);
+            return self.pump(key);
         }
-        session.work.push_back(work);
-        self.pump(key);
+        let ended = session.state == SessionState::Ended;
+        let Some(asker) = work.asker() else { return };
+        if ended {
+            self.refuse_with(asker, Code::SessionEnded, "The session has ended");
+        } else {
+            self.overloaded(asker, "Too many changes of this session wait for storage");
+        }
+        if matches!(work, Work::Join { .. }) {
+            self.join_failed(asker.connection);
+        }
     }
 
     pub(super) fn overloaded(&mut self, asker: &Asker, message: &str) {
@@ -219,7 +218,7 @@ impl Hub {
     }
 
     /// The session that a connection is in.
-    pub(super) fn session_of(&self, id: ConnectionId) -> Option<crate::slab::Key> {
+    pub(super) fn session_of(&self, id: ConnectionId) -> Option<Key> {
         self.connections.get(id.0)?.reader.map(|r| r.session)
     }
 

@@ -39,11 +39,13 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if matches!(session.state, SessionState::Loading | SessionState::Creating) {
             let connection = asker.connection;
-            let waiting = session.errands.iter().filter(|e| e.asker.connection == connection).count();
-            if waiting >= usize::from(limits::REQUESTS_PER_CONNECTION) {
-                self.overloaded(&asker, "Too many of your requests wait for storage");
+            let own = session.errands.iter().filter(|e| e.asker.connection == connection).count();
+            let errand = Errand { asker, wish };
+            if own < usize::from(limits::REQUESTS_PER_CONNECTION) && session.errands.len() < limits::ERRANDS {
+                session.errands.push_back(errand);
             } else {
-                session.errands.push_back(Errand { asker, wish });
+                self.overloaded(&errand.asker, "Too many requests wait for this session to be loaded");
+                self.give_up_errand(&errand);
             }
             return;
         }
@@ -82,6 +84,13 @@ impl Hub {
             Wish::Delete => self.begin_end(key, Work::Delete { asker }),
         }
         self.drop_if_unused(key);
+    }
+
+    /// What was wished is refused; who wished to join goes on where it was.
+    fn give_up_errand(&mut self, errand: &Errand) {
+        if matches!(errand.wish, Wish::Join { .. }) {
+            self.join_failed(errand.asker.connection);
+        }
     }
 
     fn denied(&mut self, asker: &Asker) {
@@ -152,7 +161,8 @@ impl Hub {
             self.storage_failed(asker);
             self.join_failed(asker.connection);
             for errand in self.forget_session(key) {
-                self.denied(&errand.asker);
+                self.session_not_found(&errand.asker);
+                self.give_up_errand(&errand);
             }
         }
     }
@@ -169,13 +179,14 @@ impl Hub {
             }
             Ok(_) => {
                 for errand in self.forget_session(key) {
-                    self.denied(&errand.asker);
+                    self.session_not_found(&errand.asker);
+                    self.give_up_errand(&errand);
                 }
             }
             Err(()) => {
                 for errand in self.forget_session(key) {
                     self.storage_failed(&errand.asker);
-                    self.join_failed(errand.asker.connection);
+                    self.give_up_errand(&errand);
                 }
             }
         }

@@ -178,7 +178,33 @@ impl fmt::Display for Rfc3339 {
         let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
         let year = era * 400 + year_of_era + u64::from(month <= 2);
         let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+        if year > 9_999 {
+            // Beyond the format, and beyond every clock: shown all the same.
+            return write!(f, "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z");
+        }
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        let fields = [
+            (0..4, year),
+            (5..7, month),
+            (8..10, day),
+            (11..13, hour),
+            (14..16, minute),
+            (17..19, second),
+            (20..26, micros),
+        ];
+        for (place, value) in fields {
+            put_digits(&mut text[place], value);
+        }
+        f.write_str(core::str::from_utf8(&text).expect("digits and punctuation are ASCII"))
+    }
+}
+
+/// The last digits of a number, as many as there is room for.
+fn put_digits(room: &mut [u8], mut value: u64) {
+    for digit in room.iter_mut().rev() {
+        // A digit is below ten.
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
     }
 }
 
@@ -196,6 +222,8 @@ mod tests {
         check(1_709_251_199_999_999, "2024-02-29T23:59:59.999999Z");
         check(4_107_542_400_000_000, "2100-03-01T00:00:00.000000Z");
         check(1_795_391_999_000_001, "2026-11-22T23:59:59.000001Z");
+        check(253_402_300_799_999_999, "9999-12-31T23:59:59.999999Z");
+        check(253_402_300_800_000_000, "10000-01-01T00:00:00.000000Z");
         let _ = Rfc3339(UnixMicros(u64::MAX)).to_string();
     }
 
