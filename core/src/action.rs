@@ -51,7 +51,9 @@ pub enum Output<'a> {
         query: Query<'a>,
     },
     /// Let the model answer a message: the conversation is the path from the root to `prompt` in storage, after the
-    /// session's system prompt. Answered by [`Input::Token`](crate::Input::Token)s and one end.
+    /// session's system prompt. Where a user's message follows another user's in it, it came while that one was being
+    /// answered: the first stored answer to that one stands between them. Answered by
+    /// [`Input::Token`](crate::Input::Token)s and one end.
     Generate {
         /// To name in the answers.
         generation: GenerationId,

@@ -124,8 +124,9 @@
 //! # Conversation
 //!
 //! A message is acknowledged and told to everybody when storage has committed it; its `seq` is known then, so that one
-//! that fails leaves no gap. A user's message follows the last one of the log (`parent`), an answer follows its prompt.
-//! Messages that come during an answer are told at once and answered in their order.
+//! that fails leaves no gap. An answer's `parent` is the message that it answers; a user's message follows the one before
+//! it, or the answer to that one if it is stored by then. Messages that come during an answer are told at once and
+//! answered in their order, and the model is shown each with its answer.
 //!
 //! # Modules
 //!

@@ -24,12 +24,26 @@ pub struct SessionRecord {
     pub ended: Option<UnixMicros>,
     /// The `seq` of its last message, 0 when there is none.
     pub last_seq: u64,
-    /// The last message that was stored: where the conversation goes on.
+    /// Where the conversation goes on: the last user's message, or the answer to it once that is stored. An answer to
+    /// an earlier message does not change it; see [`SessionRecord::append`].
     pub last_message: Option<MessageId>,
     /// Who may join: user ids with the names they had when they became members.
     pub members: Vec<Member>,
     /// Names of people who may join and have not yet.
     pub invited: Vec<String>,
+}
+
+impl SessionRecord {
+    /// What becomes of the session's record when a message of it is stored. Storage must do the same.
+    ///
+    /// People go on talking while an answer is made, so an answer may be stored after messages that came later. It
+    /// belongs to the message that it answers, and the conversation goes on from the last of those.
+    pub fn append(&mut self, message: &MessageRecord) {
+        self.last_seq = message.seq;
+        if message.role != MessageRole::Assistant || message.parent == self.last_message {
+            self.last_message = Some(message.id);
+        }
+    }
 }
 
 /// Somebody who takes part in a session.

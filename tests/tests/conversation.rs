@@ -120,6 +120,32 @@ fn one_who_comes_in_the_middle_gets_the_whole_text() {
     assert_eq!(answer["content"], streamed(&frames), "from its first byte to its last");
 }
 
+/// Nobody waits for the model with what they have to say, and the model forgets nothing of it.
+#[test]
+fn a_question_asked_during_an_answer_is_answered_with_all_that_was_said() {
+    let server = Server::start();
+    let mut ada = server.connect("ada");
+    create(&mut ada, "In between");
+    let ask = |ada: &mut Client, text: &str, most: u32| {
+        ada.send(&json!({"type": "chat_message", "message": text, "sampling": {"temperature": 0, "max_tokens": most}}));
+        ada.expect("ack");
+    };
+    ask(&mut ada, "Tell me about the sea.", 60);
+    ada.expect("message_delta");
+    ask(&mut ada, "And about mountains?", 60);
+    let mut answer = || ada.expect_where("an answer", WITHIN, is_answer);
+    let tokens = |answer: &Value, kind: &str| answer["usage"][kind].as_u64().expect("usage has numbers");
+    let first = answer();
+    let second = answer();
+    let said = tokens(&first, "prompt_tokens") + tokens(&first, "completion_tokens");
+    assert!(tokens(&second, "prompt_tokens") > said, "the first answer is part of the second prompt: {second}");
+    assert!(tokens(&second, "cached_tokens") > tokens(&first, "prompt_tokens"), "and is not computed again: {second}");
+    ask(&mut ada, "And rivers?", 5);
+    let third = ada.expect_where("an answer", WITHIN, is_answer);
+    let said = tokens(&second, "prompt_tokens") + tokens(&second, "completion_tokens");
+    assert!(tokens(&third, "prompt_tokens") > said, "{third}");
+}
+
 #[test]
 fn the_same_seed_gives_the_same_words_whatever_else_runs() {
     let server = Server::start();

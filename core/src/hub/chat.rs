@@ -187,8 +187,7 @@ impl Hub {
         timings: Option<crate::event::Timings>,
     ) {
         if let Some(session) = self.sessions.get_mut(key) {
-            session.record.last_seq = record.seq;
-            session.record.last_message = Some(record.id);
+            session.record.append(record);
         }
         self.append(key, Some(record.seq), None, mark, |out, _| frames::message(out, record, timings));
     }

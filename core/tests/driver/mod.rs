@@ -384,8 +384,7 @@ impl Storage {
                     };
                     assert!(messages.iter().find(same).is_none(), "a client id is stored once");
                 }
-                session.last_seq = record.seq;
-                session.last_message = Some(record.id);
+                session.append(record);
                 messages.push(record.clone());
             }
             Write::Invite { session, username } => {

@@ -1,4 +1,7 @@
 //! What the model is to answer: the path from a message back to the root of its tree.
+//!
+//! Where a person's message follows another person's, it came while that one was being answered. The answer, stored
+//! later, is no ancestor of it; it is put between the two all the same, or the model would forget what it has said.
 
 use causerie_core::{MessageId, MessageRole, SessionId};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -50,20 +53,34 @@ pub(super) fn load(connection: &Connection, session: SessionId, leaf: MessageId)
     }
     let mut step =
         connection.prepare_cached("SELECT parent, role, author_name, content FROM messages WHERE key = ?1")?;
-    let mut turns = Vec::new();
+    let mut answer = connection
+        .prepare_cached("SELECT key FROM messages WHERE parent = ?1 AND role = 'assistant' ORDER BY seq LIMIT 1")?;
+    let mut turns: Vec<ConversationTurn> = Vec::new();
     let mut bytes = 0;
+    // The person's message whose answer `next` is, where the path does not lead through that answer.
+    let mut answered = None;
     while let Some(message) = next {
         if turns.len() == CONVERSATION_MESSAGES {
             break;
         }
         let (parent, role, username, content): (Option<i64>, String, Option<String>, String) =
             step.query_row([message], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+        let role = read::role(&role)?;
+        let follower = turns.last().map(|turn| turn.role);
+        if answered.is_none() && (role, follower) == (MessageRole::User, Some(MessageRole::User)) {
+            answered = Some(message);
+            next = answer.query_row([message], |row| row.get(0)).optional()?.or(next);
+            continue;
+        }
         bytes += content.len();
         if bytes > CONVERSATION_BYTES && !turns.is_empty() {
             break;
         }
-        turns.push(ConversationTurn { role: read::role(&role)?, username, content });
+        turns.push(ConversationTurn { role, username, content });
         next = parent;
+        if role == MessageRole::User {
+            answered = None;
+        }
     }
     turns.reverse();
     Ok(Conversation { system, turns, cut: next.is_some() })

@@ -63,10 +63,19 @@ fn message(connection: &Connection, record: &MessageRecord) -> Result<(), JobErr
     // The log stays gapless whatever was lost before: a message that is not the next one is refused.
     let next = connection
         .prepare_cached(
-            "UPDATE sessions SET last_seq = ?2, last_message = ?3, active = max(active, ?4)
+            // As SessionRecord::append has it: an answer to an earlier message is not where the conversation goes on.
+            "UPDATE sessions SET last_seq = ?2, active = max(active, ?4),
+                    last_message = CASE WHEN ?5 AND last_message IS NOT ?6 THEN last_message ELSE ?3 END
              WHERE key = ?1 AND last_seq = ?2 - 1",
         )?
-        .execute(params![session, seq, record.id.0.0, created])?;
+        .execute(params![
+            session,
+            seq,
+            record.id.0.0,
+            created,
+            record.role == MessageRole::Assistant,
+            record.parent.map(|parent| parent.0.0),
+        ])?;
     if next == 0 {
         let last: i64 = connection
             .prepare_cached("SELECT last_seq FROM sessions WHERE key = ?1")?
