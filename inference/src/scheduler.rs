@@ -209,6 +209,3 @@ impl Scheduler {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
