@@ -88,7 +88,10 @@ fn a_token_is_alone_on_stdout_and_good() {
     let scratch = Scratch::new();
     let data_dir = scratch.join("data");
     let flags = ["token", "--data-dir", data_dir.to_str().unwrap(), "--user", "grace"];
-    let token = succeed(&mut causerie(&flags), "");
+    let first = causerie(&flags).output().unwrap();
+    let told = String::from_utf8_lossy(&first.stderr);
+    assert!(told.contains("jwt.secret is new"), "whoever mistypes the directory is told: {told}");
+    let token = String::from_utf8(first.stdout).unwrap();
     let auth = Auth::open(&AuthOptions { data_dir: data_dir.clone(), ..AuthOptions::default() }).unwrap();
     let claims = auth.verify(token.strip_suffix('\n').unwrap()).unwrap();
     assert_eq!((claims.username.as_str(), claims.role), ("grace", Role::User));

@@ -181,15 +181,30 @@ fn the_data_directory_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let above = TempDir::new();
     let data = above.path().join("new/data");
+    check_modes(&data);
+    assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+
+    // A directory that is there already is left as it is; what is written into it is private all the same.
+    let open = above.path().join("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
+    check_modes(&open);
+}
+
+#[cfg(unix)]
+fn check_modes(data: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
     let process = Process::start(
         Command::new(binary::causerie())
             .args(["--listen", "0", "--offline", "--model", "/nowhere/at-all.gguf", "--data-dir"])
-            .arg(&data),
+            .arg(data),
     );
     // Without a subcommand it serves as well.
     process.output().wait_for(WITHIN, |line| line.contains("/#login=").then_some(())).expect("a link");
-    assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
-    assert_eq!(std::fs::metadata(data.join("jwt.secret")).unwrap().permissions().mode() & 0o777, 0o600);
+    for file in ["jwt.secret", "causerie.db", "causerie.db-wal"] {
+        let mode = std::fs::metadata(data.join(file)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{file} has mode {mode:o}");
+    }
 }
 
 #[test]

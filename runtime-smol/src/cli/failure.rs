@@ -44,8 +44,8 @@ impl Failure {
     }
 }
 
-/// `eprintln!` would panic where stderr is closed.
-fn say(message: &str) {
+/// A line for people, on stderr. `eprintln!` would panic where that is closed.
+pub(crate) fn say(message: &str) {
     use std::io::Write;
     let _ = writeln!(io::stderr().lock(), "causerie: {message}");
 }

@@ -134,7 +134,8 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
         open: Cell::new(0),
     });
     raise_open_files();
-    let welcome = Welcome { address, model, data_dir, site: site.clone() };
+    let secret_file = options.keys.jwt_secret_file.clone();
+    let welcome = Welcome { address, model, data_dir, secret_file, site: site.clone() };
     let signals = signals().map_err(|source| ServeError::System { what: "signals", source })?;
     welcome.print();
     executor.spawn(watch_signals(signals, stop, welcome)).detach();
@@ -207,22 +208,22 @@ struct Welcome {
     address: SocketAddr,
     model: String,
     data_dir: PathBuf,
+    secret_file: Option<PathBuf>,
     site: Rc<Site>,
 }
 
 impl Welcome {
     fn print(&self) {
-        let data_dir = self.data_dir.display();
         let _ = writeln!(
             io::stdout().lock(),
             "Causerie {}: a shared chat with a language model on this machine.\n\n  \
              Model    {}\n  \
-             Data     {data_dir}\n  \
-             Invite   causerie token --data-dir '{data_dir}' --user NAME   then send them {}/#token=TOKEN\n  \
+             Data     {}\n{}  \
              Stop     Ctrl-C",
             env!("CARGO_PKG_VERSION"),
             self.model,
-            self.base(),
+            self.data_dir.display(),
+            self.invitation(),
         );
         self.print_link();
         if !self.address.ip().is_loopback() {
@@ -232,6 +233,23 @@ impl Welcome {
                 self.address
             );
         }
+    }
+
+    /// How to let somebody else in: a line, or nothing where somebody else makes the tokens.
+    fn invitation(&self) -> String {
+        if !self.site.auth.can_issue() {
+            return String::new();
+        }
+        let secret = match &self.secret_file {
+            Some(file) => format!("--jwt-secret-file '{}'", file.display()),
+            None => format!("--data-dir '{}'", self.data_dir.display()),
+        };
+        let base = if self.address.ip().is_unspecified() {
+            format!("http://ADDRESS-OF-THIS-MACHINE:{}", self.address.port())
+        } else {
+            self.base()
+        };
+        format!("  Invite   causerie token {secret} --user NAME   then send them {base}/#token=TOKEN\n")
     }
 
     /// A new link, which logs one browser in.

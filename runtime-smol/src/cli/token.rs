@@ -6,8 +6,8 @@ use std::time::Duration;
 use causerie_core::Role;
 use clap::{Args, ValueEnum};
 
-use super::failure::Failure;
-use crate::auth::{Auth, IssueError};
+use super::failure::{Failure, say};
+use crate::auth::{Auth, IssueError, secret_path};
 use crate::config::{DataOptions, KeyOptions};
 
 /// What `causerie token` takes.
@@ -41,6 +41,8 @@ enum RoleName {
 /// The token on stdout and nothing else.
 pub(crate) fn token(options: &TokenOptions) -> Result<(), Failure> {
     let data_dir = options.data.directory().map_err(Failure::of)?;
+    let secret = secret_path(&data_dir);
+    let is_new = options.keys.jwt_secret_file.is_none() && !secret.exists();
     let auth = Auth::open(&options.keys.auth(&data_dir)).map_err(Failure::of)?;
     let role = match options.role {
         RoleName::User => Role::User,
@@ -50,6 +52,12 @@ pub(crate) fn token(options: &TokenOptions) -> Result<(), Failure> {
         IssueError::Username { .. } | IssueError::Ttl { .. } => Failure::Usage(error.to_string()),
         _ => Failure::of(error),
     })?;
+    if is_new {
+        say(&format!(
+            "{} is new: no server has run with this data directory, and none that runs with another one takes this token",
+            secret.display()
+        ));
+    }
     writeln!(io::stdout().lock(), "{token}")?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The tables, and how a database gets from any older version of them to the newest.
 
+use std::fs::OpenOptions;
 use std::path::Path;
 use std::time::Duration;
 
@@ -80,12 +81,23 @@ pub(super) fn open(path: &Path, options: &StoreOptions) -> Result<Connection, St
     let failed = |doing: &'static str| {
         move |source: rusqlite::Error| StoreError::Sqlite { path: path.to_owned(), doing, source }
     };
+    make_private(path);
     let mut connection = Connection::open(path).map_err(failed("open"))?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed("open"))?;
     let found = version(&connection, path)?;
     configure(&connection, options).map_err(failed("set up"))?;
     migrate(&mut connection, found).map_err(failed("migrate"))?;
     Ok(connection)
+}
+
+/// Makes the file for its owner alone where it is new: chats are in it. SQLite gives its log the same mode. Whatever
+/// fails here fails in SQLite again, which says it better.
+fn make_private(path: &Path) {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let _ = options.open(path);
 }
 
 /// The schema version of the file, 0 of a new one.
