@@ -5,6 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::action::RequestId;
 use crate::bucket::Bucket;
 use crate::event::Role;
 use crate::id::ConnectionId;
@@ -57,8 +58,8 @@ pub(crate) struct Reader {
     pub(crate) cursor: Cursor,
     /// At the session's shared cursor, with credit: served by the broadcast.
     pub(crate) live: bool,
-    /// Messages are on their way from storage.
-    pub(crate) fetching: bool,
+    /// The messages that are on their way from storage. After it joined again an answer may come that it did not ask for.
+    pub(crate) fetching: Option<RequestId>,
 }
 
 impl Connection {

@@ -162,6 +162,40 @@ fn a_gap_that_storage_cannot_fill_is_told() {
 }
 
 #[test]
+fn what_storage_owes_from_before_a_reader_joined_again_moves_it_nowhere() {
+    let mut d = Driver::new({
+        let mut limits = limits();
+        limits.log_bytes = 4_000;
+        limits
+    });
+    let ann = d.user("Ann");
+    let session = d.session(ann);
+    d.send(ann, &json!({ "type": "invite", "username": "Bob" }));
+    let bob = d.slow_user("Bob", 1);
+    d.send(bob, &json!({ "type": "join_session", "session_id": session }));
+    let epoch = d.read(bob)[0]["epoch"].clone();
+    for round in 0..20 {
+        d.send(ann, &json!({ "type": "chat_message", "message": format!("Question {round}") }));
+        d.answer("Answer");
+    }
+    // Storage is still to answer for the beginning when Bob, who knows more from elsewhere, joins again and asks anew.
+    d.storage.held = true;
+    d.grant(bob, 10_000);
+    d.peers.get_mut(&bob).expect("a peer").reader.seq = 20;
+    let since = json!({ "epoch": epoch, "seq": 20 });
+    d.send(bob, &json!({ "type": "join_session", "session_id": session, "since": since }));
+    assert_eq!(only(&d.read(bob), "session_joined")[0]["resumed"], true);
+    d.one_answer();
+    assert_eq!(d.read(bob), [] as [Value; 0], "an answer to nothing that he still asks");
+    d.release_storage();
+    d.grant(bob, 100_000);
+    let frames = d.read(bob);
+    assert_eq!(only(&frames, "notice"), [] as [Value; 0]);
+    let seqs: Vec<_> = only(&frames, "message").iter().map(|f| f["seq"].as_u64().expect("a seq")).collect();
+    assert_eq!(seqs, (21..=40).collect::<Vec<_>>());
+}
+
+#[test]
 fn replies_that_are_not_read_pause_the_asker_and_lose_nothing() {
     let mut d = Driver::default();
     let bob = d.slow_user("Bob", 1);

@@ -234,7 +234,7 @@ impl Hub {
         let record = session.record.clone();
         if let Some(connection) = self.connections.get_mut(id.0) {
             transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::Attached);
-            connection.reader = Some(Reader { session: key, cursor, live: false, fetching: false });
+            connection.reader = Some(Reader { session: key, cursor, live: false, fetching: None });
         }
         let mut joined = String::new();
         frames::session_joined(

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{Action, Hub, Purpose};
-use crate::action::Output;
+use crate::action::{Output, RequestId};
 use crate::connection::Connection;
 use crate::id::{ConnectionId, MessageId, SessionId};
 use crate::limits;
@@ -75,7 +75,7 @@ impl Hub {
         session.ready = false;
         for index in 0..session.readers.len() {
             let Some(&id) = self.sessions.get(key).and_then(|s| s.readers.get(index)) else { return };
-            let lags = |r: &crate::connection::Reader| !r.live && !r.fetching;
+            let lags = |r: &crate::connection::Reader| !r.live && r.fetching.is_none();
             if self.connections.get(id.0).is_some_and(|c| c.credit > 0 && c.reader.as_ref().is_some_and(lags)) {
                 self.connection_ready(id);
             }
@@ -133,7 +133,9 @@ impl Hub {
     fn follow(&mut self, id: ConnectionId, pieces: usize, sink: &mut dyn FnMut(Output<'_>)) -> bool {
         for _ in 0..pieces {
             let Some(connection) = self.connections.get_mut(id.0) else { return false };
-            let Some(reader) = connection.reader.as_mut().filter(|r| !r.live && !r.fetching) else { return false };
+            let Some(reader) = connection.reader.as_mut().filter(|r| !r.live && r.fetching.is_none()) else {
+                return false;
+            };
             let Some(session) = self.sessions.get_mut(reader.session) else { return false };
             if connection.credit <= 0 {
                 return false;
@@ -188,29 +190,37 @@ impl Hub {
     fn fetch(&mut self, id: ConnectionId, key: Key) {
         let Some(session) = self.sessions.get(key) else { return };
         let (session_id, stored) = (session.record.id, session.log.stored_seq());
-        let Some(reader) = self.connections.get_mut(id.0).and_then(|c| c.reader.as_mut()) else { return };
+        let Some(reader) = self.connections.get(id.0).and_then(|c| c.reader) else { return };
         if reader.cursor.seq >= stored {
             // Only frames that are no messages have fallen out.
             self.reenter(id, key);
             return;
         }
-        reader.fetching = true;
         let limit = u64::from(limits::FETCHED_MESSAGES).min(stored - reader.cursor.seq);
         let before = reader.cursor.seq + limit + 1;
         let request = self.request(Purpose::Fetch { connection: id, session: key });
+        if let Some(reader) = self.connections.get_mut(id.0).and_then(|c| c.reader.as_mut()) {
+            reader.fetching = Some(request);
+        }
         // `limit` is at most FETCHED_MESSAGES, a u32.
         let limit = limit as u32;
         self.actions.push_back(Action::LoadMessages { request, session: session_id, before, limit });
     }
 
     /// Messages for a reader that fell behind, from storage; after a failure it is told that some are missing.
-    pub(super) fn fetched(&mut self, id: ConnectionId, key: Key, messages: Result<&[MessageRecord], ()>) {
+    pub(super) fn fetched(
+        &mut self,
+        request: RequestId,
+        id: ConnectionId,
+        key: Key,
+        messages: Result<&[MessageRecord], ()>,
+    ) {
         let now = self.wall();
         let Some(session) = self.sessions.get(key) else { return };
         let (session_id, stored) = (session.record.id, session.log.stored_seq());
         let Some(connection) = self.connections.get_mut(id.0) else { return };
-        let Some(reader) = connection.reader.as_mut().filter(|r| r.session == key && r.fetching) else { return };
-        reader.fetching = false;
+        let Some(reader) = connection.reader.as_mut().filter(|r| r.fetching == Some(request)) else { return };
+        reader.fetching = None;
         let mut cursor = reader.cursor;
         for record in messages.unwrap_or_default() {
             if record.seq == cursor.seq + 1 {

@@ -163,7 +163,7 @@ impl Hub {
                 self.reply(asker.connection, |out| frames::history_page(out, context, now, newest, more));
             }
             (Some(Purpose::Fetch { connection, session }), Loaded::Messages { messages, .. }) => {
-                self.fetched(connection, session, Ok(&messages));
+                self.fetched(request, connection, session, Ok(&messages));
             }
             (Some(Purpose::Totals { asker, command }), Loaded::Totals { sessions, messages }) => {
                 self.request_done(&asker);
@@ -184,7 +184,7 @@ impl Hub {
         match self.requests.remove(&request) {
             Some(Purpose::LoadSession { session }) => self.session_loaded(session, Err(())),
             Some(Purpose::Lookup { session }) => self.looked_up(session, Err(())),
-            Some(Purpose::Fetch { connection, session }) => self.fetched(connection, session, Err(())),
+            Some(Purpose::Fetch { connection, session }) => self.fetched(request, connection, session, Err(())),
             Some(Purpose::Sessions { asker, .. } | Purpose::History { asker, .. } | Purpose::Totals { asker, .. }) => {
                 self.request_done(&asker);
                 self.storage_failed(&asker);
