@@ -233,6 +233,29 @@ fn members_of_a_session() {
 }
 
 #[test]
+fn a_member_whose_connections_join_at_once_counts_once() {
+    let mut d = Driver::default();
+    let (ann, bob, phone) = (d.user("Ann"), d.user("Bob"), d.user("Bob"));
+    let session = d.session(ann);
+    d.send(ann, &json!({ "type": "invite", "username": "Bob" }));
+    d.storage.held = true;
+    for connection in [bob, phone] {
+        d.send(connection, &json!({ "type": "join_session", "session_id": session }));
+    }
+    d.release_storage();
+    for connection in [bob, phone] {
+        assert!(d.read_types(connection).contains(&"session_joined".to_string()));
+    }
+    d.read(ann);
+    for i in 2..limits::MEMBERS {
+        d.pass(Duration::from_millis(20));
+        let seen = answer(&mut d, ann, &json!({ "type": "invite", "username": format!("guest {i}") }));
+        assert_eq!(seen["type"], "invited", "{i}: {seen}");
+    }
+    assert_eq!(answer(&mut d, ann, &json!({ "type": "invite", "username": "one more" }))["code"], "too_many_members");
+}
+
+#[test]
 fn changes_that_wait_for_storage() {
     let mut d = Driver::default();
     let ann = d.user("Ann");

@@ -58,7 +58,10 @@ impl Hub {
             (Work::Message(_) | Work::Answer, None) => {}
             (Work::Join { asker, member, since }, _) => {
                 session.record.invited.retain(|name| *name != member.username);
-                session.record.members.push(member);
+                // Another connection of theirs may have joined while this one waited for storage.
+                if session.record.members.iter().all(|known| known.user_id != member.user_id) {
+                    session.record.members.push(member);
+                }
                 self.attach(key, &asker, since.as_ref());
             }
             (Work::Invite { asker, username, by }, _) => self.invitation_stored(key, &asker, &username, &by),

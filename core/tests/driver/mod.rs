@@ -396,7 +396,9 @@ impl Storage {
             Write::Member { session, user_id, username } => {
                 let session = self.sessions.get_mut(&session).expect("a session");
                 session.invited.retain(|name| name != username);
-                session.members.push(Member { user_id: user_id.to_string(), username: username.to_string() });
+                if session.members.iter().all(|member| member.user_id != user_id) {
+                    session.members.push(Member { user_id: user_id.to_string(), username: username.to_string() });
+                }
             }
             Write::EndSession { session, at } => {
                 self.sessions.get_mut(&session).expect("a session").ended = Some(at);
