@@ -249,7 +249,8 @@ impl fmt::Display for LoadError {
                 write!(f, "tensors `{first}` and `{second}` overlap; the file is damaged, fetch it again")
             }
             Self::Architecture { seen } => {
-                write!(f, "architecture `{seen}` is not supported; supported: llama")
+                // The file's own text: escaped, since it may hold what a terminal would obey.
+                write!(f, "architecture `{}` is not supported; supported: llama", seen.escape_debug())
             }
             Self::MissingKey { key } => {
                 write!(

@@ -169,6 +169,25 @@ fn cancelled_sequences_end_as_stopped_in_the_next_step() {
 }
 
 #[test]
+fn a_long_prompt_lets_others_go_on() {
+    let mut scheduler = scheduler(SchedulerOptions { context: Some(4096), ..Default::default() });
+    let talking = scheduler.submit(request(question("Write a long story."), 1_000)).unwrap();
+    let mut answers = Answers::default();
+    while answers.0.get(&talking).is_none_or(|answer| answer.text.is_empty()) {
+        answers.step(&mut scheduler);
+    }
+    let reading = scheduler.submit(request(tokens(&"word ".repeat(2_500)), 1)).unwrap();
+    let mut steps = 0;
+    while answers.0.get(&reading).is_none_or(|answer| answer.end.is_none()) {
+        answers.step(&mut scheduler);
+        steps += 1;
+    }
+    // At 128 rows a step it would be 20 tokens for who is talking, each later than the one before.
+    assert!(answers.0[&talking].end.is_none() && steps >= 45, "{steps} steps");
+    scheduler.cancel(talking);
+}
+
+#[test]
 fn the_context_is_a_limit() {
     let mut scheduler = scheduler(SchedulerOptions { context: Some(64), ..Default::default() });
     let prompt = tokens(&"word ".repeat(80));

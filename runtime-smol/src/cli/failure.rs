@@ -47,7 +47,20 @@ impl Failure {
 /// A line for people, on stderr. `eprintln!` would panic where that is closed.
 pub(crate) fn say(message: &str) {
     use std::io::Write;
-    let _ = writeln!(io::stderr().lock(), "causerie: {message}");
+    let _ = writeln!(io::stderr().lock(), "causerie: {}", harmless(message));
+}
+
+/// Messages quote files and peers: what a terminal would obey is shown instead.
+fn harmless(message: &str) -> String {
+    let mut shown = String::with_capacity(message.len());
+    for character in message.chars() {
+        if character.is_control() && character != '\n' {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 /// For writing to stdout.
@@ -57,5 +70,13 @@ impl From<io::Error> for Failure {
             io::ErrorKind::BrokenPipe => Failure::OutputClosed,
             _ => Failure::Failed(format!("cannot write to stdout: {error}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_terminal_obeys_no_message() {
+        assert_eq!(super::harmless("no key `\x1b[31mé`\n"), "no key `\\u{1b}[31mé`\n");
     }
 }
