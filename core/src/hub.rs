@@ -326,7 +326,7 @@ impl Hub {
         self.connection(id)?;
         match violation {
             Violation::TooBig { limit } => {
-                self.close(id, 1009, format!("A frame has more than {limit} bytes").into());
+                self.frame_too_large(id, format!("A frame has more than {limit} bytes"));
             }
             Violation::Binary => {
                 let asker = Asker { connection: id, reference: None };
@@ -340,6 +340,13 @@ impl Hub {
             Violation::Framing => self.close(id, 1002, "WebSocket protocol error".into()),
         }
         Ok(())
+    }
+
+    /// Told with its code, since not every client gets to see a close code, and then closed.
+    fn frame_too_large(&mut self, id: ConnectionId, reason: String) {
+        let asker = Asker { connection: id, reference: None };
+        self.refuse_with(&asker, Code::FrameTooLarge, &reason);
+        self.close(id, 1009, reason.into());
     }
 
     fn connection(&self, id: ConnectionId) -> Result<&Connection, Misuse> {

@@ -6,6 +6,7 @@ use alloc::string::String;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub(crate) enum Code {
+    FrameTooLarge,
     InvalidJson,
     TooDeeplyNested,
     UnknownType,
@@ -41,6 +42,7 @@ impl Code {
     /// On the wire.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
+            Code::FrameTooLarge => "frame_too_large",
             Code::InvalidJson => "invalid_json",
             Code::TooDeeplyNested => "too_deeply_nested",
             Code::UnknownType => "unknown_type",

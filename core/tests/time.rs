@@ -186,7 +186,7 @@ fn closing_waits_for_no_credit() {
     let bob = d.slow_user("Bob", 0);
     d.send(bob, &json!({ "type": "ping" }));
     d.give(Input::Violated { connection: bob, violation: causerie_core::Violation::TooBig { limit: 9 } });
-    assert_eq!(d.read_types(bob), ["pong"]);
+    assert_eq!(d.read_types(bob), ["pong", "error"]);
     assert_eq!(d.peers[&bob].close, Some((1009, "A frame has more than 9 bytes".to_string())));
     // What the peer sends before it hears of the close is passed over.
     d.send(bob, &json!({ "type": "ping" }));

@@ -18,6 +18,11 @@ pub enum LoadError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// There is something else than a file.
+    NotAFile {
+        /// The path as it was given.
+        path: PathBuf,
+    },
     /// The first four bytes are not `GGUF`.
     NotGguf {
         /// What they are.
@@ -196,6 +201,9 @@ impl fmt::Display for LoadError {
         match self {
             Self::Open { path, source } => {
                 write!(f, "cannot open the model file {}: {source}; check the path and its permissions", path.display())
+            }
+            Self::NotAFile { path } => {
+                write!(f, "{} is a directory or a device; give the path of a .gguf file", path.display())
             }
             Self::NotGguf { seen } => write!(
                 f,

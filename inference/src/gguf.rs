@@ -113,7 +113,11 @@ impl Gguf {
     pub fn open(path: &Path) -> Result<Self, LoadError> {
         let failed = |source| LoadError::Open { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
-        if file.metadata().map_err(failed)?.len() == 0 {
+        let about = file.metadata().map_err(failed)?;
+        if !about.is_file() {
+            return Err(LoadError::NotAFile { path: path.to_owned() });
+        }
+        if about.len() == 0 {
             return Self::from_bytes(Vec::new()); // an empty file cannot be mapped, and is cut off in any case
         }
         // SAFETY: the map is read-only and private to this value. Every bit pattern of its bytes is valid, and lengths

@@ -29,8 +29,7 @@ impl Hub {
         }
         connection.last_frame = now;
         if text.len() > frame_bytes {
-            let reason = format!("A frame has {} bytes, more than {frame_bytes}", text.len());
-            self.close(id, 1009, reason.into());
+            self.frame_too_large(id, format!("A frame has {} bytes, more than {frame_bytes}", text.len()));
             return Ok(());
         }
         if let Err(wait) = connection.frames.take(rate, now) {

@@ -237,3 +237,9 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_directory_is_no_model() {
+    let Err(error) = Gguf::open(&std::env::temp_dir()) else { panic!("a directory is no model") };
+    assert!(error.to_string().ends_with("is a directory or a device; give the path of a .gguf file"), "{error}");
+}
