@@ -85,8 +85,7 @@ impl Hub {
             ClientFrame::Typing { is_typing } => self.person_types(&asker, is_typing),
             ClientFrame::Invite { username } => self.invite(asker, username.into_owned()),
             ClientFrame::RenameSession { session, title } => {
-                let title = title.trim().to_string();
-                self.change(asker, session, Wish::Rename { title });
+                self.change(asker, session, Wish::Rename { title: title.into_owned() });
             }
             ClientFrame::DeleteSession { session } => self.change(asker, session, Wish::Delete),
             ClientFrame::ListSessions { limit } => {

@@ -129,7 +129,7 @@ impl Hub {
             return self.refuse(&asker, &refusal.after(wait));
         }
         let member = user.member.clone();
-        let title = title.map(str::trim).filter(|t| !t.is_empty()).unwrap_or(UNTITLED).to_string();
+        let title = title.unwrap_or(UNTITLED).to_string();
         let record = SessionRecord {
             id: SessionId(self.rng.uuid()),
             title,

@@ -113,7 +113,7 @@ fn frame<'a>(fields: &Fields<'a>, message_bytes: usize) -> Result<ClientFrame<'a
         "chat_message" => ClientFrame::ChatMessage(fields.chat_message(message_bytes)?),
         "ping" => ClientFrame::Ping,
         "create_session" => ClientFrame::CreateSession {
-            title: fields.bounded("title", limits::TITLE_BYTES, Code::TitleTooLong)?,
+            title: fields.title()?,
             system: fields.bounded("system", message_bytes, Code::MessageTooLong)?,
         },
         "leave_session" => ClientFrame::LeaveSession,
@@ -127,10 +127,7 @@ fn frame<'a>(fields: &Fields<'a>, message_bytes: usize) -> Result<ClientFrame<'a
         "invite" => ClientFrame::Invite { username: fields.username()? },
         "rename_session" => ClientFrame::RenameSession {
             session: fields.session_id()?,
-            title: fields
-                .bounded("title", limits::TITLE_BYTES, Code::TitleTooLong)?
-                .filter(|title| !title.trim().is_empty())
-                .ok_or_else(|| missing("title"))?,
+            title: fields.title()?.ok_or_else(|| missing("title"))?,
         },
         "delete_session" => ClientFrame::DeleteSession { session: fields.session_id()? },
         "list_sessions" => ClientFrame::ListSessions { limit: fields.integer("limit")? },
@@ -309,6 +306,12 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// A session's title as one line, unless nothing is left of it.
+    fn title(&self) -> Result<Option<Cow<'a, str>>, Refused> {
+        let title = self.bounded("title", limits::TITLE_BYTES, Code::TitleTooLong)?;
+        Ok(title.map(one_line).filter(|title| !title.is_empty()))
+    }
+
     fn username(&self) -> Result<Cow<'a, str>, Refused> {
         let username = self.bounded("username", limits::USERNAME_BYTES, Code::UsernameTooLong)?;
         username.filter(|name| !name.trim().is_empty()).ok_or_else(|| missing("username"))
@@ -380,6 +383,17 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Text without line breaks, other control characters and marks that turn the direction of what stands after it (Unicode
+/// Standard Annex 9): in a list of titles, nobody's may pretend to be two, or disturb the next.
+fn one_line(text: Cow<'_, str>) -> Cow<'_, str> {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || turns(c);
+    if text.trim().len() == text.len() && !text.contains(breaks) {
+        return text;
+    }
+    Cow::Owned(text.split(breaks).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "))
+}
+
 fn too_long_id(len: usize) -> Refused {
     invalid(format!("Field `id` has {len} bytes, more than {}", limits::REF_BYTES))
 }
@@ -406,6 +420,16 @@ mod tests {
                 (None, None, None)
             );
         }
+    }
+
+    #[test]
+    fn a_title_is_one_line() {
+        let frame = |title: &str| format!(r#"{{"type":"rename_session","title":"{title}"}}"#);
+        for (sent, seen) in [("Tea  time", "Tea  time"), ("  Tea\\n\\ttime\\u202e!\\u0007", "Tea time !")] {
+            let renamed = ClientFrame::RenameSession { session: None, title: Cow::Borrowed(seen) };
+            assert_eq!(decode(&frame(sent), 100).1, Ok(renamed));
+        }
+        assert_eq!(decode(&frame(" \\n\\u2066 "), 100).1, Err(missing("title")));
     }
 
     #[test]
