@@ -55,7 +55,7 @@ pub struct Cache {
     pages: Vec<Page>,
     free: Vec<PageId>,
     limit_pages: usize,
-    kept: VecDeque<Kept>, // the longest unused first
+    kept: VecDeque<Kept>, // the longest unused first; of a session one at most
 }
 
 /// `[layer][kv head]` of keys `[dimension][token]`, then values `[token][dimension]`.
@@ -107,15 +107,16 @@ impl Cache {
     }
 
     /// Finds what is known of a prompt: pages for its first `n` tokens, and `n`. At least the last token is left to
-    /// compute, as its logits are wanted. What the same session left is taken over or let go; of others full pages are
-    /// shared.
+    /// compute, as its logits are wanted. What the same session left is taken over, or let go if another knows more; of
+    /// others full pages are shared.
     pub fn resume(&mut self, session: Option<u128>, prompt: &[u32]) -> (PageTable, usize) {
         let known = |kept: &Kept| common_prefix(&kept.tokens, &prompt[..prompt.len().saturating_sub(1)]);
-        let own = session.and_then(|_| self.kept.iter().position(|kept| kept.session == session));
-        let of_own = own.map_or(0, |at| known(&self.kept[at]));
+        let own = self.take_own(session);
+        let of_own = own.as_ref().map_or(0, known);
         let other = (0..self.kept.len()).max_by_key(|&at| known(&self.kept[at]) / PAGE);
         let of_other = other.map_or(0, |at| known(&self.kept[at]) / PAGE * PAGE);
         if of_other > of_own {
+            own.into_iter().for_each(|own| self.release(own.table));
             let at = other.expect("it has known tokens");
             let kept = self.kept.remove(at).expect("the place was found in the same list");
             let pages = kept.table.pages[..of_other / PAGE].to_vec();
@@ -123,8 +124,7 @@ impl Cache {
             self.kept.push_back(kept); // now the last used
             return (PageTable { pages }, of_other);
         }
-        let Some(at) = own else { return (PageTable::default(), 0) };
-        let Kept { mut table, .. } = self.kept.remove(at).expect("the place was found in the same list");
+        let Some(Kept { mut table, .. }) = own else { return (PageTable::default(), 0) };
         // A page that others have must not be written: begin it anew.
         let mut known = of_own;
         let tail = known / PAGE;
@@ -152,12 +152,22 @@ impl Cache {
         self.truncate(&mut table, 0);
     }
 
-    /// Gives a sequence's pages back, to be found again by its `tokens`: those whose keys and values were computed.
+    /// Takes out what a session left.
+    fn take_own(&mut self, session: Option<u128>) -> Option<Kept> {
+        let at = self.kept.iter().position(|kept| session.is_some() && kept.session == session)?;
+        self.kept.remove(at)
+    }
+
+    /// Gives a sequence's pages back, to be found again by its `tokens`: those whose keys and values were computed. They
+    /// take the place of what an earlier sequence of the same session left.
     pub fn keep(&mut self, session: Option<u128>, mut tokens: Vec<u32>, mut table: PageTable) {
         tokens.truncate(table.pages.len() * PAGE);
         self.truncate(&mut table, tokens.len().div_ceil(PAGE));
         if tokens.is_empty() {
             return;
+        }
+        if let Some(earlier) = self.take_own(session) {
+            self.release(earlier.table);
         }
         if self.kept.len() == KEPT_SEQUENCES {
             self.evict();

@@ -88,6 +88,33 @@ fn other_sessions_share_full_pages() {
 }
 
 #[test]
+fn a_session_that_went_on_from_another_has_one_sequence_and_takes_it_over() {
+    let mut cache = cache(10);
+    let other: Vec<u32> = (0..300).map(|i| i * 11 % 1000 + 1).collect();
+    turn(&mut cache, Some(1), &tokens(100));
+    turn(&mut cache, Some(2), &other[..200]);
+    assert_eq!(turn(&mut cache, Some(1), &other[..150]), 128, "the other session knows more");
+    assert_eq!((cache.kept.len(), cache.used_pages()), (2, 4 + 1), "two pages are shared, the old ones are free");
+    assert_eq!(turn(&mut cache, Some(1), &other[..180]), 150, "its own sequence, to the last token");
+    assert_eq!((cache.kept.len(), cache.used_pages()), (2, 4 + 1));
+}
+
+#[test]
+fn of_two_sequences_of_a_session_at_once_the_later_is_kept() {
+    let mut cache = cache(10);
+    let mut running = Vec::new();
+    for len in [100, 70] {
+        let (mut table, known) = cache.resume(Some(1), &tokens(len));
+        assert_eq!(known, 0);
+        compute(&mut cache, &mut table, &tokens(len), 0).unwrap();
+        running.push((len, table));
+    }
+    running.into_iter().for_each(|(len, table)| cache.keep(Some(1), tokens(len), table));
+    assert_eq!((cache.kept.len(), cache.used_pages()), (1, 2));
+    assert_eq!(turn(&mut cache, Some(1), &tokens(100)), 70);
+}
+
+#[test]
 fn what_was_unused_longest_gives_way() {
     let mut cache = cache(3);
     for session in 1..=3 {
