@@ -79,8 +79,11 @@ impl Activations {
     /// # Panics
     /// If `rows` is over the capacity.
     pub fn start(&mut self, rows: usize) -> &mut [f32] {
-        self.rows = rows;
-        &mut self.values[..rows * self.columns]
+        let room = self.values.len();
+        let values = rows.checked_mul(self.columns).and_then(|len| self.values.get_mut(..len));
+        let values = values.unwrap_or_else(|| panic!("{rows} rows of {} do not fit {room} numbers", self.columns));
+        self.rows = rows; // only now: all that is unsafe here relies on the rows in use lying in the arrays
+        values
     }
 
     /// Fills `rows` rows by `fill(row, values)` and quantizes them.

@@ -294,6 +294,17 @@ fn attention_is_a_softmax_over_all_pages() {
 }
 
 #[test]
+fn rows_over_the_capacity_are_refused_and_change_nothing() {
+    let mut x = activations(Isa::Scalar, &[1.0; 64], 32);
+    for rows in [3, usize::MAX, usize::MAX / 32 + 2] {
+        let start = std::panic::AssertUnwindSafe(|| x.start(rows).len());
+        assert!(std::panic::catch_unwind(start).is_err(), "{rows}");
+        assert_eq!((x.rows(), x.values()), (2, &[1.0; 64][..]), "{rows}");
+    }
+    assert_eq!(x.start(2).len(), 64);
+}
+
+#[test]
 fn the_environment_names_an_instruction_set() {
     assert_eq!(Isa::choose(Some(Isa::Scalar)).unwrap(), Isa::Scalar);
     assert_eq!(Isa::available().next(), Some(Isa::Scalar));
