@@ -138,4 +138,4 @@ fn main_type(gguf: &Gguf) -> BlockType {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -18,7 +18,7 @@ const HEAD_DIM: usize = 64;
 
 /// A small llama under construction: metadata, and tensors as stored.
 #[derive(Clone)]
-struct Tiny {
+pub(crate) struct Tiny {
     numbers: BTreeMap<&'static str, u32>,
     floats: BTreeMap<&'static str, f32>,
     texts: BTreeMap<&'static str, &'static str>,
@@ -26,7 +26,7 @@ struct Tiny {
 }
 
 impl Tiny {
-    fn new(block_type: BlockType, kv_heads: usize) -> Self {
+    pub(crate) fn new(block_type: BlockType, kv_heads: usize) -> Self {
         let mut tiny = Self {
             numbers: BTreeMap::from([
                 ("llama.block_count", 2),
@@ -67,6 +67,12 @@ impl Tiny {
         tiny
     }
 
+    /// Says that it was trained for so many positions.
+    pub(crate) fn with_context(mut self, positions: u32) -> Self {
+        self.numbers.insert("llama.context_length", positions);
+        self
+    }
+
     fn add(&mut self, noise: &mut Noise, name: &str, block_type: BlockType, dimensions: &[usize]) {
         let bytes = noise.blocks(block_type, dimensions.iter().product());
         let dimensions = dimensions.iter().map(|&dimension| dimension as u64).collect();
@@ -93,7 +99,7 @@ impl Tiny {
         writer.finish()
     }
 
-    fn load(&self, isa: Isa) -> Result<Model, LoadError> {
+    pub(crate) fn load(&self, isa: Isa) -> Result<Model, LoadError> {
         load(self.file(), isa)
     }
 
