@@ -10,8 +10,9 @@ use std::collections::VecDeque;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use crate::kernel::{PAGE, Span};
 use crate::pack::{GROUP, Halves};
+
+pub use crate::kernel::{PAGE, Span};
 
 /// Finished sequences that are kept, at most. Each costs its tokens (4 bytes) beside its pages, and is looked through for
 /// every new prompt.

@@ -5,7 +5,7 @@
 //! 1. [`gguf`] maps a file and checks it; [`block`] knows how tensors are stored.
 //! 2. [`pack`] lays weights out for the kernels; [`model`] is configuration, weights and vocabulary together.
 //! 3. [`tokenizer`] makes tokens of text, [`template`] one text of a conversation, and [`chat`] a prompt with both.
-//! 4. [`forward`] computes logits with [`kernel`], in the buffers of [`scratch`], on top of what [`cache`] remembers.
+//! 4. [`forward`] computes logits with the kernels for the processor's [`Isa`] and a [`Team`] of threads, in the buffers of [`scratch`], on top of what [`cache`] remembers.
 //! 5. [`sampler`] chooses a token from logits; [`utf8`] and [`stop`] make readable text of the tokens' bytes.
 //! 6. [`scheduler`] does all of this for many sequences, one [`step`](scheduler::Scheduler::step) at a time; [`measure`] times it.
 //!
@@ -17,7 +17,7 @@ pub mod chat;
 pub mod error;
 pub mod forward;
 pub mod gguf;
-pub mod kernel;
+mod kernel;
 pub mod measure;
 pub mod model;
 pub mod pack;
@@ -32,7 +32,7 @@ pub mod utf8;
 pub use chat::{Prompt, PromptError, Speaker, Turn};
 pub use error::LoadError;
 pub use gguf::{Gguf, Metadata};
-pub use kernel::Isa;
+pub use kernel::{Crew, Isa, MAX_THREADS, Team};
 pub use model::{LoadOptions, Model, ModelInfo};
 pub use sampler::{Sampler, SamplingError, SamplingOptions, SamplingOverrides};
 pub use scheduler::{Event, FinishReason, Request, Scheduler, SchedulerOptions, SequenceId, SubmitError};

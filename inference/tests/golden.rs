@@ -7,9 +7,8 @@ mod common;
 
 use causerie_inference::cache::{Cache, PageTable};
 use causerie_inference::forward::{Row, forward};
-use causerie_inference::kernel::Team;
 use causerie_inference::scratch::Scratch;
-use causerie_inference::{Isa, LoadOptions, Model};
+use causerie_inference::{Isa, LoadOptions, Model, Team};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

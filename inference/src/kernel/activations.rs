@@ -8,7 +8,7 @@ use crate::pack::BLOCK;
 /// multiplied with.
 ///
 /// Codes are those of ggml's `Q8_1`, block by block of 32: `value ≈ scale × code`, with `scale = max |value| / 127`.
-pub struct Activations {
+pub(crate) struct Activations {
     columns: usize,
     rows: usize,
     values: Vec<f32>,
@@ -46,7 +46,7 @@ pub(super) struct CodesMut<'a> {
 impl Activations {
     /// Room for `capacity` rows of `columns`. Columns beyond a multiple of 32 have no codes: only dense matrices have such
     /// a count of columns.
-    pub fn new(capacity: usize, columns: usize) -> Self {
+    pub(crate) fn new(capacity: usize, columns: usize) -> Self {
         let blocks = columns / BLOCK;
         Self {
             columns,
@@ -60,25 +60,20 @@ impl Activations {
     }
 
     /// Rows in use.
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
     /// Columns of a row.
-    pub fn columns(&self) -> usize {
+    pub(crate) fn columns(&self) -> usize {
         self.columns
-    }
-
-    /// The rows in use, `[row][column]`.
-    pub fn values(&self) -> &[f32] {
-        &self.values[..self.rows * self.columns]
     }
 
     /// Takes `rows` rows into use, for the caller to fill; [`Activations::quantize`] comes next.
     ///
     /// # Panics
     /// If `rows` is over the capacity.
-    pub fn start(&mut self, rows: usize) -> &mut [f32] {
+    pub(crate) fn start(&mut self, rows: usize) -> &mut [f32] {
         let room = self.values.len();
         let values = rows.checked_mul(self.columns).and_then(|len| self.values.get_mut(..len));
         let values = values.unwrap_or_else(|| panic!("{rows} rows of {} do not fit {room} numbers", self.columns));
@@ -90,7 +85,7 @@ impl Activations {
     ///
     /// # Panics
     /// If `rows` is over the capacity.
-    pub fn fill(&mut self, crew: &Crew, isa: Isa, rows: usize, fill: impl Fn(usize, &mut [f32]) + Sync) {
+    pub(crate) fn fill(&mut self, crew: &Crew, isa: Isa, rows: usize, fill: impl Fn(usize, &mut [f32]) + Sync) {
         let columns = self.columns;
         self.start(rows);
         let quantizer = Quantizer::new(self);
@@ -104,7 +99,7 @@ impl Activations {
     }
 
     /// Makes the codes of the rows in use.
-    pub fn quantize(&mut self, crew: &Crew, isa: Isa) {
+    pub(crate) fn quantize(&mut self, crew: &Crew, isa: Isa) {
         let (columns, rows) = (self.columns, self.rows);
         let quantizer = Quantizer::new(self);
         let values = &self.values;
@@ -125,7 +120,7 @@ impl Activations {
 }
 
 /// Rows that the leader does alone, at most, where little is done to each: waking the others takes longer.
-pub const ALONE: usize = 2;
+pub(crate) const ALONE: usize = 2;
 
 fn for_rows(crew: &Crew, rows: usize, task: &(dyn Fn(usize) + Sync)) {
     if rows <= ALONE { (0..rows).for_each(task) } else { crew.run(rows, task) }

@@ -42,7 +42,7 @@ pub(super) const HEADS: usize = 4;
 ///
 /// # Panics
 /// If `out` and `queries` are not of one length, made of whole heads, or a span is shorter than its tokens.
-pub fn attention<'a>(
+pub(crate) fn attention<'a>(
     isa: Isa,
     dimensions: usize,
     queries: &[f32],

@@ -19,7 +19,7 @@ pub(super) fn multiply(weights: &Packed, group: usize, x: View<'_>, row: usize, 
     assert!(row + tile.len() <= x.rows && group < weights.groups() && weights.columns == x.columns);
     for (part, tile) in tile.chunks_mut(ROWS).enumerate() {
         let row = row + part * ROWS;
-        // SAFETY: `Isa::Avx2` is in use only where the features were found, and the assertion holds what the functions ask.
+        // SAFETY: see the module `kernel` for the features; the assertion holds what the functions ask.
         unsafe {
             match tile.len() {
                 1 => rows::<1>(weights, group, x, row, tile),
@@ -191,7 +191,7 @@ pub(super) fn attend(queries: &[f32], span: Span<'_>, softmax: &mut [Softmax], o
     let dimensions = queries.len() / softmax.len();
     let heads = queries.chunks_exact(dimensions).zip(out.chunks_exact_mut(dimensions));
     for ((query, out), softmax) in heads.zip(softmax) {
-        // SAFETY: the features are there.
+        // SAFETY: see the module `kernel` for the features.
         unsafe { attend_head(query, span, softmax, out) }
     }
 }
@@ -240,6 +240,6 @@ pub(super) fn quantize(values: &[f32], out: &mut CodesMut<'_>) {
     fn compiled(values: &[f32], out: &mut CodesMut<'_>) {
         super::element::quantize(values, out);
     }
-    // SAFETY: the features are there.
+    // SAFETY: see the module `kernel` for the features.
     unsafe { compiled(values, out) }
 }

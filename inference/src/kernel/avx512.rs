@@ -10,7 +10,7 @@ use crate::pack::{BLOCK, GROUP, Halves, Line, Packed, Quantized, Shift, Storage,
 /// Up to [`TILE`] rows of `x`, from `row`, times one group of weights.
 pub(super) fn multiply(weights: &Packed, group: usize, x: View<'_>, row: usize, tile: &mut [Lanes]) {
     assert!(row + tile.len() <= x.rows && group < weights.groups() && weights.columns == x.columns);
-    // SAFETY: `Isa::Avx512` is in use only where the features were found, and the assertion holds what the functions ask.
+    // SAFETY: see the module `kernel` for the features; the assertion holds what the functions ask.
     unsafe {
         match tile.len() {
             1 => rows::<1>(weights, group, x, row, tile),
@@ -180,7 +180,7 @@ pub(super) fn attend(queries: &[f32], span: Span<'_>, softmax: &mut [Softmax], o
     assert!(queries.len() == out.len() && queries.len() == dimensions * softmax.len() && span.tokens <= PAGE);
     assert!(span.keys.len() >= dimensions * (PAGE / GROUP));
     assert!(span.values.len() >= span.tokens * dimensions.div_ceil(GROUP));
-    // SAFETY: the features are there, and the lengths were checked.
+    // SAFETY: see the module `kernel` for the features; the lengths were checked.
     unsafe {
         match softmax {
             [a] => attend_page(dimensions, queries, span, [a], out),
@@ -296,7 +296,7 @@ fn exp(x: __m512) -> __m512 {
 
 /// As the portable one in [`super::element`]; here by hand, as compilers make a poor thing of it.
 pub(super) fn quantize(values: &[f32], out: &mut CodesMut<'_>) {
-    // SAFETY: the features are there.
+    // SAFETY: see the module `kernel` for the features.
     unsafe { quantize_blocks(values, out) }
 }
 

@@ -6,6 +6,9 @@
 //!
 //! `unsafe` is confined to this module. It is used for three things: calling functions compiled for an instruction set
 //! that was found at run time, loads and stores of vectors, and handing disjoint parts of one array to several threads.
+//! The first is sound because whatever takes an [`Isa`] to compute with is private to the crate, and the crate has its
+//! values from [`Isa::choose`] (a model's, once it is loaded) and [`Isa::available`] (tests) alone, never from a variant's
+//! name other than `Scalar`.
 
 mod activations;
 mod attention;
@@ -17,8 +20,9 @@ mod element;
 mod scalar;
 mod team;
 
-pub use activations::{ALONE, Activations};
-pub use attention::{PAGE, Span, attention};
+pub(crate) use activations::{ALONE, Activations};
+pub(crate) use attention::attention;
+pub use attention::{PAGE, Span};
 pub use team::{Crew, MAX_THREADS, Team};
 
 use std::fmt;
@@ -35,6 +39,13 @@ type Lanes = [f32; GROUP];
 const TILE: usize = 8;
 
 /// An instruction set that kernels exist for.
+///
+/// Any of them can be named, on any processor; only [`Model::load`](crate::Model::load) takes one, and refuses what the
+/// processor lacks. What runs on it is out of reach:
+///
+/// ```compile_fail,E0624
+/// causerie_inference::Isa::Avx512.add(&mut [1.0], &[1.0]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {
     /// Plain Rust: the reference, and the fallback.
@@ -122,7 +133,7 @@ macro_rules! element {
         match $isa {
             Isa::Scalar => element::portable::$function($($argument),*),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: a value `Isa::Avx2` is in use only where `Isa::choose` or `Isa::available` found the features.
+            // SAFETY: the crate computes with `Isa::Avx2` only after `Isa::choose` or `Isa::available` found its features.
             Isa::Avx2 => unsafe { element::avx2::$function($($argument),*) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as for AVX2.
@@ -138,7 +149,7 @@ impl Isa {
     ///
     /// # Panics
     /// If the three are not of one length.
-    pub fn rms_norm(self, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+    pub(crate) fn rms_norm(self, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
         assert!(x.len() == weight.len() && x.len() == out.len(), "{} {} {}", x.len(), weight.len(), out.len());
         element!(self, rms_norm(x, weight, epsilon, out));
     }
@@ -147,7 +158,7 @@ impl Isa {
     ///
     /// # Panics
     /// If the three are not of one length.
-    pub fn swiglu(self, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    pub(crate) fn swiglu(self, gate: &[f32], up: &[f32], out: &mut [f32]) {
         assert!(gate.len() == up.len() && gate.len() == out.len(), "{} {} {}", gate.len(), up.len(), out.len());
         element!(self, swiglu(gate, up, out));
     }
@@ -156,14 +167,14 @@ impl Isa {
     ///
     /// # Panics
     /// If the two are not of one length.
-    pub fn add(self, x: &mut [f32], y: &[f32]) {
+    pub(crate) fn add(self, x: &mut [f32], y: &[f32]) {
         assert_eq!(x.len(), y.len());
         element!(self, add(x, y));
     }
 
     /// Rotary positions (Su et al., 2021) on neighbouring pairs: turns each `(x[2i], x[2i + 1])` of a head by the angle
     /// whose cosine and sine are `turns[i]`. Numbers beyond the last turn stay as they are.
-    pub fn rope(self, head: &mut [f32], turns: &[[f32; 2]]) {
+    pub(crate) fn rope(self, head: &mut [f32], turns: &[[f32; 2]]) {
         element!(self, rope(head, turns));
     }
 
@@ -179,18 +190,18 @@ impl Isa {
 }
 
 /// One matrix product: `out[row][output] = Σ weights[output][column] × x[row][column]`.
-pub struct Product<'a> {
+pub(crate) struct Product<'a> {
     /// The matrix.
-    pub weights: &'a Packed,
+    pub(crate) weights: &'a Packed,
     /// `[rows of x][rows of weights]`.
-    pub out: &'a mut [f32],
+    pub(crate) out: &'a mut [f32],
 }
 
 /// Multiplies the rows of `x` with several matrices, spread over the threads.
 ///
 /// # Panics
 /// If a matrix has other columns than `x`, or an output has not as many numbers as its product.
-pub fn linear<const N: usize>(crew: &Crew, isa: Isa, x: &Activations, products: [Product<'_>; N]) {
+pub(crate) fn linear<const N: usize>(crew: &Crew, isa: Isa, x: &Activations, products: [Product<'_>; N]) {
     /// Tasks for each thread: enough that one that is held up costs little.
     const TASKS_PER_THREAD: usize = 6;
     let rows = x.rows();

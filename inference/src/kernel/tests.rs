@@ -299,7 +299,7 @@ fn rows_over_the_capacity_are_refused_and_change_nothing() {
     for rows in [3, usize::MAX, usize::MAX / 32 + 2] {
         let start = std::panic::AssertUnwindSafe(|| x.start(rows).len());
         assert!(std::panic::catch_unwind(start).is_err(), "{rows}");
-        assert_eq!((x.rows(), x.values()), (2, &[1.0; 64][..]), "{rows}");
+        assert_eq!((x.rows(), x.view().values), (2, &[1.0; 64][..]), "{rows}");
     }
     assert_eq!(x.start(2).len(), 64);
 }

@@ -361,6 +361,17 @@ fn impossible_tensors_are_refused() {
     );
 }
 
+#[test]
+fn kernels_that_the_processor_lacks_are_refused() {
+    let file = Tiny::new(BlockType::Q4_0, 2).file();
+    for isa in Isa::ALL {
+        match load(file.clone(), isa) {
+            Ok(model) => assert!(Isa::available().any(|here| here == isa) && model.isa() == isa),
+            Err(error) => assert!(matches!(&error, LoadError::Isa { seen, .. } if seen == isa.name()), "{error}"),
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
