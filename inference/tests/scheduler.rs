@@ -255,6 +255,11 @@ fn refusals_say_why() {
 }
 
 #[test]
+fn the_default_context_is_what_the_model_was_trained_for() {
+    assert_eq!(Scheduler::new(model(), &SchedulerOptions::default()).unwrap().context(), 8192);
+}
+
+#[test]
 fn options_out_of_range_are_refused() {
     let refused = |options| Scheduler::new(model(), &options).err().unwrap().to_string();
     let options = SchedulerOptions::default;

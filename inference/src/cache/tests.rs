@@ -167,6 +167,8 @@ proptest! {
                 let (session, tokens, table) = running.remove(0);
                 assert_holds(&cache, &table, &tokens);
                 cache.keep(session, tokens, table);
+                let of_session = cache.kept.iter().filter(|kept| session.is_some() && kept.session == session).count();
+                prop_assert!(of_session <= 1, "{session:?} has {of_session}");
                 continue;
             }
             let tokens: Vec<u32> = (0..len).map(|i| if i > 60 * (kind + 1) { kind as u32 } else { 7 }).collect();
