@@ -67,6 +67,10 @@ impl Drive {
     /// the model) ends with the values that are dropped here.
     pub(crate) async fn run(mut self, sources: Sources) {
         loop {
+            // Under a load that never lets up the loop never waits, and must hear of it all the same.
+            if sources.stop.try_recv().is_ok() {
+                self.stop();
+            }
             let mut more = self.take_inputs(&sources);
             if self.hub.next_deadline().is_some_and(|(at, _)| at <= self.clock.now()) {
                 self.give(Input::Timer);
@@ -273,5 +277,80 @@ async fn received<T>(source: &Receiver<T>, happened: fn(T) -> Happened) -> Happe
     match source.recv().await {
         Ok(one) => happened(one),
         Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use causerie_tests::TempDir;
+    use smol::LocalExecutor;
+
+    use super::*;
+    use crate::auth::{Auth, AuthOptions};
+    use crate::config::EngineOptions;
+    use crate::fetch::{FetchOptions, ModelSource};
+    use crate::http::Health;
+    use crate::store::Store;
+    use crate::worker::{Worker, WorkerOptions};
+
+    /// A drive without a model, and its sources less the arrivals and the stop.
+    fn drive(data: &TempDir) -> (Drive, Receiver<Reply>, Receiver<Event>) {
+        let (event, events) = smol::channel::bounded(limits::WORKER_EVENTS);
+        let (reply, replies) = smol::channel::unbounded();
+        let auth = AuthOptions { data_dir: data.path().to_owned(), ..AuthOptions::default() };
+        let worker = WorkerOptions {
+            source: ModelSource::File(data.path().join("none.gguf")),
+            fetch: FetchOptions::from_environment(true).unwrap(),
+            engine: EngineOptions::default(),
+        };
+        let (clock, wall_clock) = Clock::start();
+        let hub = Hub::new(causerie_core::Options {
+            seed: [1; 32],
+            wall_clock,
+            server: "a test".to_owned(),
+            limits: causerie_core::limits::Limits::default(),
+        });
+        let outside = Outside::new(
+            Rc::new(Health::new()),
+            Worker::start(worker, event).unwrap(),
+            Store::open(&data.path().join("causerie.db"), reply).unwrap(),
+            Arc::new(Auth::open(&auth).unwrap()),
+        );
+        (Drive::new(hub, outside, clock), replies, events)
+    }
+
+    #[test]
+    fn a_stop_is_heard_under_a_load_that_never_lets_up() {
+        let data = TempDir::new();
+        let (mut drive, replies, events) = drive(&data);
+        let connection = drive.hub.connect(drive.clock.now()).unwrap();
+        drive.give(Input::Closed { connection });
+        let (arrival, arrivals) = smol::channel::bounded(limits::ARRIVALS);
+        let (stopper, stop) = smol::channel::bounded(1);
+        stopper.try_send(()).unwrap();
+        let executor = LocalExecutor::new();
+        // Whenever there is room for an arrival, there is one.
+        let load = executor.spawn(async move {
+            let written = || Arrival::Written { connection, bytes: 1 };
+            while arrival.send(written()).await.is_ok() {
+                while arrival.try_send(written()).is_ok() {}
+            }
+        });
+        let drained = or(
+            async {
+                drive.run(Sources { arrivals, replies, events, stop }).await;
+                true
+            },
+            async {
+                Timer::after(Duration::from_secs(30)).await;
+                false
+            },
+        );
+        assert!(smol::block_on(executor.run(drained)), "the drain has not begun");
+        drop(load);
     }
 }
