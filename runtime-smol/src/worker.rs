@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use causerie_core::{
@@ -110,7 +111,7 @@ pub(crate) struct Generate {
 enum Command {
     Generate(Box<Generate>),
     Cancel(GenerationId),
-    Reload,
+    Reload(#[expect(dead_code, reason = "as long as it exists, no further reload is needed")] Arc<()>),
     /// Of the thread that fetches, if the model had to be fetched.
     Fetched(Result<PathBuf, String>),
     Stop,
@@ -129,6 +130,8 @@ pub(crate) struct Worker {
     /// Generations that were given and have not ended, and whether they were cancelled: each puts at most two commands
     /// into the queue, which is why the queue has room for them.
     running: HashMap<GenerationId, bool>,
+    /// Shared with a reload that the thread has not taken yet.
+    reload: Arc<()>,
 }
 
 /// Room for two commands of each generation, and for those that belong to none.
@@ -143,7 +146,7 @@ impl Worker {
         let (commands, inbox) = sync_channel(QUEUE);
         let thread = thread::Thread::new(options, commands.clone(), inbox, events);
         std::thread::Builder::new().name("inference".to_owned()).spawn(move || thread.run())?;
-        Ok(Worker { commands, running: HashMap::new() })
+        Ok(Worker { commands, running: HashMap::new(), reload: Arc::new(()) })
     }
 
     /// Gives the thread a conversation to answer.
@@ -168,9 +171,12 @@ impl Worker {
         }
     }
 
-    /// Loads the model anew. Several wishes in a row may count as one.
+    /// Loads the model anew. Wishes that come before the thread has seen the first count as one, so that they take no
+    /// more than one place of the queue.
     pub(crate) fn reload(&self) {
-        let _ = self.give(Command::Reload);
+        if Arc::strong_count(&self.reload) == 1 {
+            let _ = self.give(Command::Reload(self.reload.clone()));
+        }
     }
 
     /// To be called with every event that comes: it keeps the books.
@@ -199,5 +205,31 @@ impl Drop for Worker {
     fn drop(&mut self) {
         // Not awaited: it holds nothing that must be saved, and loading a large model takes its time.
         let _ = self.commands.try_send(Command::Stop);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_reloads_leave_the_queue_to_others() {
+        let (commands, inbox) = sync_channel(QUEUE);
+        let mut worker = Worker { commands, running: HashMap::new(), reload: Arc::new(()) };
+        for _ in 0..10 * QUEUE {
+            worker.reload();
+        }
+        let generation = GenerationId(1);
+        let conversation = Conversation { system: None, turns: Vec::new(), cut: false };
+        let sampling = Sampling::default();
+        let generate =
+            Generate { generation, session: SessionId(causerie_core::Uuid([1; 16])), conversation, sampling };
+        assert_eq!(worker.generate(generate), Ok(()));
+        assert!(matches!(inbox.try_recv(), Ok(Command::Reload(_))));
+        assert!(matches!(inbox.try_recv(), Ok(Command::Generate(_))));
+        assert!(inbox.try_recv().is_err());
+        // What is wished after the thread has taken it is a new wish.
+        worker.reload();
+        assert!(matches!(inbox.try_recv(), Ok(Command::Reload(_))));
     }
 }

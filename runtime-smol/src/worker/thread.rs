@@ -97,11 +97,13 @@ impl Thread {
             Err(ended) => return ended,
         };
         self.tell(Status::Loading { model: self.options.source.to_string() });
+        // Taken before: another file that comes while this one is being read is to be noticed.
+        let stamp = self.stamp();
         let mut engine = match Engine::load(&path, &self.options.engine) {
             Ok(engine) => engine,
             Err(error) => {
                 let reason = format!("the model {} cannot be used: {error}", path.display());
-                return Ended::Unavailable(reason, Until::Changed(self.stamp()));
+                return Ended::Unavailable(reason, Until::Changed(stamp));
             }
         };
         self.tell(Status::Ready { model: engine.name().to_owned() });
@@ -128,7 +130,7 @@ impl Thread {
                     return Err(Ended::Unavailable(reason, if local { Until::Found } else { Until::FoundOr(again) }));
                 }
                 Ok(Command::Generate(generate)) => self.refuse(generate.generation),
-                Ok(Command::Cancel(_) | Command::Reload) => {}
+                Ok(Command::Cancel(_) | Command::Reload(_)) => {}
                 Ok(Command::Stop) | Err(_) => {
                     fetching.cancel();
                     return Err(Ended::Stop);
@@ -158,7 +160,7 @@ impl Thread {
                     Command::Generate(generate) if reloading => self.deferred.push_back(generate),
                     Command::Generate(generate) => self.begin(engine, *generate),
                     Command::Cancel(generation) => self.cancel(engine, generation),
-                    Command::Reload => reloading = true,
+                    Command::Reload(_) => reloading = true,
                     Command::Fetched(_) => {}
                     Command::Stop => return Ended::Stop,
                 }
@@ -188,7 +190,7 @@ impl Thread {
         loop {
             match self.inbox.recv_timeout(pause(until)) {
                 Ok(Command::Generate(generate)) => self.refuse(generate.generation),
-                Ok(Command::Reload) => return true,
+                Ok(Command::Reload(_)) => return true,
                 Ok(Command::Cancel(_) | Command::Fetched(_)) => {}
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
                 Err(RecvTimeoutError::Timeout) => {}
