@@ -18,7 +18,8 @@ use crate::config::EngineOptions;
 use crate::limits;
 use crate::store::Conversation;
 
-/// A prompt leaves at least this part of the context to its answer, unless less is wanted.
+/// A prompt leaves at least this part of the context to its answer, unless less is wanted or its last message alone is
+/// longer.
 const ANSWER_PART: usize = 4;
 
 /// A model that answers.
@@ -51,10 +52,10 @@ impl Engine {
         )?;
         let info = model.info();
         tracing::info!(
-            "the model {} is ready: {}, {} M parameters in {}, context {}, {} threads with {:?} kernels",
+            "the model {} is ready: {}, {} M parameters in {}, context {}, {} threads with {} kernels",
             path.display(),
             info.architecture,
-            info.parameters / 1_000_000,
+            (info.parameters + 500_000) / 1_000_000,
             info.quantization,
             scheduler.context(),
             scheduler.threads(),
@@ -80,9 +81,16 @@ impl Engine {
         let asked = sampling.max_tokens.unwrap_or(limits::DEFAULT_ANSWER_TOKENS).max(1) as usize;
         let context = self.scheduler.context();
         let room = context - asked.min(context / ANSWER_PART).max(1);
-        let prompt = match chat::prompt(self.model.tokenizer(), self.model.template(), &turns(conversation), room) {
+        let turns = turns(conversation);
+        let prompt = |room| chat::prompt(self.model.tokenizer(), self.model.template(), &turns, room);
+        let prompted = match prompt(room) {
+            // A message that fits into the context is answered, in what it leaves.
+            Err(PromptError::TooLong { tokens, .. }) if tokens < context => prompt(context - 1),
+            prompted => prompted,
+        };
+        let prompt = match prompted {
             Ok(prompt) => prompt,
-            Err(error) => return tell(Event::Failed { generation, failure: unpromptable(&error) }),
+            Err(error) => return tell(Event::Failed { generation, failure: unpromptable(&error, context) }),
         };
         if prompt.dropped_turns > 0 {
             let notice = GenerationNotice::ContextTrimmed { messages: saturate(prompt.dropped_turns) };
@@ -181,10 +189,11 @@ fn options(sampling: &Sampling) -> Result<SamplingOptions, GenerationFailure> {
     })
 }
 
-fn unpromptable(error: &PromptError) -> GenerationFailure {
+/// Of a prompt for a context of so many tokens.
+fn unpromptable(error: &PromptError, context: usize) -> GenerationFailure {
     match error {
-        PromptError::TooLong { tokens, limit } => {
-            GenerationFailure::TooLong { prompt_tokens: saturate(*tokens), context: saturate(*limit) }
+        PromptError::TooLong { tokens, .. } => {
+            GenerationFailure::TooLong { prompt_tokens: saturate(*tokens), context: saturate(context) }
         }
         PromptError::Empty | PromptError::Template(_) => {
             tracing::error!(%error, "no prompt can be made of a conversation");
