@@ -63,11 +63,16 @@ pub const POLLS_PER_TURN: usize = 64;
 /// Pings of RFC 6455 go out this often: shorter than the idle times of common proxies (60 s).
 pub const PING_INTERVAL: Duration = Duration::from_secs(25);
 
-/// A peer of which nothing came for this long, not even a pong, is gone. Three pings.
+/// A peer of which nothing came for this long, not even a pong, and that took nothing either while we had more for it
+/// than the kernel holds, is gone. Three pings.
 pub const PEER_SILENCE: Duration = Duration::from_secs(80);
 
 /// From our close frame to the peer's, and from the peer's to the end of the socket.
 pub const CLOSE_TIME: Duration = Duration::from_secs(3);
+
+/// From the hub's wish to close a socket to its end, whatever the peer does or leaves: what was queued before has this
+/// long to go out, the close frame and its answer included.
+pub const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Bytes read and thrown away after a violation, so that the peer gets our last frames before a reset: one frame of
 /// the size that people try servers with (10 MiB), and its surroundings.

@@ -3,10 +3,12 @@
 //! Bytes become [`Arrival`]s for the hub, [`Outgoing`]s become bytes; what they say is the hub's business. RFC 6455 is
 //! tungstenite's: pings are answered there. Here are the limits in time and space, and the closing.
 
+mod watched;
+
 use std::cell::Cell;
 use std::net::Shutdown;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream};
 use causerie_core::{ConnectionId, Violation};
@@ -19,6 +21,8 @@ use smol::{LocalExecutor, Timer};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Bytes, Error, Message, Utf8Bytes};
+
+use watched::Watched;
 
 use crate::auth::Claims;
 use crate::limits;
@@ -94,6 +98,10 @@ struct Flow {
     /// The peer's bytes make no frames any more.
     violated: Cell<bool>,
     resume: (Sender<()>, Receiver<()>),
+    /// Tells once that `closing` is set.
+    close: (Sender<()>, Receiver<()>),
+    /// The last moment at which the peer took bytes that had to wait for it.
+    taken: Rc<Cell<Option<Instant>>>,
 }
 
 impl Outbox {
@@ -107,9 +115,10 @@ impl Outbox {
         Ok(())
     }
 
-    /// Closes the socket when all that was given before is written.
+    /// Closes the socket when all that was given before is written, or [`limits::CLOSE_DEADLINE`] is over.
     pub(crate) fn close(&self, code: u16, reason: Utf8Bytes) {
         self.flow.closing.set(true);
+        let _ = self.flow.close.0.try_send(());
         self.resume();
         let _ = self.queue.try_send(Outgoing::Close { code, reason });
     }
@@ -140,6 +149,8 @@ impl Flow {
             closing: Cell::new(false),
             violated: Cell::new(false),
             resume: smol::channel::bounded(1),
+            close: smol::channel::bounded(1),
+            taken: Rc::new(Cell::new(None)),
         }
     }
 
@@ -148,6 +159,17 @@ impl Flow {
             // The other end is in `self`: it cannot fail.
             let _ = self.resume.1.recv().await;
         }
+    }
+
+    /// Until the time of a closing is over.
+    async fn closed_late(&self) {
+        let _ = self.close.1.recv().await;
+        sleep(limits::CLOSE_DEADLINE).await;
+    }
+
+    /// When a peer of which nothing more comes than came until `heard` is to be given up.
+    fn silent_at(&self, heard: Instant) -> Instant {
+        self.taken.get().map_or(heard, |taken| taken.max(heard)) + limits::PEER_SILENCE
     }
 }
 
@@ -168,11 +190,12 @@ pub(crate) async fn run(
         .max_frame_size(Some(limit))
         .max_message_size(Some(limit));
     let raw = stream.clone();
+    let flow = Rc::new(Flow::new());
+    let stream = Watched::new(stream, flow.taken.clone());
     let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
     let (mut sender, receiver) = socket.split();
 
     let (queue, outgoing) = smol::channel::unbounded();
-    let flow = Rc::new(Flow::new());
     let (answer, answered) = smol::channel::bounded(1);
     let outbox = Outbox { queue, flow: flow.clone(), raw: raw.clone() };
     if arrivals.send(Arrival::Opened { identity, outbox, answer }).await.is_err() {
@@ -191,8 +214,12 @@ pub(crate) async fn run(
             or(linger(raw.clone()), sleep(limits::PEER_SILENCE)).await;
         }
     };
+    let late = async {
+        flow.closed_late().await;
+        let _ = raw.shutdown(Shutdown::Both);
+    };
     // The writer ends only when the socket is broken or the peer does not answer a close; dropping its task ends it.
-    or(read, write).await;
+    or(or(read, write), late).await;
     let _ = arrivals.send(Arrival::Closed { connection }).await;
 }
 
@@ -205,18 +232,22 @@ enum ReadEnd {
 }
 
 async fn read(
-    mut receiver: WebSocketReceiver<TcpStream>,
+    mut receiver: WebSocketReceiver<Watched>,
     arrivals: &Sender<Arrival>,
     connection: ConnectionId,
     flow: &Flow,
     limit: usize,
 ) -> ReadEnd {
-    let mut silence = Timer::after(limits::PEER_SILENCE);
+    let mut silence = Timer::never();
     loop {
         flow.until_reading().await;
-        silence.set_after(limits::PEER_SILENCE);
+        let heard = Instant::now();
         let next = or(async { Some(receiver.next().await) }, async {
-            (&mut silence).await;
+            // What the peer has taken meanwhile puts the end off.
+            while flow.silent_at(heard) > Instant::now() {
+                silence.set_at(flow.silent_at(heard));
+                (&mut silence).await;
+            }
             None
         });
         let arrival = match next.await {
@@ -270,7 +301,7 @@ async fn linger(mut raw: TcpStream) {
 }
 
 async fn write(
-    mut sender: WebSocketSender<TcpStream>,
+    mut sender: WebSocketSender<Watched>,
     outgoing: Receiver<Outgoing>,
     arrivals: Sender<Arrival>,
     connection: ConnectionId,

@@ -98,6 +98,23 @@ fn a_reload_lets_running_answers_end_and_answers_later_ones() {
 }
 
 #[test]
+fn a_message_is_answered_if_it_fits_the_context_and_else_told_its_size() {
+    let server = Server::start_with(Options { args: vec!["--context=256".into()], ..Options::default() });
+    let mut ada = server.connect("ada");
+    ada.send(&json!({"type": "create_session"}));
+    ada.expect("session_joined");
+    // With what the template adds, more than three quarters of the context and less than all of it.
+    ask(&mut ada, &"word ".repeat(185), 1_000);
+    let answered = answer(&mut ada);
+    let prompt = answered["usage"]["prompt_tokens"].as_u64().unwrap();
+    assert!(prompt > 192 && prompt < 256, "{answered}");
+    ask(&mut ada, &"word ".repeat(300), 1_000);
+    let error = ada.expect("error");
+    assert_eq!(error["code"], "context_exceeded", "{error}");
+    assert!(error["detail"].as_str().unwrap().ends_with("context 256"), "{error}");
+}
+
+#[test]
 fn a_stop_lets_answers_end_keeps_them_and_says_goodbye() {
     let server = Server::start();
     let mut ada = server.connect("ada");

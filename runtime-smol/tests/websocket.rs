@@ -389,3 +389,38 @@ fn a_token_ends_its_connection_when_it_ends() {
     client.expect("connection_established");
     assert_eq!(client.expect_close().code, 1008);
 }
+
+#[test]
+fn a_token_ends_its_connection_even_if_its_owner_reads_nothing_and_goes_on_sending() {
+    let server = server();
+    let mut ada = server.connect("ada");
+    ada.send(&json!({"type": "create_session"}));
+    let session = ada.expect("session_joined")["session_id"].clone();
+    ada.send(&json!({"type": "invite", "username": "deaf"}));
+    ada.expect("invited");
+    let message = "x".repeat(20_000);
+    for i in 0..20 {
+        ada.send(&json!({"type": "chat_message", "message": message, "client_id": i.to_string()}));
+        ada.expect_where("an answer", WITHIN, |f| f["type"] == "ack" || f["type"] == "error");
+    }
+    let token = server.token_with("deaf", &["--ttl", "2s"]);
+    let (mut deaf, _) = Raw::open(&server, "", &format!("?token={token}"));
+    deaf.expect("connection_established");
+    let join = json!({"type": "join_session", "session_id": session}).to_string();
+    deaf.send(&frame(FIN | TEXT, join.as_bytes()));
+    deaf.expect("session_joined");
+    // From here on `deaf` reads nothing; a page has more than all the buffers between hold.
+    for _ in 0..10 {
+        deaf.send(&frame(FIN | TEXT, br#"{"type":"history","limit":100}"#));
+    }
+    let connections = || server.health().1["connections"].as_u64().unwrap();
+    assert_eq!(connections(), 2);
+    let deadline = Instant::now() + WITHIN;
+    while connections() > 1 {
+        assert!(Instant::now() < deadline, "the connection outlives its token");
+        let _ = deaf.stream.write_all(&frame(FIN | PING, b""));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    ada.send(&json!({"type": "ping"}));
+    ada.expect("pong");
+}
