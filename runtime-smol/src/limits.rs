@@ -87,6 +87,10 @@ pub const DRAIN_CLOSE_TIME: Duration = Duration::from_secs(2);
 /// What connections have to hear of the end when no answer is running: for acknowledgements on their way.
 pub const DRAIN_IDLE_TIME: Duration = Duration::from_millis(300);
 
+/// Replies of storage that wait for the hub; when it is full, the thread of storage waits, which the hub never does for
+/// it. Each may hold a page of history: together some 16 MiB.
+pub const STORE_REPLIES: usize = 64;
+
 /// Generations with the inference thread, running or waiting; further ones fail as overloaded. At a second an answer,
 /// the last of them waits four minutes: longer than anybody does.
 pub const WORKER_GENERATIONS: usize = 256;

@@ -11,7 +11,7 @@ use causerie::store::{
 };
 use causerie_core::{
     FinishReason, GenerationId, Loaded, Member, MessageId, MessageRecord, MessageRole, RequestId, SessionId,
-    SessionRecord, UnixMicros, Usage, Uuid,
+    SessionRecord, UnixMicros, Usage, Uuid, limits,
 };
 use scratch::Scratch;
 use smol::channel::{Receiver, unbounded};
@@ -205,6 +205,65 @@ fn history_comes_in_pages_that_say_whether_there_is_more() {
     assert_eq!(page(6, 5), (vec![1, 2, 3, 4, 5], false));
     assert_eq!(page(6, 0), (vec![], true));
     assert_eq!(db.messages(session_id(9), u64::MAX, 5), (vec![], false));
+}
+
+#[test]
+fn a_page_of_long_messages_has_fewer_of_them() {
+    let scratch = Scratch::new();
+    let db = with_session(&scratch);
+    let long = "x".repeat(limits::PAGE_BYTES / 8);
+    for seq in 1..=20 {
+        db.write(OwnedWrite::Message(message(session_id(1), seq, &long))).unwrap();
+    }
+    let page = |before, limit| {
+        let (messages, more) = db.messages(session_id(1), before, limit);
+        (messages.into_iter().map(|message| message.seq).collect::<Vec<_>>(), more)
+    };
+    assert_eq!(page(u64::MAX, 100), ((13..=20).collect(), true));
+    assert_eq!(page(13, 100), ((5..=12).collect(), true));
+    assert_eq!(page(5, 100), ((1..=4).collect(), false));
+    assert_eq!(page(u64::MAX, 8), ((13..=20).collect(), true));
+    // As many as the hub fetches at once come together, however long.
+    let whole = "x".repeat(limits::PAGE_BYTES);
+    for seq in 21..=30 {
+        db.write(OwnedWrite::Message(message(session_id(1), seq, &whole))).unwrap();
+    }
+    assert_eq!(page(u64::MAX, 100), ((27..=30).collect(), true));
+    assert_eq!(page(30, limits::FETCHED_MESSAGES), ((26..=29).collect(), true));
+}
+
+#[test]
+fn pages_and_writes_are_answered_in_order_to_one_who_takes_them_slowly() {
+    let scratch = Scratch::new();
+    let path = scratch.join("causerie.db");
+    let db = with_session(&scratch);
+    let long = "x".repeat(limits::PAGE_BYTES);
+    for seq in 1..=8 {
+        db.write(OwnedWrite::Message(message(session_id(1), seq, &long))).unwrap();
+    }
+    drop(db);
+    let (sender, replies) = smol::channel::bounded(1);
+    let store = Store::open(&path, sender).unwrap();
+    // Reads alone, and reads between writes, of more than one transaction keeps.
+    for n in 0..100 {
+        let query = OwnedQuery::Messages { session: session_id(1), before: u64::MAX, limit: 100 };
+        store.submit(Job::Load(RequestId(n), query)).unwrap();
+        if n % 10 == 9 {
+            let write = OwnedWrite::RenameSession { session: session_id(1), title: n.to_string() };
+            store.submit(Job::Write(RequestId(1_000 + n), write)).unwrap();
+        }
+    }
+    for n in 0..100 {
+        match replies.recv_blocking().unwrap() {
+            Reply::Loaded(RequestId(request), Loaded::Messages { messages, more }) => {
+                assert_eq!((request, messages.len(), more), (n, 4, true));
+            }
+            other => panic!("not page {n}: {other:?}"),
+        }
+        if n % 10 == 9 {
+            assert_eq!(replies.recv_blocking(), Ok(Reply::Stored(RequestId(1_000 + n))));
+        }
+    }
 }
 
 #[test]

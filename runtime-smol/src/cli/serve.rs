@@ -96,7 +96,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(listen)?;
     let listener = Async::new(listener).map_err(listen)?;
     let auth = Arc::new(Auth::open(&options.keys.auth(&data_dir)).map_err(ServeError::Auth)?);
-    let (reply, replies) = smol::channel::unbounded();
+    let (reply, replies) = smol::channel::bounded(limits::STORE_REPLIES);
     let store = Store::open(&config::database_path(&data_dir), reply).map_err(ServeError::Store)?;
 
     let (event, events) = smol::channel::bounded(limits::WORKER_EVENTS);

@@ -59,6 +59,19 @@ pub enum Reply {
     },
 }
 
+impl Reply {
+    /// The text of messages that it carries, in bytes: the part of a reply that can be large.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Reply::Loaded(_, Loaded::Messages { messages, .. }) => messages.iter().map(|m| m.content.len()).sum(),
+            Reply::Conversation { result: Ok(conversation), .. } => {
+                conversation.turns.iter().map(|turn| turn.content.len()).sum()
+            }
+            _ => 0,
+        }
+    }
+}
+
 /// [`Write`], owned. The variants mean the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are documented at causerie_core::Write")]

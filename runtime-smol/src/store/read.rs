@@ -2,8 +2,9 @@
 
 use causerie_core::{
     FinishReason, Loaded, Member, MessageId, MessageRecord, MessageRole, SessionId, SessionRecord, SessionSummary,
-    UnixMicros, Usage, Uuid,
+    UnixMicros, Usage, Uuid, limits,
 };
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::error::JobError;
@@ -95,9 +96,16 @@ fn messages(connection: &Connection, session: SessionId, before: u64, limit: u32
     // One more than asked for tells whether there are older ones.
     let mut rows = statement.query(params![session.0.0, before, limit + 1])?;
     let mut messages = Vec::new();
+    let mut bytes = 0;
     let mut more = false;
     while let Some(row) = rows.next()? {
-        if messages.len() == limit as usize {
+        // Looked at where SQLite has it: a message that is not wanted is not copied.
+        if let ValueRef::Text(content) = row.get_ref(CONTENT)? {
+            bytes += content.len();
+        }
+        // The hub cuts at the same number, but counts on all that it fetches for a reader who is behind.
+        let too_long = bytes > limits::PAGE_BYTES && messages.len() >= limits::FETCHED_MESSAGES as usize;
+        if too_long || messages.len() == limit as usize {
             more = true;
             break;
         }
@@ -106,6 +114,9 @@ fn messages(connection: &Connection, session: SessionId, before: u64, limit: u32
     messages.reverse();
     Ok(Loaded::Messages { messages, more })
 }
+
+/// Where the statement of [`messages`] has the text.
+const CONTENT: usize = 6;
 
 fn message(row: &Row<'_>, session: SessionId) -> Result<MessageRecord, JobError> {
     let author = match (row.get(4)?, row.get(5)?) {
@@ -125,7 +136,7 @@ fn message(row: &Row<'_>, session: SessionId) -> Result<MessageRecord, JobError>
         parent: row.get::<_, Option<[u8; 16]>>(2)?.map(|id| MessageId(Uuid(id))),
         role: role(&row.get::<_, String>(3)?)?,
         author,
-        content: row.get(6)?,
+        content: row.get(CONTENT)?,
         created: UnixMicros(unsigned(row, 7)?),
         client_id: row.get(8)?,
         finish_reason: row.get::<_, Option<String>>(9)?.map(|name| finish_reason(&name)).transpose()?,

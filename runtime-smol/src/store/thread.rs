@@ -15,6 +15,10 @@ use super::{conversation, read, write};
 /// Jobs in one transaction: enough that a commit's fsync is shared by many, few enough that nobody waits long for it.
 const BATCH_JOBS: usize = 256;
 
+/// Bytes of text in replies that wait for a commit; when there are more, the transaction ends early. A few pages of
+/// history, so that many who ask at once do not have all their pages in memory at once.
+const UNSENT_BYTES: usize = 4 << 20;
+
 pub(super) struct Worker {
     connection: Connection,
     path: PathBuf,
@@ -40,47 +44,57 @@ impl Worker {
         while let Ok(first) = self.queue.recv() {
             batch.push(first);
             batch.extend(self.queue.try_iter().take(BATCH_JOBS - 1));
-            let replies = self.answer(&batch);
+            let mut left = batch.as_slice();
+            while !left.is_empty() {
+                let replies = self.answer(left);
+                left = left.get(replies.len()..).unwrap_or_default();
+                for reply in replies {
+                    // Waits while the receiver has enough to do. It is gone only when the store is being dropped; the
+                    // writes still queued are done all the same.
+                    let _ = self.replies.send_blocking(reply);
+                }
+            }
             let bytes: usize = batch.drain(..).map(|job| job.bytes()).sum();
             self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            for reply in replies {
-                // The receiver is gone only when the store is being dropped; the writes still queued are done all the same.
-                let _ = self.replies.send_blocking(reply);
-            }
         }
         if let Err((_, error)) = self.connection.close() {
             tracing::warn!("closing the database {}: {error}", self.path.display());
         }
     }
 
-    /// One reply a job, in order, given only when the writes among them are on the disk.
+    /// Replies to the first jobs of a batch, at least to one, in order, given only when the writes among them are on
+    /// the disk.
     fn answer(&mut self, batch: &[Job]) -> Vec<Reply> {
-        if !batch.iter().any(|job| matches!(job, Job::Write(..))) {
-            return batch.iter().map(|job| read(&self.connection, &self.path, job)).collect();
+        // What waits for no commit is answered as it is read.
+        if let Some(job @ (Job::Load(..) | Job::Conversation { .. })) = batch.first() {
+            return vec![read(&self.connection, &self.path, job)];
         }
         match self.together(batch) {
             Ok(replies) => replies,
             // A large write may have taken the last of the space from small ones, or a deletion may make some.
-            Err(error) if batch.len() > 1 && error.code() == Some(ErrorCode::DiskFull) => batch
-                .iter()
-                .map(|job| {
-                    self.together(slice::from_ref(job))
-                        .ok()
-                        .and_then(|mut replies| replies.pop())
-                        .unwrap_or_else(|| self.without_writing(job, &error))
-                })
-                .collect(),
-            Err(error) => batch.iter().map(|job| self.without_writing(job, &error)).collect(),
+            Err(error) if batch.len() > 1 && error.code() == Some(ErrorCode::DiskFull) => until_full(batch, |job| {
+                self.together(slice::from_ref(job))
+                    .ok()
+                    .and_then(|mut replies| replies.pop())
+                    .unwrap_or_else(|| self.without_writing(job, &error))
+            }),
+            Err(error) => until_full(batch, |job| self.without_writing(job, &error)),
         }
     }
 
-    /// The jobs in one transaction, committed. An error means that nothing of it was done.
+    /// The first jobs in one transaction, committed. An error means that nothing of it was done.
     fn together(&mut self, batch: &[Job]) -> Result<Vec<Reply>, JobError> {
         let mut transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut replies = Vec::with_capacity(batch.len());
+        let mut unsent = 0;
         for job in batch {
             let Job::Write(request, change) = job else {
-                replies.push(read(&transaction, &self.path, job));
+                let reply = read(&transaction, &self.path, job);
+                unsent += reply.bytes();
+                replies.push(reply);
+                if unsent >= UNSENT_BYTES {
+                    break;
+                }
                 continue;
             };
             let savepoint = transaction.savepoint()?;
@@ -104,6 +118,21 @@ impl Worker {
             Job::Load(..) | Job::Conversation { .. } => read(&self.connection, &self.path, job),
         }
     }
+}
+
+/// Answers the first jobs, at least one, until the replies hold [`UNSENT_BYTES`].
+fn until_full(batch: &[Job], mut answer: impl FnMut(&Job) -> Reply) -> Vec<Reply> {
+    let mut unsent = 0;
+    let mut replies = Vec::with_capacity(batch.len());
+    for job in batch {
+        let reply = answer(job);
+        unsent += reply.bytes();
+        replies.push(reply);
+        if unsent >= UNSENT_BYTES {
+            break;
+        }
+    }
+    replies
 }
 
 /// Answers a job that changes nothing.
