@@ -121,3 +121,6 @@ pub const LOGIN_CODES: usize = 4;
 
 /// How long a token lives that `/api/login` or `/api/token` gives. The page fetches a fresh one before it ends.
 pub const TOKEN_TIME: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// From a login to the end of the last token that it is renewed with: one that was stolen does not work for ever.
+pub const LOGIN_RENEWED: Duration = Duration::from_secs(30 * 24 * 60 * 60);

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use causerie::auth::{
-    Auth, AuthOptions, Claims, LONGEST_TTL, NAME_BYTES, SECRET_BYTES, TOKEN_BYTES, TokenError, secret_path, user_id,
+    Auth, AuthOptions, Claims, IssueError, LONGEST_TTL, NAME_BYTES, SECRET_BYTES, TOKEN_BYTES, TokenError, secret_path, user_id,
 };
 use causerie_core::Role;
 use jsonwebtoken::jwk::Jwk;
@@ -77,8 +77,14 @@ fn a_good_token_says_who_it_is() {
     let scratch = Scratch::new();
     let auth = with_secret(&scratch);
     let claims = auth.verify_at(&hs256(&good()), NOW).unwrap();
-    let expected =
-        Claims { sub: "u1".into(), username: "ada".into(), role: Role::Admin, iat: Some(NOW - 5), exp: NOW + 60 };
+    let expected = Claims {
+        sub: "u1".into(),
+        username: "ada".into(),
+        role: Role::Admin,
+        iat: Some(NOW - 5),
+        exp: NOW + 60,
+        renew_until: None,
+    };
     assert_eq!(claims, expected);
 }
 
@@ -537,6 +543,45 @@ fn tokens_are_made_for_sensible_names_and_times_only() {
     assert_eq!((claims.exp - claims.iat.unwrap(), claims.username.as_str()), (1, "ada"));
     assert_eq!(user_id("ada"), user_id("ada"));
     assert_ne!(user_id("ada"), user_id("Ada"));
+}
+
+#[test]
+fn a_login_is_renewed_as_the_same_person_and_not_beyond_its_end() {
+    let scratch = Scratch::new();
+    let auth = with_secret(&scratch);
+    let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
+    let first = auth.verify(&auth.issue_renewable("ada", Role::Admin, minute, hour).unwrap()).unwrap();
+    let (token, ttl) = auth.renew(&first, 2 * minute).unwrap();
+    let second = auth.verify(&token).unwrap();
+    assert_eq!(ttl, 2 * minute);
+    assert!(second.exp > first.exp, "{second:?}");
+    assert_eq!(Claims { iat: first.iat, exp: first.exp, ..second.clone() }, first);
+    // The last one ends with the right to renew it, and is not renewed.
+    let (token, ttl) = auth.renew(&second, 2 * hour).unwrap();
+    let last = auth.verify(&token).unwrap();
+    assert!(ttl <= hour && Some(last.exp) == first.renew_until, "{last:?}");
+    assert!(matches!(auth.renew(&last, 2 * hour), Err(IssueError::RenewalOver)));
+}
+
+#[test]
+fn what_is_no_login_is_not_renewed() {
+    let scratch = Scratch::new();
+    let auth = with_secret(&scratch);
+    let hour = Duration::from_secs(3600);
+    let invited = auth.verify(&auth.issue("ada", Role::User, hour).unwrap()).unwrap();
+    assert!(matches!(auth.renew(&invited, hour), Err(IssueError::NotRenewable)));
+    // Somebody else's token with the same secret: whatever it says, nobody becomes somebody else with it.
+    let other = auth.verify(&hs256(&json!({
+        "sub": "theirs", "username": "ada", "exp": u32::MAX, "renew_until": u64::from(u32::MAX) + 1, "type": "access"
+    })));
+    let (token, _) = auth.renew(&other.unwrap(), hour).unwrap();
+    let renewed = auth.verify(&token).unwrap();
+    assert_eq!((renewed.sub.as_str(), renewed.username.as_str(), renewed.role), ("theirs", "ada", Role::User));
+    // A right to renew that has ended, and one that no clock reaches.
+    for (until, renewable) in [(0, false), (u64::MAX, true)] {
+        let claims = Claims { renew_until: Some(until), ..invited.clone() };
+        assert_eq!(auth.renew(&claims, hour).is_ok(), renewable, "{until}");
+    }
 }
 
 mod forgeries {

@@ -218,6 +218,15 @@ fn the_login_link_works_once_and_its_token_can_be_renewed() {
 }
 
 #[test]
+fn the_token_of_an_invitation_is_not_renewed() {
+    let server = server();
+    let bearer = format!("Authorization: Bearer {}", server.token("ada"));
+    let answer = request(&server, "POST", "/api/token", &[&bearer], "");
+    assert_eq!(answer.code(), (403, "not_renewable".to_owned()));
+    assert!(answer.json()["message"].as_str().unwrap().contains("login link"), "{}", answer.body);
+}
+
+#[test]
 fn no_token_is_given_for_a_bad_one() {
     let server = server();
     for headers in [&[][..], &["Authorization: Bearer abc"], &["Authorization: Basic YTpi"]] {

@@ -16,6 +16,9 @@ const USERS: Uuid = Uuid::from_u128(0x6d0c_6b4e_3f0a_4d55_9a4e_7c1f_2b8d_91e3);
 /// What `type` must be: the system that these tokens come from also has refresh tokens, which are for something else.
 const ACCESS: &str = "access";
 
+/// The private claim (RFC 7519, 4.3) of [`Claims::renew_until`].
+const RENEW_UNTIL: &str = "renew_until";
+
 /// Who a token is about, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
@@ -29,6 +32,9 @@ pub struct Claims {
     pub iat: Option<u64>,
     /// From when on it is no longer valid, in seconds since 1970-01-01T00:00:00Z.
     pub exp: u64,
+    /// Up to when it can be renewed, in seconds since 1970-01-01T00:00:00Z: the private claim `renew_until` of tokens
+    /// that come from a login link. One without it cannot be renewed at all.
+    pub renew_until: Option<u64>,
 }
 
 /// The user id of a name of ours: UUIDv5, so it is known without a database and always the same.
@@ -36,28 +42,23 @@ pub fn user_id(username: &str) -> String {
     Uuid::new_v5(&USERS, username.as_bytes()).to_string()
 }
 
-/// The claims of a token of ours.
-pub(super) fn ours(
-    username: &str,
-    role: Role,
-    iat: u64,
-    exp: u64,
-    issuer: Option<&str>,
-    audience: Option<&str>,
-) -> Value {
+/// A token of ours, as JSON.
+pub(super) fn ours(claims: &Claims, issuer: Option<&str>, audience: Option<&str>) -> Value {
+    let Claims { sub, username, role, iat, exp, renew_until } = claims;
     let role = match role {
         Role::Admin => "admin",
         Role::User => "user",
     };
-    let mut claims = json!({
-        "sub": user_id(username), "username": username, "role": role, "iat": iat, "exp": exp, "type": ACCESS,
-    });
+    let mut json = json!({"sub": sub, "username": username, "role": role, "iat": iat, "exp": exp, "type": ACCESS});
+    if let Some(renew_until) = renew_until {
+        json[RENEW_UNTIL] = (*renew_until).into();
+    }
     for (name, value) in [("iss", issuer), ("aud", audience)] {
         if let Some(value) = value {
-            claims[name] = value.into();
+            json[name] = value.into();
         }
     }
-    claims
+    json
 }
 
 /// Checks the claims of a token as of `now`, in seconds since 1970-01-01T00:00:00Z.
@@ -98,7 +99,8 @@ pub(super) fn check(
         Some(Value::String(role)) if role == "admin" => Role::Admin,
         _ => Role::User,
     };
-    Ok(Claims { sub, username, role, iat: time(claims, "iat")?, exp })
+    let (iat, renew_until) = (time(claims, "iat")?, time(claims, RENEW_UNTIL)?);
+    Ok(Claims { sub, username, role, iat, exp, renew_until })
 }
 
 /// What is wrong with a name or an id, if anything is.

@@ -128,6 +128,10 @@ pub enum IssueError {
         /// What was asked for.
         got: Duration,
     },
+    /// The token that is to be renewed did not come with the right to be.
+    NotRenewable,
+    /// The token that is to be renewed has been renewed for as long as it may be.
+    RenewalOver,
     /// The library could not sign.
     Sign(jsonwebtoken::errors::Error),
 }
@@ -145,6 +149,13 @@ impl fmt::Display for IssueError {
                 limit.as_secs() / 86_400,
                 got.as_secs()
             ),
+            IssueError::NotRenewable => f.write_str(
+                "only a token that came from a login link can be renewed; this one is valid until its end, and then it \
+                 takes a new one from where it came",
+            ),
+            IssueError::RenewalOver => {
+                f.write_str("this login has been renewed for as long as it may be; log in with a new link when it ends")
+            }
             IssueError::Sign(error) => write!(f, "cannot sign the token: {error}"),
         }
     }

@@ -132,6 +132,48 @@ impl Auth {
     /// [`IssueError`] when there is no secret to sign with, the name is empty, too long or holds control characters, or
     /// the time is zero or longer than [`LONGEST_TTL`].
     pub fn issue(&self, username: &str, role: Role, ttl: Duration) -> Result<String, IssueError> {
+        self.issue_for(username, role, ttl, None)
+    }
+
+    /// As [`Auth::issue`], with the right to be renewed ([`Auth::renew`]) until `renewable` from now.
+    ///
+    /// # Errors
+    /// As [`Auth::issue`].
+    pub fn issue_renewable(
+        &self,
+        username: &str,
+        role: Role,
+        ttl: Duration,
+        renewable: Duration,
+    ) -> Result<String, IssueError> {
+        self.issue_for(username, role, ttl, Some(renewable))
+    }
+
+    /// Makes a token of the same person for a valid one that may be renewed: all that `old` says stays, but it is valid
+    /// for `ttl` from now, or until [`Claims::renew_until`] if that is sooner. Also how long it is valid.
+    ///
+    /// # Errors
+    /// [`IssueError::NotRenewable`] when `old` is of another kind, [`IssueError::RenewalOver`] when a new one would not
+    /// be valid for longer than `old` is, [`IssueError::NoSecret`] when there is no secret to sign with.
+    pub fn renew(&self, old: &Claims, ttl: Duration) -> Result<(String, Duration), IssueError> {
+        let key = self.signing.as_ref().ok_or(IssueError::NoSecret)?;
+        let until = old.renew_until.ok_or(IssueError::NotRenewable)?;
+        let issued = now();
+        let exp = issued.saturating_add(ttl.as_secs()).min(until);
+        if exp <= issued || exp <= old.exp && exp == until {
+            return Err(IssueError::RenewalOver);
+        }
+        let claims = Claims { iat: Some(issued), exp, ..old.clone() };
+        Ok((self.sign(&claims, key)?, Duration::from_secs(exp - issued)))
+    }
+
+    fn issue_for(
+        &self,
+        username: &str,
+        role: Role,
+        ttl: Duration,
+        renewable: Option<Duration>,
+    ) -> Result<String, IssueError> {
         let key = self.signing.as_ref().ok_or(IssueError::NoSecret)?;
         let username = username.trim();
         if let Some(why) = claims::name_fault(username) {
@@ -142,8 +184,21 @@ impl Auth {
         }
         let issued = now();
         let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
-        let claims =
-            claims::ours(username, role, issued, issued + seconds, self.issuer.as_deref(), self.audience.as_deref());
+        self.sign(
+            &Claims {
+                sub: user_id(username),
+                username: username.to_owned(),
+                role,
+                iat: Some(issued),
+                exp: issued + seconds,
+                renew_until: renewable.map(|renewable| issued.saturating_add(renewable.as_secs())),
+            },
+            key,
+        )
+    }
+
+    fn sign(&self, claims: &Claims, key: &EncodingKey) -> Result<String, IssueError> {
+        let claims = claims::ours(claims, self.issuer.as_deref(), self.audience.as_deref());
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, key).map_err(IssueError::Sign)
     }
 }

@@ -50,7 +50,7 @@ mod tests {
     use causerie_core::Role;
 
     fn claims(exp: u64) -> Claims {
-        Claims { sub: "1".into(), username: "ada".into(), role: Role::User, iat: None, exp }
+        Claims { sub: "1".into(), username: "ada".into(), role: Role::User, iat: None, exp, renew_until: None }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `/api/login` and `/api/token`: how a browser gets its tokens.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use causerie_core::Role;
 use http_body_util::{BodyExt, Limited};
@@ -12,7 +12,7 @@ use smol::Timer;
 use smol::future::or;
 
 use super::{Refusal, Response, Site, check_origin, json as json_response};
-use crate::auth::Handshake;
+use crate::auth::{Handshake, IssueError};
 use crate::limits;
 
 #[derive(Deserialize)]
@@ -30,10 +30,13 @@ pub(super) async fn login(site: &Site, request: Request<Incoming>) -> Result<Res
     })?;
     let redeemed = site.logins.borrow_mut().redeem(&login.code, Instant::now());
     redeemed.map_err(|wrong| Refusal::new(StatusCode::UNAUTHORIZED, "wrong_code", wrong.to_string()))?;
-    issue(site, &site.operator, Role::Admin)
+    let username = &site.operator;
+    let token = site.auth.issue_renewable(username, Role::Admin, limits::TOKEN_TIME, limits::LOGIN_RENEWED);
+    let token = token.map_err(|error| cannot_issue(&error))?;
+    Ok(issued(&token, username, limits::TOKEN_TIME))
 }
 
-/// A living token becomes a fresh one of the same person.
+/// A living token that came from a login becomes a fresh one of the same person.
 pub(super) fn token<B>(site: &Site, request: &Request<B>) -> Result<Response, Refusal> {
     check_origin(site, request)?;
     let unauthorized = |message: String| {
@@ -44,16 +47,22 @@ pub(super) fn token<B>(site: &Site, request: &Request<B>) -> Result<Response, Re
     let old = Handshake::read(None, [], authorization).token;
     let old = old.ok_or_else(|| unauthorized("there is no token: send Authorization: Bearer JWT".to_owned()))?;
     let claims = site.auth.verify(&old).map_err(|error| unauthorized(error.to_string()))?;
-    issue(site, &claims.username, claims.role)
+    let (token, ttl) = site.auth.renew(&claims, limits::TOKEN_TIME).map_err(|error| match error {
+        IssueError::NotRenewable | IssueError::RenewalOver => {
+            Refusal::new(StatusCode::FORBIDDEN, "not_renewable", error.to_string())
+        }
+        _ => cannot_issue(&error),
+    })?;
+    Ok(issued(&token, &claims.username, ttl))
 }
 
-fn issue(site: &Site, username: &str, role: Role) -> Result<Response, Refusal> {
-    let token = site.auth.issue(username, role, limits::TOKEN_TIME).map_err(|error| {
-        tracing::warn!(%error, username, "cannot issue a token");
-        Refusal::new(StatusCode::CONFLICT, "cannot_issue", error.to_string())
-    })?;
-    let body = json!({ "token": token, "username": username, "expires_in": limits::TOKEN_TIME.as_secs() });
-    Ok(json_response(StatusCode::OK, &body))
+fn cannot_issue(error: &IssueError) -> Refusal {
+    tracing::warn!(%error, "cannot issue a token");
+    Refusal::new(StatusCode::CONFLICT, "cannot_issue", error.to_string())
+}
+
+fn issued(token: &str, username: &str, ttl: Duration) -> Response {
+    json_response(StatusCode::OK, &json!({ "token": token, "username": username, "expires_in": ttl.as_secs() }))
 }
 
 async fn body(request: Request<Incoming>) -> Result<Bytes, Refusal> {

@@ -67,7 +67,7 @@ function enter() {
   const me = { id: claims.sub, name: claims.username ?? claims.sub ?? 'You' };
   view.app(me);
   // Past the middle of its life a token is renewed early, so that whoever comes often stays signed in.
-  if ((claims.exp - Date.now() / 1000) * 2 < claims.exp - claims.iat) renew().catch(() => {});
+  if (auth.renewable(token) && (claims.exp - Date.now() / 1000) * 2 < claims.exp - claims.iat) renew().catch(() => {});
   const url = new URL('ws/chat', location.href);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   url.hash = url.search = '';
@@ -94,7 +94,10 @@ function leave(reason) {
 /** Gets a fresh token while the old one is good, and tells the server, so that nobody is thrown out while they chat. */
 async function renew() {
   // Another tab may have done it already.
-  if (auth.stored() === token) auth.keep(await auth.refresh(token));
+  if (auth.stored() === token) {
+    if (!auth.renewable(token)) throw new Error('ask for a new link.');
+    auth.keep(await auth.refresh(token));
+  }
   useToken(auth.stored());
 }
 

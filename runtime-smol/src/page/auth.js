@@ -25,6 +25,15 @@ export function credential(text) {
 /** Whether a token is past its `exp`, at `now` in milliseconds. */
 export const expired = (token, now) => (claims(token)?.exp ?? 0) * 1000 <= now;
 
+/**
+ * Whether the server would give a fresh token for one: those from a login link, up to an end that is set when they are
+ * made. Others end when they end.
+ */
+export const renewable = (token) => {
+  const { renew_until: until, exp } = claims(token) ?? {};
+  return until > exp;
+};
+
 /** The token kept in this browser, shared by its tabs; null when there is none. */
 export const stored = () => localStorage.getItem(KEY);
 
@@ -43,7 +52,7 @@ export async function redeem(code) {
   return answer.token;
 }
 
-/** Gets a fresh token for one that is still valid. */
+/** Gets a fresh token for one that is still valid and renewable. */
 export async function refresh(token) {
   const answer = await post('api/token', { Authorization: `Bearer ${token}` });
   return answer.token;
