@@ -9,7 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use causerie::auth::{
-    Auth, AuthOptions, Claims, IssueError, LONGEST_TTL, NAME_BYTES, SECRET_BYTES, TOKEN_BYTES, TokenError, secret_path, user_id,
+    Auth, AuthOptions, Claims, IssueError, LONGEST_TTL, NAME_BYTES, SECRET_BYTES, TOKEN_BYTES, TokenError, secret_path,
+    user_id,
 };
 use causerie_core::Role;
 use jsonwebtoken::jwk::Jwk;

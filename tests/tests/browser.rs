@@ -294,12 +294,30 @@ fn the_printed_link_works_once() {
     assert_eq!(browser.run("return document.querySelector('#app').hidden", json!([])), true);
 }
 
+/// The token of a login link in its last minute, which it takes half a day to get to: made with the server's secret.
+fn near_its_end(browser: &Browser, server: &Server, user: &str) -> String {
+    let secret = std::fs::read_to_string(server.data_dir().path().join("jwt.secret")).expect("the server's secret");
+    let script = "const [secret, username] = arguments;
+        const base64url = (text) => btoa(text).replace(/\\+/g, '-').replace(/\\//g, '_').replace(/=/g, '');
+        const now = Math.floor(Date.now() / 1000);
+        const claims = {sub: 'an id', username, type: 'access', iat: now, exp: now + 55, renew_until: now + 90000};
+        const message = [{alg: 'HS256', typ: 'JWT'}, claims].map((part) => base64url(JSON.stringify(part))).join('.');
+        const bytes = (text) => new TextEncoder().encode(text);
+        const key = await crypto.subtle.importKey('raw', bytes(secret), {name: 'HMAC', hash: 'SHA-256'}, false, ['sign']);
+        const signature = new Uint8Array(await crypto.subtle.sign('HMAC', key, bytes(message)));
+        return `${message}.${base64url(String.fromCharCode(...signature))}`";
+    // An arrow function sees the arguments of the function around it.
+    let script = format!("return (async () => {{ {script} }})()");
+    browser.run(&script, json!([secret.trim(), user])).as_str().expect("a token").to_owned()
+}
+
 #[test]
 fn a_sign_in_is_renewed_before_it_ends() {
     let Some(browser) = browser() else { return };
     let server = Server::start();
+    browser.open(&server.url("/"));
     // The server warns when less than a minute is left: at once.
-    let token = server.token_with("ada", &["--ttl", "55s"]);
+    let token = near_its_end(&browser, &server, "ada");
     browser.open(&server.url(&format!("/#token={token}")));
     wait_for_chat(&browser);
     let script = "const kept = localStorage.getItem('causerie.token');
@@ -311,5 +329,20 @@ fn a_sign_in_is_renewed_before_it_ends() {
     }
     ask_and_stop(&browser);
     assert_eq!(browser.run("return document.querySelector('.toast, .note')", json!([])), Value::Null);
+    assert_quiet(&browser);
+}
+
+#[test]
+fn an_invitation_ends_at_the_sign_in_panel() {
+    let Some(browser) = browser() else { return };
+    let server = Server::start();
+    let token = server.token_with("ada", &["--ttl", "5s"]);
+    browser.open(&server.url(&format!("/#token={token}")));
+    let panel = "!document.querySelector('#sign-in').hidden && document.querySelector('#sign-in-reason').textContent";
+    let warned = "document.querySelector('.toast')?.textContent.includes('ask for a new link')";
+    let _ = browser.wait("a word that it ends, or its end", &format!("return {warned} || {panel}"));
+    let _ = browser.wait("the sign-in panel and why", &format!("return {panel}"));
+    assert_eq!(browser.run("return document.querySelector('#app').hidden", json!([])), true);
+    // The page asked for nothing that it could not get.
     assert_quiet(&browser);
 }
