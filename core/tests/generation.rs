@@ -61,6 +61,34 @@ fn streamed_by_byte_offsets_then_whole() {
     assert_eq!(d.hub.counts().generations, 0);
 }
 
+/// Storage must be able to put the conversation together: see `SessionRecord::append`.
+#[test]
+fn an_answer_belongs_to_its_question_and_people_go_on_from_the_last_one() {
+    let mut d = Driver::default();
+    let ann = d.user("Ann");
+    d.session(ann);
+    let ask = |d: &mut Driver, text: &str| d.send(ann, &json!({ "type": "chat_message", "message": text }));
+    ask(&mut d, "one");
+    ask(&mut d, "two");
+    d.answer("to one");
+    ask(&mut d, "three");
+    d.fail(GenerationFailure::Internal); // no answer to two
+    d.answer("to three");
+    ask(&mut d, "four");
+    let stored = d.storage.messages.values().next().expect("a session");
+    let content = |id| stored.iter().find(|m| m.id == id).map(|m| m.content.as_str());
+    let parents: Vec<_> = stored.iter().map(|m| (m.content.as_str(), m.parent.and_then(content))).collect();
+    let expected = [
+        ("one", None),
+        ("two", Some("one")),
+        ("to one", Some("one")),
+        ("three", Some("two")),
+        ("to three", Some("three")),
+        ("four", Some("to three")),
+    ];
+    assert_eq!(parents, expected);
+}
+
 #[test]
 fn stopped_with_the_text_so_far() {
     let mut d = Driver::default();
