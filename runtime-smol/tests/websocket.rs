@@ -312,11 +312,9 @@ fn a_close_is_answered_with_the_same_code() {
 fn a_connection_that_just_ends_is_noticed_by_the_others() {
     let server = server();
     let mut ada = server.connect("ada");
-    ada.send(&json!({"type": "create_session"}));
-    let session = ada.expect("session_joined")["session_id"].clone();
+    let session = ada.create_session("Shared");
     for how in ["closed", "half closed"] {
-        ada.send(&json!({"type": "invite", "username": "bob"}));
-        ada.expect("invited");
+        ada.invite("bob");
         let mut bob = Raw::connect(&server, "bob");
         let join = json!({"type": "join_session", "session_id": session}).to_string();
         bob.send(&frame(FIN | TEXT, join.as_bytes()));
@@ -333,10 +331,8 @@ fn a_connection_that_just_ends_is_noticed_by_the_others() {
 fn who_never_reads_hinders_nobody() {
     let server = server();
     let mut ada = server.connect("ada");
-    ada.send(&json!({"type": "create_session"}));
-    let session = ada.expect("session_joined")["session_id"].clone();
-    ada.send(&json!({"type": "invite", "username": "deaf"}));
-    ada.expect("invited");
+    let session = ada.create_session("Shared");
+    ada.invite("deaf");
     let mut deaf = Raw::connect(&server, "deaf");
     let join = json!({"type": "join_session", "session_id": session}).to_string();
     deaf.send(&frame(FIN | TEXT, join.as_bytes()));
@@ -363,8 +359,7 @@ fn who_never_reads_hinders_nobody() {
 fn without_a_model_a_message_is_stored_and_answered_by_an_error() {
     let server = server();
     let mut ada = server.connect("ada");
-    ada.send(&json!({"type": "create_session"}));
-    let session = ada.expect("session_joined")["session_id"].clone();
+    let session = ada.create_session("Shared");
     ada.send(&json!({"type": "chat_message", "message": "hello"}));
     let error = ada.expect("error");
     assert_eq!((&error["code"], &error["retryable"]), (&json!("ai_unavailable"), &json!(true)), "{error}");
@@ -394,10 +389,8 @@ fn a_token_ends_its_connection_when_it_ends() {
 fn a_token_ends_its_connection_even_if_its_owner_reads_nothing_and_goes_on_sending() {
     let server = server();
     let mut ada = server.connect("ada");
-    ada.send(&json!({"type": "create_session"}));
-    let session = ada.expect("session_joined")["session_id"].clone();
-    ada.send(&json!({"type": "invite", "username": "deaf"}));
-    ada.expect("invited");
+    let session = ada.create_session("Shared");
+    ada.invite("deaf");
     let message = "x".repeat(20_000);
     for i in 0..20 {
         ada.send(&json!({"type": "chat_message", "message": message, "client_id": i.to_string()}));

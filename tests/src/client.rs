@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::HeaderValue;
 use tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
@@ -70,6 +70,24 @@ impl Client {
     /// When the connection is gone.
     pub fn send(&mut self, frame: &Value) {
         self.send_message(Message::text(frame.to_string()));
+    }
+
+    /// Makes a session, joins it, and gives its id.
+    ///
+    /// # Panics
+    /// When the server does not.
+    pub fn create_session(&mut self, title: &str) -> Value {
+        self.send(&json!({"type": "create_session", "title": title}));
+        self.expect("session_joined")["session_id"].clone()
+    }
+
+    /// Lets another user into the session that this one owns and is in.
+    ///
+    /// # Panics
+    /// When the server does not.
+    pub fn invite(&mut self, username: &str) {
+        self.send(&json!({"type": "invite", "username": username}));
+        self.expect("invited");
     }
 
     /// Sends any text, or binary, or a ping: what a frame must not be, too.

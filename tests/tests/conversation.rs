@@ -3,11 +3,6 @@
 use causerie_tests::{Client, Server, WITHIN};
 use serde_json::{Value, json};
 
-fn create(client: &mut Client, title: &str) -> Value {
-    client.send(&json!({"type": "create_session", "title": title}));
-    client.expect("session_joined")["session_id"].clone()
-}
-
 fn join(client: &mut Client, session: &Value) {
     client.send(&json!({"type": "join_session", "session_id": session}));
     client.expect("session_joined");
@@ -44,15 +39,14 @@ fn streamed(frames: &[Value]) -> String {
 fn two_people_see_the_same_stream() {
     let server = Server::start();
     let (mut ada, mut bob) = (server.connect("ada"), server.connect("bob"));
-    let session = create(&mut ada, "Rainbows");
+    let session = ada.create_session("Rainbows");
 
     bob.send(&json!({"type": "join_session", "session_id": session, "id": "early"}));
     let refused = bob.expect("error");
     assert_eq!(refused["message"], "Session not found or access denied");
     assert_eq!(refused["ref"], "early");
 
-    ada.send(&json!({"type": "invite", "username": "bob"}));
-    ada.expect("invited");
+    ada.invite("bob");
     assert_eq!(bob.expect("invited")["session_title"], "Rainbows");
     join(&mut bob, &session);
     assert_eq!(ada.expect_where("bob's arrival", WITHIN, |f| f["username"] == "bob")["event"], "joined");
@@ -86,7 +80,7 @@ fn two_people_see_the_same_stream() {
 fn an_answer_stops_when_told_and_keeps_its_text() {
     let server = Server::start();
     let mut ada = server.connect("ada");
-    create(&mut ada, "Numbers");
+    ada.create_session("Numbers");
     ada.send(&json!({"type": "chat_message", "message": "Write a very long story about a lighthouse keeper.",
                      "sampling": {"temperature": 0, "max_tokens": 2000}}));
     for _ in 0..3 {
@@ -108,7 +102,7 @@ fn an_answer_stops_when_told_and_keeps_its_text() {
 fn one_who_comes_in_the_middle_gets_the_whole_text() {
     let server = Server::start();
     let (mut ada, mut phone) = (server.connect("ada"), server.connect("ada"));
-    let session = create(&mut ada, "Two devices");
+    let session = ada.create_session("Two devices");
     ada.send(&json!({"type": "chat_message", "message": "Tell me about the sea, at length.",
                      "sampling": {"temperature": 0, "max_tokens": 120}}));
     for _ in 0..5 {
@@ -125,7 +119,7 @@ fn one_who_comes_in_the_middle_gets_the_whole_text() {
 fn a_question_asked_during_an_answer_is_answered_with_all_that_was_said() {
     let server = Server::start();
     let mut ada = server.connect("ada");
-    create(&mut ada, "In between");
+    ada.create_session("In between");
     let ask = |ada: &mut Client, text: &str, most: u32| {
         ada.send(&json!({"type": "chat_message", "message": text, "sampling": {"temperature": 0, "max_tokens": most}}));
         ada.expect("ack");
@@ -152,18 +146,18 @@ fn the_same_seed_gives_the_same_words_whatever_else_runs() {
     let ask = json!({"type": "chat_message", "message": "Name an animal and say why you like it.",
                      "sampling": {"temperature": 1.2, "seed": 7, "max_tokens": 40}});
     let mut alone = server.connect("ada");
-    create(&mut alone, "Alone");
+    alone.create_session("Alone");
     alone.send(&ask);
     let first = alone.expect_where("an answer", WITHIN, is_answer)["content"].clone();
 
     let mut crowd: Vec<Client> = (0..3).map(|i| server.connect(&format!("user{i}"))).collect();
     for (i, client) in crowd.iter_mut().enumerate() {
-        create(client, "Crowd");
+        client.create_session("Crowd");
         let other = json!({"type": "chat_message", "message": format!("Count from {i} to one hundred.")});
         client.send(&other);
     }
     let mut again = server.connect("ada");
-    create(&mut again, "Among others");
+    again.create_session("Among others");
     again.send(&ask);
     assert_eq!(again.expect_where("an answer", WITHIN, is_answer)["content"], first);
 }
