@@ -106,12 +106,13 @@ pub enum Input<'a> {
         /// What kind of failure.
         failure: GenerationFailure,
     },
-    /// A model is ready to answer, or another one than before is.
+    /// A model answers, or another one than before does. One that is being loaded may count as well, if what it is
+    /// given waits until it can answer.
     BackendUp {
         /// Its name, for `/stat`.
         model: &'a str,
     },
-    /// No model is ready; generations fail with `ai_unavailable` until one is.
+    /// No model answers; generations fail with `ai_unavailable` until one is.
     BackendDown {
         /// Why, for people.
         reason: &'a str,

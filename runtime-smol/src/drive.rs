@@ -192,8 +192,11 @@ impl Drive {
         match event {
             Event::Status(status) => {
                 match &status {
-                    Status::Ready { model } => self.give(Input::BackendUp { model }),
-                    down => self.give(Input::BackendDown { reason: &down.to_string() }),
+                    // What is asked while a model is read waits for it in the worker's queue: it is a matter of seconds.
+                    Status::Loading { model } | Status::Ready { model } => self.give(Input::BackendUp { model }),
+                    Status::Starting | Status::Fetching { .. } | Status::Unavailable { .. } => {
+                        self.give(Input::BackendDown { reason: &status.to_string() });
+                    }
                 }
                 self.outside.health.set_status(status);
             }

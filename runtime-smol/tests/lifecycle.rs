@@ -92,9 +92,27 @@ fn a_reload_lets_running_answers_end_and_answers_later_ones() {
     admin.expect("command_response");
     let ended = answer(&mut ada);
     assert!(matches!(ended["finish_reason"].as_str(), Some("stop" | "length")), "{ended}");
-    wait_for(&server, "ready");
     ask(&mut admin, "Hello?", 5);
     answer(&mut admin);
+}
+
+#[test]
+fn what_is_asked_while_the_model_loads_waits_for_it() {
+    let server = Server::start();
+    let mut admin = Client::connect(server.address(), &server.token_with("root", &["--role", "admin"]));
+    admin.send(&json!({"type": "create_session"}));
+    admin.expect("session_joined");
+    // Before, while and after the model is read, which takes some hundred milliseconds.
+    for wait in (0..12).map(|step| step * 40) {
+        admin.send(&json!({"type": "chat_message", "message": "/reload"}));
+        admin.expect("command_response");
+        std::thread::sleep(Duration::from_millis(wait));
+        ask(&mut admin, "Hello?", 2);
+        admin.expect_where("an answer, no error", WITHIN, |f| {
+            assert_ne!(f["type"], "error", "{wait} ms after the reload: {f}");
+            f["type"] == "message" && f["role"] == "assistant"
+        });
+    }
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl Thread {
         }
     }
 
-    /// One engine's life.
+    /// One engine's life. What is asked while it loads stays in the inbox.
     fn live(&mut self) -> Ended {
         let path = match self.obtain() {
             Ok(path) => path,
