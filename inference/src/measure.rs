@@ -1,4 +1,4 @@
-//! What `causerie bench` and `causerie logits` print.
+//! What `causerie bench` and `causerie logits` print, and a [`Run`] for those who measure by themselves.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -217,10 +217,7 @@ pub fn logits(
     let mut positions = Vec::with_capacity(tokens.len());
     let mut next = 0;
     for (step, part) in tokens.chunks(LOGITS_STEP).enumerate() {
-        let first = step * LOGITS_STEP;
-        let row = |(i, &token): (usize, &u32)| Row { token, position: (first + i) as u32, table: 0, logits: true };
-        let rows: Vec<Row> = part.iter().enumerate().map(row).collect();
-        for logits in run.step(&rows).chunks_exact(vocabulary) {
+        for logits in run.logits(step * LOGITS_STEP, part).chunks_exact(vocabulary) {
             positions.push(summary(logits, top));
             next = likeliest(logits);
         }
@@ -228,14 +225,14 @@ pub fn logits(
     let mut continuation = Vec::with_capacity(greedy);
     for position in tokens.len()..tokens.len() + greedy {
         continuation.push(next);
-        let row = Row { token: next, position: position as u32, table: 0, logits: true };
-        next = likeliest(run.step(&[row]));
+        next = likeliest(run.logits(position, &[next]));
     }
     Ok(LogitsReport { arch: model.info().architecture, tokens: tokens.to_vec(), positions, greedy: continuation })
 }
 
-/// A model with what it takes to run it.
-struct Run<'m> {
+/// A model with what it takes to run it, step by step and without a scheduler: for benchmarks, which say what is computed
+/// and look at the clock themselves.
+pub struct Run<'m> {
     model: &'m Model,
     team: Team,
     cache: Cache,
@@ -244,8 +241,12 @@ struct Run<'m> {
 }
 
 impl<'m> Run<'m> {
-    /// One sequence of `len` tokens.
-    fn new(
+    /// One sequence with room for `len` tokens, and buffers for steps of `rows` tokens (as many as a prompt has, or 512 if
+    /// that is less, for [`Run::prefill`]), of which `logits` want their logits.
+    ///
+    /// # Errors
+    /// [`LoadError::Threads`] if the threads cannot be started.
+    pub fn new(
         model: &'m Model,
         threads: Option<usize>,
         len: usize,
@@ -259,8 +260,8 @@ impl<'m> Run<'m> {
         Ok(run)
     }
 
-    /// Several sequences of `len` tokens, all anew.
-    fn restart(&mut self, sequences: usize, len: usize) {
+    /// Several sequences with room for `len` tokens each, all anew.
+    pub fn restart(&mut self, sequences: usize, len: usize) {
         let shape = self.model.config().page_shape();
         self.cache = Cache::new(shape, sequences * len.div_ceil(PAGE) * shape.page_bytes());
         self.tables = (0..sequences).map(|_| PageTable::default()).collect();
@@ -282,8 +283,16 @@ impl<'m> Run<'m> {
         (first + i * 7919 % count) as u32
     }
 
-    /// Computes `count` tokens of a sequence from `position`; the logits of the last are wanted.
-    fn prefill(&mut self, sequence: usize, position: usize, count: usize) {
+    /// Threads that compute, the caller's counted.
+    pub fn threads(&self) -> usize {
+        self.team.threads()
+    }
+
+    /// Computes `count` tokens of a sequence from `position`, 512 a step; the logits of the last are computed.
+    ///
+    /// # Panics
+    /// If the sequence has no room for them.
+    pub fn prefill(&mut self, sequence: usize, position: usize, count: usize) {
         for from in (0..count).step_by(STEP) {
             let rows: Vec<Row> = (from..count.min(from + STEP))
                 .map(|i| Row {
@@ -297,11 +306,24 @@ impl<'m> Run<'m> {
         }
     }
 
-    /// Computes one token of each of the first sequences.
-    fn decode(&mut self, sequences: usize, position: usize) {
+    /// Computes one token, with its logits, of each of the first sequences.
+    ///
+    /// # Panics
+    /// If there are fewer sequences, or one has no room for it.
+    pub fn decode(&mut self, sequences: usize, position: usize) {
         let row = |table| Row { token: self.token(position + table), position: position as u32, table, logits: true };
         let rows: Vec<Row> = (0..sequences).map(row).collect();
         self.step(&rows);
+    }
+
+    /// Computes tokens of the first sequence from `position` in one step, with the logits of each: `[token][vocabulary]`.
+    ///
+    /// # Panics
+    /// If a token is not in the vocabulary, or there are more than the sequence or the buffers have room for.
+    pub fn logits(&mut self, position: usize, tokens: &[u32]) -> &[f32] {
+        let row = |(i, &token): (usize, &u32)| Row { token, position: (position + i) as u32, table: 0, logits: true };
+        let rows: Vec<Row> = tokens.iter().enumerate().map(row).collect();
+        self.step(&rows)
     }
 }
 
