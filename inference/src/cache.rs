@@ -5,68 +5,26 @@
 //! sequence leaves is *kept* with its tokens, for the next turn of the same conversation or any prompt that begins alike,
 //! until memory is wanted: then the longest unused goes first.
 
+mod layout;
+mod pool;
+
 use std::collections::VecDeque;
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
-
-use crate::pack::{GROUP, Halves};
-
 pub use crate::kernel::{PAGE, Span};
+pub use layout::PageShape;
+
+use pool::{PageId, Pool};
 
 /// Finished sequences that are kept, at most. Each costs its tokens (4 bytes) beside its pages, and is looked through for
 /// every new prompt.
 pub const KEPT_SEQUENCES: usize = 256;
 
-/// The numbers that a page's layout depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageShape {
-    /// Layers.
-    pub layers: usize,
-    /// Key-value heads of a layer.
-    pub kv_heads: usize,
-    /// Dimensions of a head.
-    pub head_dim: usize,
-}
-
-impl PageShape {
-    /// Registers' worth of halves in a value.
-    fn value_lines(self) -> usize {
-        self.head_dim.div_ceil(GROUP)
-    }
-
-    /// Halves of the keys of one head in a page, in units of 16.
-    fn key_span(self) -> usize {
-        self.head_dim * (PAGE / GROUP)
-    }
-
-    fn value_span(self) -> usize {
-        PAGE * self.value_lines()
-    }
-
-    /// Bytes of a page.
-    pub fn page_bytes(self) -> usize {
-        self.layers * self.kv_heads * (self.key_span() + self.value_span()) * size_of::<Halves>()
-    }
-}
-
 /// Pages, and who has them.
 pub struct Cache {
     shape: PageShape,
-    pages: Vec<Page>,
-    free: Vec<PageId>,
-    limit_pages: usize,
+    pool: Pool,
     kept: VecDeque<Kept>, // the longest unused first; of a session one at most
 }
-
-/// `[layer][kv head]` of keys `[dimension][token]`, then values `[token][dimension]`.
-struct Page {
-    halves: Vec<Halves>,
-    users: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct PageId(u32);
 
 /// The pages of one sequence, in the order of positions. It must go back by [`Cache::release`] or [`Cache::keep`].
 #[derive(Debug, Default)]
@@ -88,23 +46,22 @@ pub struct Exhausted;
 impl Cache {
     /// A cache of at most `limit_bytes`, and at least one page. Memory is taken as it is used.
     pub fn new(shape: PageShape, limit_bytes: usize) -> Self {
-        let limit_pages = (limit_bytes / shape.page_bytes().max(1)).clamp(1, u32::MAX as usize);
-        Self { shape, pages: Vec::new(), free: Vec::new(), limit_pages, kept: VecDeque::new() }
+        Self { shape, pool: Pool::new(shape, limit_bytes), kept: VecDeque::new() }
     }
 
     /// Pages that may exist at once.
     pub fn limit_pages(&self) -> usize {
-        self.limit_pages
+        self.pool.limit()
     }
 
     /// Pages that hold something, kept ones included.
     pub fn used_pages(&self) -> usize {
-        self.pages.len() - self.free.len()
+        self.pool.used()
     }
 
     /// Bytes that all pages take, free ones included.
     pub fn bytes(&self) -> usize {
-        self.pages.len() * self.shape.page_bytes()
+        self.pool.bytes()
     }
 
     /// Finds what is known of a prompt: pages for its first `n` tokens, and `n`. At least the last token is left to
@@ -121,7 +78,7 @@ impl Cache {
             let at = other.expect("it has known tokens");
             let kept = self.kept.remove(at).expect("the place was found in the same list");
             let pages = kept.table.pages[..of_other / PAGE].to_vec();
-            pages.iter().for_each(|page| self.pages[page.0 as usize].users += 1);
+            pages.iter().for_each(|&page| self.pool.share(page));
             self.kept.push_back(kept); // now the last used
             return (PageTable { pages }, of_other);
         }
@@ -129,7 +86,7 @@ impl Cache {
         // A page that others have must not be written: begin it anew.
         let mut known = of_own;
         let tail = known / PAGE;
-        if !known.is_multiple_of(PAGE) && self.pages[table.pages[tail].0 as usize].users > 1 {
+        if !known.is_multiple_of(PAGE) && self.pool.users(table.pages[tail]) > 1 {
             known = tail * PAGE;
         }
         self.truncate(&mut table, known.div_ceil(PAGE));
@@ -183,34 +140,15 @@ impl Cache {
 
     fn allocate(&mut self) -> Option<PageId> {
         loop {
-            if let Some(page) = self.free.pop() {
-                self.pages[page.0 as usize].users = 1;
-                return Some(page);
-            }
-            if self.pages.len() < self.limit_pages {
-                let halves = vec![Halves([0; GROUP]); self.shape.page_bytes() / size_of::<Halves>()];
-                self.pages.push(Page { halves, users: 1 });
-                return Some(PageId(self.pages.len() as u32 - 1));
-            }
-            if !self.evict() {
-                return None;
+            let page = self.pool.allocate();
+            if page.is_some() || !self.evict() {
+                return page;
             }
         }
     }
 
     fn truncate(&mut self, table: &mut PageTable, pages: usize) {
-        for page in table.pages.drain(pages.min(table.pages.len())..) {
-            let users = &mut self.pages[page.0 as usize].users;
-            *users -= 1;
-            if *users == 0 {
-                self.free.push(page);
-            }
-        }
-    }
-
-    /// Where the keys of a layer and head begin in a page.
-    fn place(&self, layer: usize, kv_head: usize) -> usize {
-        (layer * self.shape.kv_heads + kv_head) * (self.shape.key_span() + self.shape.value_span())
+        table.pages.drain(pages.min(table.pages.len())..).for_each(|page| self.pool.give_back(page));
     }
 
     /// Stores the key and value of one position and layer: `[kv head][dimension]`.
@@ -218,29 +156,9 @@ impl Cache {
     /// # Panics
     /// If the position has no page ([`Cache::reserve`]), or its page is shared.
     pub fn store(&mut self, table: &PageTable, position: usize, layer: usize, key: &[f32], value: &[f32]) {
-        let (shape, token) = (self.shape, position % PAGE);
         let page = table.pages[position / PAGE];
-        assert_eq!(self.pages[page.0 as usize].users, 1, "a shared page is never written");
-        let mut halves = [f16::ZERO; GROUP];
-        for (head, (key, value)) in key.chunks_exact(shape.head_dim).zip(value.chunks_exact(shape.head_dim)).enumerate()
-        {
-            let at = self.place(layer, head);
-            let span = &mut self.pages[page.0 as usize].halves[at..][..shape.key_span() + shape.value_span()];
-            let (keys, values) = span.split_at_mut(shape.key_span());
-            for (part, key) in key.chunks(GROUP).enumerate() {
-                halves[..key.len()].convert_from_f32_slice(key);
-                for (d, half) in halves[..key.len()].iter().enumerate() {
-                    keys[(part * GROUP + d) * (PAGE / GROUP) + token / GROUP].0[token % GROUP] = half.to_bits();
-                }
-            }
-            for (part, value) in value.chunks(GROUP).enumerate() {
-                halves[..value.len()].convert_from_f32_slice(value);
-                let line = &mut values[token * shape.value_lines() + part];
-                for (to, half) in line.0.iter_mut().zip(&halves[..value.len()]) {
-                    *to = half.to_bits();
-                }
-            }
-        }
+        assert_eq!(self.pool.users(page), 1, "a shared page is never written");
+        self.shape.store(&mut self.pool[page], position % PAGE, layer, key, value);
     }
 
     /// The first `tokens` positions of a sequence, for one layer and head.
@@ -254,11 +172,9 @@ impl Cache {
         layer: usize,
         kv_head: usize,
     ) -> impl Iterator<Item = Span<'a>> + Clone {
-        let at = self.place(layer, kv_head);
         (0..tokens.div_ceil(PAGE)).map(move |page| {
-            let halves = &self.pages[table.pages[page].0 as usize].halves[at..];
-            let (keys, values) = halves.split_at(self.shape.key_span());
-            Span { keys, values: &values[..self.shape.value_span()], tokens: PAGE.min(tokens - page * PAGE) }
+            let tokens = PAGE.min(tokens - page * PAGE);
+            self.shape.span(&self.pool[table.pages[page]], tokens, layer, kv_head)
         })
     }
 }

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::pack::GROUP;
 
 const SHAPE: PageShape = PageShape { layers: 2, kv_heads: 2, head_dim: 20 };
 
