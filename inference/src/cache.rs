@@ -9,6 +9,7 @@ mod layout;
 mod pool;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 pub use crate::kernel::{PAGE, Span};
 pub use layout::PageShape;
@@ -161,20 +162,20 @@ impl Cache {
         self.shape.store(&mut self.pool[page], position % PAGE, layer, key, value);
     }
 
-    /// The first `tokens` positions of a sequence, for one layer and head.
+    /// Some positions of a sequence, for one layer and head.
     ///
     /// # Panics
     /// When the iterator is run, if the table is shorter.
     pub fn spans<'a>(
         &'a self,
         table: &'a PageTable,
-        tokens: usize,
+        positions: Range<usize>,
         layer: usize,
         kv_head: usize,
     ) -> impl Iterator<Item = Span<'a>> + Clone {
-        (0..tokens.div_ceil(PAGE)).map(move |page| {
-            let tokens = PAGE.min(tokens - page * PAGE);
-            self.shape.span(&self.pool[table.pages[page]], tokens, layer, kv_head)
+        (positions.start / PAGE..positions.end.div_ceil(PAGE)).map(move |page| {
+            let seen = positions.start.saturating_sub(page * PAGE)..PAGE.min(positions.end - page * PAGE);
+            self.shape.span(&self.pool[table.pages[page]], seen, layer, kv_head)
         })
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::block::BlockType;
+use crate::model::Architecture;
 
 /// Why a model file could not be used.
 ///
@@ -258,7 +259,12 @@ impl fmt::Display for LoadError {
             }
             Self::Architecture { seen } => {
                 // The file's own text: escaped, since it may hold what a terminal would obey.
-                write!(f, "architecture `{}` is not supported; supported: llama", seen.escape_debug())
+                write!(
+                    f,
+                    "architecture `{}` is not supported; supported: {}",
+                    seen.escape_debug(),
+                    Architecture::names()
+                )
             }
             Self::MissingKey { key } => {
                 write!(

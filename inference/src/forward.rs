@@ -7,7 +7,7 @@
 
 use crate::cache::{Cache, PageTable};
 use crate::kernel::{self, Activations, Crew, Isa, Product};
-use crate::model::{Config, Layer, Linear, Model};
+use crate::model::{Activation, Config, Frequencies, Layer, Linear, Model, RopePairs};
 use crate::scratch::Scratch;
 
 /// One token to compute.
@@ -43,8 +43,13 @@ pub fn forward<'s>(
     let residual = &mut scratch.residual[..rows.len() * config.width];
     for (row, x) in rows.iter().zip(residual.chunks_exact_mut(config.width)) {
         weights.embedding.row(row.token as usize, x);
+        if config.embedding_scale != 1.0 {
+            x.iter_mut().for_each(|x| *x *= config.embedding_scale);
+        }
     }
-    step.turns(weights.rope_divisors.as_deref(), &mut scratch.turns);
+    for (frequencies, turns) in weights.ropes.iter().zip(&mut scratch.turns) {
+        step.turns(frequencies, turns);
+    }
     for (index, layer) in weights.layers.iter().enumerate() {
         step.attention(layer, index, cache, scratch);
         step.feed_forward(layer, scratch);
@@ -62,17 +67,13 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Cosine and sine of `position × base^(−2i / dims)` for every row and pair.
-    fn turns(&self, divisors: Option<&[f32]>, turns: &mut [[f32; 2]]) {
-        let half = self.config.rope_dims / 2;
-        let exponent = -2.0 / self.config.rope_dims as f64;
-        for (row, turns) in self.rows.iter().zip(turns.chunks_exact_mut(half)) {
-            let position = f64::from(row.position) / f64::from(self.config.rope_scale);
-            for (i, turn) in turns.iter_mut().enumerate() {
-                let divisor = divisors.map_or(1.0, |divisors| f64::from(divisors[i]));
-                let frequency = f64::from(self.config.rope_base).powf(i as f64 * exponent) / divisor;
-                let (sine, cosine) = (position * frequency).sin_cos();
-                *turn = [cosine as f32, sine as f32];
+    /// Cosine and sine of the angle of every row and pair.
+    fn turns(&self, frequencies: &Frequencies, turns: &mut [[f32; 2]]) {
+        let Frequencies { of_pairs, magnitude } = frequencies;
+        for (row, turns) in self.rows.iter().zip(turns.chunks_exact_mut(of_pairs.len())) {
+            for (turn, frequency) in turns.iter_mut().zip(of_pairs) {
+                let (sine, cosine) = (f64::from(row.position) * frequency).sin_cos();
+                *turn = [(cosine * magnitude) as f32, (sine * magnitude) as f32];
             }
         }
     }
@@ -88,17 +89,21 @@ impl Step<'_> {
         self.norm(residual, &layer.attention_norm, normed);
         self.linear(normed, [(&layer.query, queries), (&layer.key, keys), (&layer.value, values)]);
 
-        let (half, scale) = (config.rope_dims / 2, 1.0 / (config.head_dim as f32).sqrt());
-        let turns_of = |row: usize| &turns[row * half..(row + 1) * half];
+        let of_layer = &config.layers[index];
+        let half = config.rope_dims / 2;
+        let turns = of_layer.rope.map(|rope| &turns[rope]);
+        let turns_of = |row: usize| turns.map_or(&[][..], |turns| &turns[row * half..(row + 1) * half]);
         self.each_row(queries, config.query_width(), |row, query| {
             for head in query.chunks_exact_mut(config.head_dim) {
-                self.isa.rope(head, turns_of(row));
-                head.iter_mut().for_each(|x| *x *= scale);
+                self.place(head, layer.query_norm.as_deref(), turns_of(row));
+                head.iter_mut().for_each(|x| *x *= config.attention_scale);
             }
         });
         let stored = keys.chunks_exact_mut(config.kv_width()).zip(values.chunks_exact(config.kv_width()));
         for (row, (key, value)) in stored.enumerate() {
-            key.chunks_exact_mut(config.head_dim).for_each(|head| self.isa.rope(head, turns_of(row)));
+            for head in key.chunks_exact_mut(config.head_dim) {
+                self.place(head, layer.key_norm.as_deref(), turns_of(row));
+            }
             let Row { position, table, .. } = self.rows[row];
             cache.store(self.tables[table], position as usize, index, key, value);
         }
@@ -108,17 +113,36 @@ impl Step<'_> {
         self.crew.chunks(attended.start(count), group, |task, out| {
             let (row, kv_head) = (task / config.kv_heads, task % config.kv_heads);
             let Row { position, table, .. } = self.rows[row];
-            let spans = cache.spans(self.tables[table], position as usize + 1, index, kv_head);
-            kernel::attention(self.isa, config.head_dim, &queries[task * group..][..group], &spans, out);
+            let seen = of_layer.first_seen(position as usize)..position as usize + 1;
+            let spans = cache.spans(self.tables[table], seen, index, kv_head);
+            kernel::attention(
+                self.isa,
+                config.head_dim,
+                config.attention_cap,
+                &queries[task * group..][..group],
+                &spans,
+                out,
+            );
         });
         attended.quantize(self.crew, self.isa);
 
         let delta = &mut delta[..count * config.width];
         self.linear(attended, [(&layer.attention_output, delta)]);
-        self.add(residual, delta);
+        self.add(residual, delta, layer.post_attention_norm.as_deref());
     }
 
-    /// `x += W_down · (silu(W_gate · norm(x)) × (W_up · norm(x)))`.
+    /// Norms a head of a query or key where the family does that, and turns it by its position.
+    fn place(&self, head: &mut [f32], norm: Option<&[f32]>, turns: &[[f32; 2]]) {
+        if let Some(norm) = norm {
+            self.isa.rms_norm_in_place(head, norm, self.config.epsilon);
+        }
+        match self.config.architecture.rope_pairs() {
+            RopePairs::Neighbours => self.isa.rope(head, turns),
+            RopePairs::Halves => self.isa.rope_halves(head, turns),
+        }
+    }
+
+    /// `x += W_down · (activation(W_gate · norm(x)) × (W_up · norm(x)))`.
     fn feed_forward(&self, layer: &Layer, scratch: &mut Scratch) {
         let (config, count) = (self.config, self.rows.len());
         let Scratch { residual, normed, gates, ups, activated, delta, .. } = scratch;
@@ -129,11 +153,15 @@ impl Step<'_> {
         self.linear(normed, [(&layer.gate, gates), (&layer.up, ups)]);
         activated.fill(self.crew, self.isa, count, |row, out| {
             let of_row = row * config.hidden..(row + 1) * config.hidden;
-            self.isa.swiglu(&gates[of_row.clone()], &ups[of_row], out);
+            let (gates, ups) = (&gates[of_row.clone()], &ups[of_row]);
+            match config.architecture.activation() {
+                Activation::Silu => self.isa.swiglu(gates, ups, out),
+                Activation::GeluTanh => self.isa.geglu(gates, ups, out),
+            }
         });
         let delta = &mut delta[..count * config.width];
         self.linear(activated, [(&layer.down, delta)]);
-        self.add(residual, delta);
+        self.add(residual, delta, layer.post_feed_forward_norm.as_deref());
     }
 
     /// The logits of the rows that want them.
@@ -149,6 +177,9 @@ impl Step<'_> {
         scratch.last.quantize(self.crew, self.isa);
         let logits = &mut scratch.logits[..wanted * weights.vocabulary()];
         kernel::linear(self.crew, self.isa, &scratch.last, [Product { weights: weights.head(), out: logits }]);
+        if let Some(cap) = self.config.logit_cap {
+            self.crew.chunks(logits, weights.vocabulary(), |_, logits| self.isa.cap(logits, cap));
+        }
         logits
     }
 
@@ -159,9 +190,16 @@ impl Step<'_> {
         });
     }
 
-    fn add(&self, residual: &mut [f32], delta: &[f32]) {
+    /// Adds what a part gives to the residual stream, normed where the family does that.
+    fn add(&self, residual: &mut [f32], delta: &[f32], norm: Option<&[f32]>) {
         let width = self.config.width;
-        self.each_row(&mut residual[..delta.len()], width, |row, x| self.isa.add(x, &delta[row * width..][..width]));
+        self.each_row(&mut residual[..delta.len()], width, |row, x| {
+            let delta = &delta[row * width..][..width];
+            match norm {
+                Some(norm) => self.isa.add_rms_norm(delta, norm, self.config.epsilon, x),
+                None => self.isa.add(x, delta),
+            }
+        });
     }
 
     /// Does something to every row of a buffer. Few rows are done by the leader alone: waking the others takes longer.

@@ -27,8 +27,8 @@ pub struct Scratch {
     pub(crate) activated: Activations,
     /// What a part adds to the residual stream: `[row][width]`.
     pub(crate) delta: Vec<f32>,
-    /// Cosine and sine of each rotary angle: `[row][rope_dims / 2]`.
-    pub(crate) turns: Vec<[f32; 2]>,
+    /// Cosine and sine of each rotary angle, for each of the model's ropes: `[rope][row][rope_dims / 2]`.
+    pub(crate) turns: Vec<Vec<[f32; 2]>>,
     /// What the output matrix takes: `[wanted row][width]`.
     pub(crate) last: Activations,
     /// `[wanted row][vocabulary]`.
@@ -53,7 +53,7 @@ impl Scratch {
             ups: numbers(config.hidden),
             activated: Activations::new(capacity, config.hidden),
             delta: numbers(config.width),
-            turns: vec![[0.0; 2]; capacity * config.rope_dims / 2],
+            turns: vec![vec![[0.0; 2]; capacity * config.rope_dims / 2]; config.ropes.len()],
             last: Activations::new(logits_capacity, config.width),
             logits: vec![0.0; logits_capacity * model.weights().vocabulary()],
         }

@@ -3,6 +3,8 @@
 //! A page is `[layer][kv head]` of keys `[dimension][token]`, then values `[token][dimension]`, dimensions of values filled
 //! up to a multiple of 16, all as halves.
 
+use std::ops::Range;
+
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
@@ -72,9 +74,9 @@ impl PageShape {
         }
     }
 
-    /// The first `tokens` of a page, for one layer and head.
-    pub(super) fn span(self, page: &[Halves], tokens: usize, layer: usize, kv_head: usize) -> Span<'_> {
+    /// Some tokens of a page, for one layer and head.
+    pub(super) fn span(self, page: &[Halves], seen: Range<usize>, layer: usize, kv_head: usize) -> Span<'_> {
         let (keys, values) = page[self.place(layer, kv_head)..].split_at(self.key_span());
-        Span { keys, values: &values[..self.value_span()], tokens }
+        Span { keys, values: &values[..self.value_span()], first: seen.start, tokens: seen.end }
     }
 }

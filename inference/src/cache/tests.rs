@@ -33,7 +33,7 @@ fn compute(cache: &mut Cache, table: &mut PageTable, tokens: &[u32], from: usize
 fn assert_holds(cache: &Cache, table: &PageTable, tokens: &[u32]) {
     for layer in 0..SHAPE.layers {
         for head in 0..SHAPE.kv_heads {
-            let spans: Vec<Span<'_>> = cache.spans(table, tokens.len(), layer, head).collect();
+            let spans: Vec<Span<'_>> = cache.spans(table, 0..tokens.len(), layer, head).collect();
             assert_eq!(spans.iter().map(|span| span.tokens).sum::<usize>(), tokens.len());
             for (position, &token) in tokens.iter().enumerate() {
                 let (span, t) = (&spans[position / PAGE], position % PAGE);

@@ -21,7 +21,9 @@ pub struct Span<'a> {
     pub keys: &'a [Halves],
     /// Values as halves, `[token][dimension]`: dimensions filled up to a multiple of 16.
     pub values: &'a [Halves],
-    /// Tokens that are looked at: 1 to [`PAGE`].
+    /// The first token that is looked at: below `tokens`.
+    pub first: usize,
+    /// Where the tokens that are looked at end: 1 to [`PAGE`].
     pub tokens: usize,
 }
 
@@ -38,13 +40,14 @@ pub(super) struct Softmax {
 pub(super) const HEADS: usize = 4;
 
 /// Attention of the query heads that share one key-value head: `queries` and `out` are `[head][dimension]`. Scores are
-/// plain products: queries come scaled.
+/// plain products: queries come scaled. With a cap, a score `s` becomes `cap × tanh(s / cap)` (Riviere et al., 2024).
 ///
 /// # Panics
-/// If `out` and `queries` are not of one length, made of whole heads, or a span is shorter than its tokens.
+/// If `out` and `queries` are not of one length, made of whole heads, or a span is shorter than its tokens or has none.
 pub(crate) fn attention<'a>(
     isa: Isa,
     dimensions: usize,
+    cap: Option<f32>,
     queries: &[f32],
     spans: &(impl Iterator<Item = Span<'a>> + Clone),
     out: &mut [f32],
@@ -55,14 +58,14 @@ pub(crate) fn attention<'a>(
         let mut softmax = [Softmax { peak: f32::NEG_INFINITY, sum: 0.0 }; HEADS];
         let softmax = &mut softmax[..out.len() / dimensions];
         for span in spans.clone() {
-            assert!((1..=PAGE).contains(&span.tokens) && span.keys.len() >= dimensions * (PAGE / GROUP));
+            assert!(span.first < span.tokens && span.tokens <= PAGE && span.keys.len() >= dimensions * (PAGE / GROUP));
             assert!(span.values.len() >= span.tokens * dimensions.div_ceil(GROUP));
             match isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => super::avx512::attend(queries, span, softmax, out),
+                Isa::Avx512 => super::avx512::attend(queries, span, cap, softmax, out),
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => super::avx2::attend(queries, span, softmax, out),
-                _ => scalar::attend(queries, span, softmax, out),
+                Isa::Avx2 => super::avx2::attend(queries, span, cap, softmax, out),
+                _ => scalar::attend(queries, span, cap, softmax, out),
             }
         }
         for (out, softmax) in out.chunks_exact_mut(dimensions).zip(softmax) {

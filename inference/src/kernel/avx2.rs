@@ -187,18 +187,17 @@ fn load_f32(line: &Line, half: usize) -> __m256 {
 }
 
 /// As [`super::scalar::attend`].
-pub(super) fn attend(queries: &[f32], span: Span<'_>, softmax: &mut [Softmax], out: &mut [f32]) {
+pub(super) fn attend(queries: &[f32], span: Span<'_>, cap: Option<f32>, softmax: &mut [Softmax], out: &mut [f32]) {
     let dimensions = queries.len() / softmax.len();
     let heads = queries.chunks_exact(dimensions).zip(out.chunks_exact_mut(dimensions));
     for ((query, out), softmax) in heads.zip(softmax) {
         // SAFETY: see the module `kernel` for the features.
-        unsafe { attend_head(query, span, softmax, out) }
+        unsafe { attend_head(query, span, cap, softmax, out) }
     }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn attend_head(query: &[f32], span: Span<'_>, softmax: &mut Softmax, out: &mut [f32]) {
-    let tokens = span.tokens;
+fn attend_head(query: &[f32], span: Span<'_>, cap: Option<f32>, softmax: &mut Softmax, out: &mut [f32]) {
     let mut sums = [_mm256_setzero_ps(); PAGE / LANES];
     for (&q, keys) in query.iter().zip(span.keys.chunks_exact(PAGE / GROUP)) {
         let q = _mm256_set1_ps(q);
@@ -211,18 +210,23 @@ fn attend_head(query: &[f32], span: Span<'_>, softmax: &mut Softmax, out: &mut [
         // SAFETY: there are 8 places.
         unsafe { _mm256_storeu_ps(scores.as_mut_ptr(), sum) };
     }
-    let peak = scores[..tokens].iter().fold(softmax.peak, |peak, &score| peak.max(score));
+    if let Some(cap) = cap {
+        super::element::cap(&mut scores, cap);
+    }
+    let seen = span.first..span.tokens;
+    let peak = scores[seen.clone()].iter().fold(softmax.peak, |peak, &score| peak.max(score));
     let mut weights = [0.0f32; PAGE];
     for (weight, score) in weights.iter_mut().zip(scores) {
         *weight = exp(score - peak);
     }
-    weights[tokens..].fill(0.0);
+    weights[..seen.start].fill(0.0);
+    weights[seen.end..].fill(0.0);
     let decay = exp(softmax.peak - peak);
     *softmax = Softmax { peak, sum: softmax.sum * decay + weights.iter().sum::<f32>() };
     let lines = out.len().div_ceil(GROUP);
     for (part, out) in out.chunks_mut(LANES).enumerate() {
         let mut sums = _mm256_setzero_ps();
-        for (weight, values) in weights[..tokens].iter().zip(span.values.chunks_exact(lines)) {
+        for (weight, values) in weights.iter().zip(span.values.chunks_exact(lines)).take(seen.end).skip(seen.start) {
             sums = _mm256_fmadd_ps(_mm256_set1_ps(*weight), load_f16(&values[part / 2], part % 2), sums);
         }
         let mut added = [0.0f32; LANES];

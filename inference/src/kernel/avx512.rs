@@ -1,6 +1,7 @@
 //! Kernels for AVX-512 with VNNI: a register holds one number of each of the 16 rows of a group.
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use super::activations::{CodesMut, View};
 use super::attention::{HEADS, PAGE, Softmax, Span};
@@ -175,7 +176,7 @@ fn load_f32(line: &Line) -> __m512 {
 }
 
 /// As [`super::scalar::attend`].
-pub(super) fn attend(queries: &[f32], span: Span<'_>, softmax: &mut [Softmax], out: &mut [f32]) {
+pub(super) fn attend(queries: &[f32], span: Span<'_>, cap: Option<f32>, softmax: &mut [Softmax], out: &mut [f32]) {
     let dimensions = queries.len() / softmax.len();
     assert!(queries.len() == out.len() && queries.len() == dimensions * softmax.len() && span.tokens <= PAGE);
     assert!(span.keys.len() >= dimensions * (PAGE / GROUP));
@@ -183,10 +184,10 @@ pub(super) fn attend(queries: &[f32], span: Span<'_>, softmax: &mut [Softmax], o
     // SAFETY: see the module `kernel` for the features; the lengths were checked.
     unsafe {
         match softmax {
-            [a] => attend_page(dimensions, queries, span, [a], out),
-            [a, b] => attend_page(dimensions, queries, span, [a, b], out),
-            [a, b, c] => attend_page(dimensions, queries, span, [a, b, c], out),
-            [a, b, c, d] => attend_page(dimensions, queries, span, [a, b, c, d], out),
+            [a] => attend_page(dimensions, queries, span, cap, [a], out),
+            [a, b] => attend_page(dimensions, queries, span, cap, [a, b], out),
+            [a, b, c] => attend_page(dimensions, queries, span, cap, [a, b, c], out),
+            [a, b, c, d] => attend_page(dimensions, queries, span, cap, [a, b, c, d], out),
             other => unreachable!("1 to {HEADS} heads go together, not {}", other.len()),
         }
     }
@@ -200,6 +201,7 @@ unsafe fn attend_page<const N: usize>(
     dimensions: usize,
     queries: &[f32],
     span: Span<'_>,
+    cap: Option<f32>,
     softmax: [&mut Softmax; N],
     out: &mut [f32],
 ) {
@@ -216,17 +218,20 @@ unsafe fn attend_page<const N: usize>(
             }
         }
     }
+    if let Some(cap) = cap {
+        scores.as_flattened_mut().iter_mut().for_each(|scores| *scores = capped(*scores, cap));
+    }
     let mut weights = [[0.0f32; PAGE]; N];
     let mut decays = [0.0f32; N];
     for (head, softmax) in softmax.into_iter().enumerate() {
-        decays[head] = weigh(&scores[head], span.tokens, softmax, &mut weights[head]);
+        decays[head] = weigh(&scores[head], span.first..span.tokens, softmax, &mut weights[head]);
     }
     let lines = dimensions.div_ceil(GROUP);
     // Two lines at once: with one, each sum would wait for itself.
     for part in (0..lines).step_by(2) {
         let second = (part + 1).min(lines - 1);
         let mut sums = [[_mm512_setzero_ps(); 2]; N];
-        for token in 0..span.tokens {
+        for token in span.first..span.tokens {
             // SAFETY: passed on to the caller.
             let values = unsafe {
                 [span.values.get_unchecked(token * lines + part), span.values.get_unchecked(token * lines + second)]
@@ -252,11 +257,21 @@ unsafe fn attend_page<const N: usize>(
     }
 }
 
+/// `cap × tanh(score / cap)`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
+fn capped(scores: __m512, cap: f32) -> __m512 {
+    let power = exp(_mm512_mul_ps(scores, _mm512_set1_ps(2.0 / cap)));
+    let rest = _mm512_div_ps(_mm512_set1_ps(2.0 * cap), _mm512_add_ps(power, _mm512_set1_ps(1.0)));
+    _mm512_sub_ps(_mm512_set1_ps(cap), rest)
+}
+
 /// Turns scores into weights, and tells by how much earlier sums decay.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
-fn weigh(scores: &[__m512; PAGE / GROUP], tokens: usize, softmax: &mut Softmax, weights: &mut [f32; PAGE]) -> f32 {
-    let mask = |line: usize| ((1u32 << tokens.saturating_sub(line * GROUP).min(GROUP)) - 1) as u16;
+fn weigh(scores: &[__m512; PAGE / GROUP], seen: Range<usize>, softmax: &mut Softmax, weights: &mut [f32; PAGE]) -> f32 {
+    let below = |token: usize, line: usize| ((1u32 << token.saturating_sub(line * GROUP).min(GROUP)) - 1) as u16;
+    let mask = |line: usize| below(seen.end, line) & !below(seen.start, line);
     let mut largest = _mm512_set1_ps(softmax.peak);
     for (line, &scores) in scores.iter().enumerate() {
         largest = _mm512_mask_max_ps(largest, mask(line), largest, scores);

@@ -49,11 +49,47 @@ fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
     }
 }
 
+/// As [`rms_norm`], added to what is there: `out += weight × x / √(mean x² + epsilon)`.
+#[inline(always)]
+fn add_rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+    let scale = 1.0 / (sum_of_squares(x) / x.len() as f32 + epsilon).sqrt();
+    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+        *out += x * scale * weight;
+    }
+}
+
+/// As [`rms_norm`], in place.
+#[inline(always)]
+fn rms_norm_in_place(x: &mut [f32], weight: &[f32], epsilon: f32) {
+    let scale = 1.0 / (sum_of_squares(x) / x.len() as f32 + epsilon).sqrt();
+    for (x, weight) in x.iter_mut().zip(weight) {
+        *x = *x * scale * weight;
+    }
+}
+
 /// SwiGLU (Shazeer, 2020): `out = gate × sigmoid(gate) × up`.
 #[inline(always)]
 fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
     for ((out, &gate), up) in out.iter_mut().zip(gate).zip(up) {
         *out = gate / (1.0 + exp(-gate)) * up;
+    }
+}
+
+/// GeGLU (Shazeer, 2020): `out = gelu(gate) × up`, with GELU's approximation by the hyperbolic tangent (Hendrycks and
+/// Gimpel, 2016), `x (1 + tanh u) / 2 = x × sigmoid(2 u)` for `u = √(2/π) (x + 0.044715 x³)`.
+#[inline(always)]
+fn geglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    const TWICE_ROOT: f32 = 1.595_769; // 2 √(2/π)
+    for ((out, &gate), up) in out.iter_mut().zip(gate).zip(up) {
+        *out = gate / (1.0 + exp(-TWICE_ROOT * (gate + 0.044_715 * gate * gate * gate))) * up;
+    }
+}
+
+/// `x = cap × tanh(x / cap)`.
+#[inline(always)]
+pub(super) fn cap(x: &mut [f32], cap: f32) {
+    for x in x {
+        *x = cap - 2.0 * cap / (exp(*x * (2.0 / cap)) + 1.0);
     }
 }
 
@@ -73,6 +109,15 @@ fn rope(head: &mut [f32], turns: &[[f32; 2]]) {
     for (pair, turn) in pairs.iter_mut().zip(turns) {
         let [a, b] = *pair;
         *pair = [a * turn[0] - b * turn[1], a * turn[1] + b * turn[0]];
+    }
+}
+
+/// Rotary positions on pairs half of the turned numbers apart: as [`rope`] for `(x[i], x[i + turns.len()])`.
+#[inline(always)]
+fn rope_halves(head: &mut [f32], turns: &[[f32; 2]]) {
+    let (first, rest) = head.split_at_mut(turns.len());
+    for ((a, b), turn) in first.iter_mut().zip(rest).zip(turns) {
+        (*a, *b) = (*a * turn[0] - *b * turn[1], *a * turn[1] + *b * turn[0]);
     }
 }
 
@@ -125,6 +170,31 @@ macro_rules! instances {
             $(#[target_feature(enable = $feature)])?
             pub(in crate::kernel) fn rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
                 super::rms_norm(x, weight, epsilon, out);
+            }
+
+            $(#[target_feature(enable = $feature)])?
+            pub(in crate::kernel) fn add_rms_norm(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+                super::add_rms_norm(x, weight, epsilon, out);
+            }
+
+            $(#[target_feature(enable = $feature)])?
+            pub(in crate::kernel) fn rms_norm_in_place(x: &mut [f32], weight: &[f32], epsilon: f32) {
+                super::rms_norm_in_place(x, weight, epsilon);
+            }
+
+            $(#[target_feature(enable = $feature)])?
+            pub(in crate::kernel) fn geglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
+                super::geglu(gate, up, out);
+            }
+
+            $(#[target_feature(enable = $feature)])?
+            pub(in crate::kernel) fn cap(x: &mut [f32], cap: f32) {
+                super::cap(x, cap);
+            }
+
+            $(#[target_feature(enable = $feature)])?
+            pub(in crate::kernel) fn rope_halves(head: &mut [f32], turns: &[[f32; 2]]) {
+                super::rope_halves(head, turns);
             }
 
             $(#[target_feature(enable = $feature)])?

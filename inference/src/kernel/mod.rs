@@ -154,6 +154,24 @@ impl Isa {
         element!(self, rms_norm(x, weight, epsilon, out));
     }
 
+    /// As [`Isa::rms_norm`], added to what is there: `out += weight × x / √(mean x² + epsilon)`.
+    ///
+    /// # Panics
+    /// If the three are not of one length.
+    pub(crate) fn add_rms_norm(self, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+        assert!(x.len() == weight.len() && x.len() == out.len(), "{} {} {}", x.len(), weight.len(), out.len());
+        element!(self, add_rms_norm(x, weight, epsilon, out));
+    }
+
+    /// As [`Isa::rms_norm`], in place.
+    ///
+    /// # Panics
+    /// If the two are not of one length.
+    pub(crate) fn rms_norm_in_place(self, x: &mut [f32], weight: &[f32], epsilon: f32) {
+        assert_eq!(x.len(), weight.len());
+        element!(self, rms_norm_in_place(x, weight, epsilon));
+    }
+
     /// SwiGLU (Shazeer, 2020): `out = gate × sigmoid(gate) × up`.
     ///
     /// # Panics
@@ -161,6 +179,20 @@ impl Isa {
     pub(crate) fn swiglu(self, gate: &[f32], up: &[f32], out: &mut [f32]) {
         assert!(gate.len() == up.len() && gate.len() == out.len(), "{} {} {}", gate.len(), up.len(), out.len());
         element!(self, swiglu(gate, up, out));
+    }
+
+    /// GeGLU (Shazeer, 2020): `out = gelu(gate) × up`, with GELU by the hyperbolic tangent.
+    ///
+    /// # Panics
+    /// If the three are not of one length.
+    pub(crate) fn geglu(self, gate: &[f32], up: &[f32], out: &mut [f32]) {
+        assert!(gate.len() == up.len() && gate.len() == out.len(), "{} {} {}", gate.len(), up.len(), out.len());
+        element!(self, geglu(gate, up, out));
+    }
+
+    /// Soft-capping (Riviere et al., 2024): `x = cap × tanh(x / cap)`.
+    pub(crate) fn cap(self, x: &mut [f32], cap: f32) {
+        element!(self, cap(x, cap));
     }
 
     /// `x += y`.
@@ -176,6 +208,16 @@ impl Isa {
     /// whose cosine and sine are `turns[i]`. Numbers beyond the last turn stay as they are.
     pub(crate) fn rope(self, head: &mut [f32], turns: &[[f32; 2]]) {
         element!(self, rope(head, turns));
+    }
+
+    /// Rotary positions on pairs half of the turned numbers apart: turns each `(x[i], x[i + turns.len()])` of a head as
+    /// [`Isa::rope`] does.
+    ///
+    /// # Panics
+    /// If the head has fewer numbers than two for each turn.
+    pub(crate) fn rope_halves(self, head: &mut [f32], turns: &[[f32; 2]]) {
+        assert!(2 * turns.len() <= head.len(), "{} pairs of {} numbers", turns.len(), head.len());
+        element!(self, rope_halves(head, turns));
     }
 
     fn quantize(self, values: &[f32], out: &mut CodesMut<'_>) {

@@ -61,7 +61,7 @@ pub(super) fn f32(columns: &[Line], x: View<'_>, row: usize) -> Lanes {
 }
 
 /// Adds one page of keys and values to the running softmaxes of some query heads; see [`super::attention`].
-pub(super) fn attend(queries: &[f32], span: Span<'_>, softmax: &mut [Softmax], out: &mut [f32]) {
+pub(super) fn attend(queries: &[f32], span: Span<'_>, cap: Option<f32>, softmax: &mut [Softmax], out: &mut [f32]) {
     let dimensions = queries.len() / softmax.len();
     let heads = queries.chunks_exact(dimensions).zip(out.chunks_exact_mut(dimensions));
     for ((query, out), softmax) in heads.zip(softmax) {
@@ -71,12 +71,16 @@ pub(super) fn attend(queries: &[f32], span: Span<'_>, softmax: &mut [Softmax], o
                 *score += q * keys[t / GROUP].f16(t % GROUP);
             }
         }
-        let peak = scores[..span.tokens].iter().fold(softmax.peak, |peak, &score| peak.max(score));
+        if let Some(cap) = cap {
+            element::cap(&mut scores, cap);
+        }
+        let seen = span.first..span.tokens;
+        let peak = scores[seen.clone()].iter().fold(softmax.peak, |peak, &score| peak.max(score));
         let decay = element::exp(softmax.peak - peak);
         *softmax = Softmax { peak, sum: softmax.sum * decay };
         out.iter_mut().for_each(|out| *out *= decay);
         let values = span.values.chunks_exact(dimensions.div_ceil(GROUP));
-        for (score, values) in scores[..span.tokens].iter().zip(values) {
+        for (score, values) in scores.iter().zip(values).take(seen.end).skip(seen.start) {
             let weight = element::exp(score - peak);
             softmax.sum += weight;
             for (d, out) in out.iter_mut().enumerate() {

@@ -235,30 +235,52 @@ fn elements() {
         isa.swiglu(&x, &y, &mut out);
         let expected: Vec<f32> = x.iter().zip(&y).map(|(x, y)| x / (1.0 + (-x).exp()) * y).collect();
         assert_near("swiglu", &out, &expected, 1e-6);
+        isa.geglu(&x, &y, &mut out);
+        let gelu = |x: f64| 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)).tanh());
+        let expected: Vec<f32> = x.iter().zip(&y).map(|(&x, y)| gelu(f64::from(x)) as f32 * y).collect();
+        assert_near("geglu", &out, &expected, 1e-6);
+        isa.cap(&mut out, 0.25);
+        let expected: Vec<f32> = expected.iter().map(|x| 0.25 * (x / 0.25).tanh()).collect();
+        assert_near("cap", &out, &expected, 1e-6);
+        let mut normed = x.clone();
+        isa.rms_norm_in_place(&mut normed, &y, 1e-5);
+        isa.rms_norm(&x, &y, 1e-5, &mut out);
+        assert_eq!(normed, out);
+        isa.add_rms_norm(&x, &y, 1e-5, &mut normed);
+        assert_near("norm, added", &normed, &out.iter().map(|x| x + x).collect::<Vec<_>>(), 1e-6);
         let mut sum = x.clone();
         isa.add(&mut sum, &y);
         assert_eq!(sum, x.iter().zip(&y).map(|(x, y)| x + y).collect::<Vec<_>>());
         let mut head = vec![1.0, 0.0, 0.0, 1.0, 5.0, 6.0];
         isa.rope(&mut head, &[[0.6, 0.8], [0.0, 1.0]]);
         assert_eq!(head, [0.6, 0.8, -1.0, 0.0, 5.0, 6.0]);
+        let mut head = vec![1.0, 0.0, 0.0, 1.0, 5.0, 6.0];
+        isa.rope_halves(&mut head, &[[0.6, 0.8], [0.0, 1.0]]);
+        assert_eq!(head, [0.6, -1.0, 0.8, 0.0, 5.0, 6.0]);
     }
 }
 
 /// More heads than go over a page together.
 const HEADS: usize = 7;
 
-/// Attention as the formula says, over pages of random keys and values.
-#[test]
-fn attention_is_a_softmax_over_all_pages() {
-    let mut noise = Noise(8);
-    for (dimensions, tokens) in [(64usize, 1usize), (64, 64), (64, 65), (16, 200), (20, 130), (8, 5)] {
-        let lines = dimensions.div_ceil(16);
-        let pages = tokens.div_ceil(PAGE);
+/// Keys and values of one head in pages, and as floats.
+struct Stored {
+    dimensions: usize,
+    keys: Vec<Halves>,
+    values: Vec<Halves>,
+    /// `[token][dimension]`
+    all_keys: Vec<f32>,
+    /// `[token][dimension]`
+    all_values: Vec<f32>,
+}
+
+impl Stored {
+    fn new(noise: &mut Noise, dimensions: usize, tokens: usize) -> Self {
+        let (lines, pages) = (dimensions.div_ceil(16), tokens.div_ceil(PAGE));
         let mut keys = vec![Halves([0; 16]); pages * dimensions * (PAGE / 16)];
         let mut values = vec![Halves([0; 16]); pages * PAGE * lines];
         // What stands behind the last token must not be seen.
         keys.iter_mut().chain(&mut values).for_each(|halves| halves.0 = [f16::from_f32(1000.0).to_bits(); 16]);
-        let queries = noise.numbers(HEADS * dimensions);
         let (mut all_keys, mut all_values) = (Vec::new(), Vec::new());
         for token in 0..tokens {
             let (page, at) = (token / PAGE, token % PAGE);
@@ -270,25 +292,54 @@ fn attention_is_a_softmax_over_all_pages() {
                 all_values.push(value.to_f32());
             }
         }
-        let mut expected = Vec::new();
-        for query in queries.chunks_exact(dimensions) {
+        Self { dimensions, keys, values, all_keys, all_values }
+    }
+
+    fn spans(&self, seen: std::ops::Range<usize>) -> impl Iterator<Item = Span<'_>> + Clone {
+        let (keys, values) = (self.dimensions * (PAGE / 16), PAGE * self.dimensions.div_ceil(16));
+        (seen.start / PAGE..seen.end.div_ceil(PAGE)).map(move |page| Span {
+            keys: &self.keys[page * keys..],
+            values: &self.values[page * values..],
+            first: seen.start.saturating_sub(page * PAGE),
+            tokens: PAGE.min(seen.end - page * PAGE),
+        })
+    }
+
+    /// Attention as the formula says.
+    fn attention(&self, queries: &[f32], seen: std::ops::Range<usize>, cap: Option<f32>) -> Vec<f32> {
+        let of_seen = seen.start * self.dimensions..seen.end * self.dimensions;
+        let values = &self.all_values[of_seen.clone()];
+        let mut out = Vec::new();
+        for query in queries.chunks_exact(self.dimensions) {
             let dot = |key: &[f32]| query.iter().zip(key).map(|(q, k)| q * k).sum::<f32>();
-            let weights: Vec<f32> = all_keys.chunks_exact(dimensions).map(|key| dot(key).exp()).collect();
+            let score = |key: &[f32]| cap.map_or(dot(key), |cap| cap * (dot(key) / cap).tanh());
+            let keys = self.all_keys[of_seen.clone()].chunks_exact(self.dimensions);
+            let weights: Vec<f32> = keys.map(|key| score(key).exp()).collect();
             let sum: f32 = weights.iter().sum();
-            for d in 0..dimensions {
-                let of_token = weights.iter().enumerate().map(|(t, weight)| weight * all_values[t * dimensions + d]);
-                expected.push(of_token.sum::<f32>() / sum);
+            for d in 0..self.dimensions {
+                let of_token = weights.iter().enumerate().map(|(t, weight)| weight * values[t * self.dimensions + d]);
+                out.push(of_token.sum::<f32>() / sum);
             }
         }
-        let spans = (0..pages).map(|page| Span {
-            keys: &keys[page * dimensions * (PAGE / 16)..],
-            values: &values[page * PAGE * lines..],
-            tokens: PAGE.min(tokens - page * PAGE),
-        });
-        for isa in Isa::available() {
-            let mut out = vec![f32::NAN; HEADS * dimensions];
-            attention(isa, dimensions, &queries, &spans, &mut out);
-            assert_near(&format!("{isa} {dimensions} {tokens}"), &out, &expected, 1e-5);
+        out
+    }
+}
+
+#[test]
+fn attention_is_a_softmax_over_all_that_is_seen() {
+    let mut noise = Noise(8);
+    for (dimensions, tokens) in [(64usize, 1usize), (64, 64), (64, 65), (16, 200), (20, 130), (8, 5), (256, 70)] {
+        let stored = Stored::new(&mut noise, dimensions, tokens);
+        let queries = noise.numbers(HEADS * dimensions);
+        for first in [0, tokens / 3, tokens / 2, tokens - 1] {
+            for cap in [None, Some(2.0)] {
+                let expected = stored.attention(&queries, first..tokens, cap);
+                for isa in Isa::available() {
+                    let mut out = vec![f32::NAN; HEADS * dimensions];
+                    attention(isa, dimensions, cap, &queries, &stored.spans(first..tokens), &mut out);
+                    assert_near(&format!("{isa} {dimensions} {first}..{tokens} {cap:?}"), &out, &expected, 1e-5);
+                }
+            }
         }
     }
 }

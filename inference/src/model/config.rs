@@ -1,8 +1,11 @@
 //! The numbers that make a model, from the metadata of its file.
 
+use super::family::{Architecture, LocalLayers};
+use super::keys::Keys;
+use super::rope::Rope;
 use crate::cache::PageShape;
 use crate::error::LoadError;
-use crate::gguf::Metadata;
+use crate::gguf::{Metadata, Value};
 
 /// Layers, at most. The largest dense models have 126.
 pub const LAYERS: u32 = 1_024;
@@ -13,31 +16,12 @@ pub const CONTEXT: u32 = 1 << 24;
 /// Numbers in a vector, at most, so that products of two sizes fit 64 bits by far.
 pub const WIDTH: u32 = 1 << 20;
 
-/// A family of models.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Architecture {
-    /// Llama and its many likes (Touvron et al., 2023): RMS norms before each part, rotary positions on neighbouring
-    /// pairs, grouped queries, SwiGLU.
-    Llama,
-}
-
-impl Architecture {
-    /// The name, as in `general.architecture`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Architecture::Llama => "llama",
-        }
-    }
-}
-
 /// The numbers that make a model. Vectors are `width` long between layers and `hidden` within the feed-forward part;
 /// queries are `heads × head_dim`, keys and values `kv_heads × head_dim`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The family.
     pub architecture: Architecture,
-    /// Layers.
-    pub layers: usize,
     /// Numbers in a token's vector.
     pub width: usize,
     /// Numbers in the feed-forward part.
@@ -50,28 +34,51 @@ pub struct Config {
     pub head_dim: usize,
     /// Numbers of a head that are turned by its position; even.
     pub rope_dims: usize,
-    /// The base of the rotary angles.
-    pub rope_base: f32,
-    /// Positions are divided by this.
-    pub rope_scale: f32,
+    /// The ways in which positions turn heads: one, or a second one for local layers.
+    pub ropes: Vec<Rope>,
+    /// How the attention of each layer differs from the others'.
+    pub layers: Vec<LayerAttention>,
+    /// What embeddings are multiplied with.
+    pub embedding_scale: f32,
+    /// What products of queries and keys are multiplied with.
+    pub attention_scale: f32,
+    /// A scaled product `s` of a query and a key becomes `cap × tanh(s / cap)`.
+    pub attention_cap: Option<f32>,
+    /// A logit `s` becomes `cap × tanh(s / cap)`.
+    pub logit_cap: Option<f32>,
     /// What is added to a mean square before the root is taken.
     pub epsilon: f32,
     /// Positions that the model was trained for.
     pub context: usize,
 }
 
+/// How far a layer looks back, and how it tells positions apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerAttention {
+    /// A token sees itself and those before it, so many in all; otherwise every one.
+    pub window: Option<usize>,
+    /// Which of [`Config::ropes`] turns its heads; otherwise they are not turned.
+    pub rope: Option<usize>,
+}
+
+impl LayerAttention {
+    /// The first position that a token at `position` sees.
+    pub fn first_seen(&self, position: usize) -> usize {
+        self.window.map_or(0, |window| (position + 1).saturating_sub(window))
+    }
+}
+
 impl Config {
     /// Reads the configuration.
     ///
     /// # Errors
-    /// [`LoadError`] for another architecture, and for numbers that are missing or impossible.
+    /// [`LoadError`] for a family that is not known, and for numbers that are missing or impossible.
     pub fn from_metadata(metadata: &Metadata) -> Result<Self, LoadError> {
         let name = metadata
             .str("general.architecture")
             .ok_or_else(|| LoadError::MissingKey { key: "general.architecture".to_owned() })?;
-        if name != Architecture::Llama.name() {
-            return Err(LoadError::Architecture { seen: name.chars().take(64).collect() });
-        }
+        let architecture = Architecture::from_name(name)
+            .ok_or_else(|| LoadError::Architecture { seen: name.chars().take(64).collect() })?;
         let keys = Keys { metadata, prefix: name };
         keys.refuse_variants()?;
         let layers = keys.count("block_count", LAYERS)?;
@@ -90,19 +97,30 @@ impl Config {
             let reason = format!("{rope_dims} is odd or more than the {head_dim} numbers of a head");
             return Err(keys.bad("rope.dimension_count", reason));
         }
+        let context = keys.count("context_length", CONTEXT)?;
+        let mut ropes = vec![Rope::from_keys(&keys, context)?];
+        let layers = layers_of(architecture, &keys, layers, &mut ropes)?;
+        let scaled_dim = if architecture.scales_by_width(layers.len()) { width / heads } else { head_dim };
+        let (attention_cap, logit_cap) = architecture.default_caps();
         Ok(Self {
-            architecture: Architecture::Llama,
-            layers,
+            architecture,
             width,
             hidden,
             heads,
             kv_heads,
             head_dim,
             rope_dims,
-            rope_base: keys.positive("rope.freq_base", Some(10_000.0))?,
-            rope_scale: keys.rope_scale()?,
+            embedding_scale: architecture.embedding_scale(width),
+            attention_scale: match keys.positive_unless_zero("attention.scale", None)? {
+                Some(scale) => scale,
+                None => 1.0 / (scaled_dim as f32).sqrt(),
+            },
+            attention_cap: keys.positive_unless_zero("attn_logit_softcapping", attention_cap)?,
+            logit_cap: keys.positive_unless_zero("final_logit_softcapping", logit_cap)?,
             epsilon: keys.positive("attention.layer_norm_rms_epsilon", None)?,
-            context: keys.count("context_length", CONTEXT)?,
+            ropes,
+            layers,
+            context,
         })
     }
 
@@ -118,83 +136,57 @@ impl Config {
 
     /// What a page of the cache must hold.
     pub fn page_shape(&self) -> PageShape {
-        PageShape { layers: self.layers, kv_heads: self.kv_heads, head_dim: self.head_dim }
+        PageShape { layers: self.layers.len(), kv_heads: self.kv_heads, head_dim: self.head_dim }
     }
 }
 
-/// Keys below the architecture's name.
-struct Keys<'a> {
-    metadata: &'a Metadata,
-    prefix: &'a str,
+/// What sets each layer apart. Local layers may add a rope of their own.
+fn layers_of(
+    architecture: Architecture,
+    keys: &Keys<'_>,
+    layers: usize,
+    ropes: &mut Vec<Rope>,
+) -> Result<Vec<LayerAttention>, LoadError> {
+    let window = keys.unless_zero("attention.sliding_window", CONTEXT)?;
+    let window = match keys.get("attention.sliding_window") {
+        Some(_) => window,
+        None => architecture.default_window(),
+    };
+    let is_local = local_layers(architecture, keys, layers)?;
+    let local_rope = match architecture.local_rope_base() {
+        Some(base) => {
+            let context = ropes[0].original_context;
+            ropes.push(Rope::plain(keys.positive("rope.freq_base_swa", Some(base))?, context));
+            1
+        }
+        None => 0,
+    };
+    let blind = |index: usize| architecture.blind_each().is_some_and(|each| (index + 1).is_multiple_of(each));
+    let layer = |(index, is_local): (usize, bool)| LayerAttention {
+        window: window.filter(|_| is_local),
+        rope: (!blind(index)).then_some(if is_local && window.is_some() { local_rope } else { 0 }),
+    };
+    Ok(is_local.into_iter().enumerate().map(layer).collect())
 }
 
-impl Keys<'_> {
-    fn key(&self, name: &str) -> String {
-        format!("{}.{name}", self.prefix)
-    }
-
-    fn bad(&self, name: &str, reason: String) -> LoadError {
-        LoadError::BadKey { key: self.key(name), reason }
-    }
-
-    /// A number from 1 to `limit`, if the key is there.
-    fn optional(&self, name: &str, limit: u32) -> Result<Option<usize>, LoadError> {
-        let key = self.key(name);
-        if self.metadata.get(&key).is_none() {
-            return Ok(None);
+/// Which layers look back only as far as the window: a number `n` in the file makes each `n`-th global, a list says it
+/// layer by layer.
+fn local_layers(architecture: Architecture, keys: &Keys<'_>, layers: usize) -> Result<Vec<bool>, LoadError> {
+    const KEY: &str = "attention.sliding_window_pattern";
+    let pattern = match keys.get(KEY) {
+        None => architecture.local_layers(),
+        Some(Value::Integers(list)) if list.len() == layers => {
+            return Ok(list.iter().map(|&local| local != 0).collect());
         }
-        let seen = self.metadata.u64(&key).ok_or(LoadError::MissingKey { key })?;
-        if seen == 0 || seen > u64::from(limit) {
-            return Err(self.bad(name, format!("{seen} is not from 1 to {limit}; the file is damaged")));
+        Some(Value::Unsigned(_)) => LocalLayers::AllButEach(keys.count(KEY, LAYERS)?),
+        Some(_) => {
+            let reason = format!("neither a number nor a list of the {layers} layers; the file is damaged");
+            return Err(keys.bad(KEY, reason));
         }
-        Ok(Some(seen as usize))
-    }
-
-    fn count(&self, name: &str, limit: u32) -> Result<usize, LoadError> {
-        self.optional(name, limit)?.ok_or_else(|| LoadError::MissingKey { key: self.key(name) })
-    }
-
-    fn positive(&self, name: &str, default: Option<f32>) -> Result<f32, LoadError> {
-        let seen = self.metadata.f32(&self.key(name)).or(default);
-        let seen = seen.ok_or_else(|| LoadError::MissingKey { key: self.key(name) })?;
-        if seen > 0.0 && seen.is_finite() {
-            Ok(seen)
-        } else {
-            Err(self.bad(name, format!("{seen} is not a positive number; the file is damaged")))
-        }
-    }
-
-    fn head_dim(&self, width: usize, heads: usize) -> Result<usize, LoadError> {
-        let head_dim = match self.optional("attention.key_length", WIDTH)? {
-            Some(head_dim) => head_dim,
-            None if width.is_multiple_of(heads) => width / heads,
-            None => return Err(self.bad("attention.head_count", format!("{heads} does not divide the width {width}"))),
-        };
-        match self.optional("attention.value_length", WIDTH)? {
-            Some(other) if other != head_dim => Err(self
-                .bad("attention.value_length", format!("{other} where keys have {head_dim}, which is not supported"))),
-            _ => Ok(head_dim),
-        }
-    }
-
-    fn rope_scale(&self) -> Result<f32, LoadError> {
-        match self.metadata.str(&self.key("rope.scaling.type")) {
-            None | Some("none") => Ok(1.0),
-            Some("linear") => self.positive("rope.scaling.factor", None),
-            Some(other) => {
-                Err(self.bad("rope.scaling.type", format!("`{other}` is not supported; supported: none, linear")))
-            }
-        }
-    }
-
-    /// Mixtures of experts go by the name `llama` too.
-    fn refuse_variants(&self) -> Result<(), LoadError> {
-        match self.metadata.u64(&self.key("expert_count")) {
-            None | Some(0) => Ok(()),
-            Some(experts) => Err(self.bad(
-                "expert_count",
-                format!("mixtures of experts ({experts} here) are not supported; take a dense model"),
-            )),
-        }
-    }
+    };
+    let is_local = |layer: usize| match pattern {
+        LocalLayers::All => true,
+        LocalLayers::AllButEach(each) => !(layer + 1).is_multiple_of(each),
+    };
+    Ok((0..layers).map(is_local).collect())
 }

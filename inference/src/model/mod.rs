@@ -1,9 +1,14 @@
 //! A model in memory: configuration, packed weights, tokenizer and chat template.
 
 mod config;
+mod family;
+mod keys;
+mod rope;
 mod weights;
 
-pub use config::{Architecture, CONTEXT, Config, HEADS, LAYERS, WIDTH};
+pub use config::{CONTEXT, Config, HEADS, LAYERS, LayerAttention, WIDTH};
+pub use family::{Activation, Architecture, RopePairs};
+pub use rope::{Frequencies, Rope, RopeScaling};
 pub use weights::{Layer, Linear, Weights};
 
 use std::collections::HashMap;

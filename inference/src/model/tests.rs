@@ -282,7 +282,7 @@ fn refused(change: impl FnOnce(&mut Tiny), message: &str) {
 fn impossible_metadata_are_refused() {
     refused(
         |tiny| _ = tiny.texts.insert("general.architecture", "foo"),
-        "architecture `foo` is not supported; supported: llama",
+        "architecture `foo` is not supported; supported: llama, qwen2, qwen3, gemma2, gemma3, phi3, smollm3",
     );
     refused(
         |tiny| _ = tiny.texts.remove("general.architecture"),
@@ -326,8 +326,8 @@ fn impossible_metadata_are_refused() {
         "metadata key `llama.rope.freq_base`: NaN is not a positive number; the file is damaged",
     );
     refused(
-        |tiny| _ = tiny.texts.insert("llama.rope.scaling.type", "yarn"),
-        "metadata key `llama.rope.scaling.type`: `yarn` is not supported; supported: none, linear",
+        |tiny| _ = tiny.texts.insert("llama.rope.scaling.type", "foo"),
+        "metadata key `llama.rope.scaling.type`: `foo` is not supported; supported: none, linear, yarn, longrope",
     );
     refused(
         |tiny| _ = tiny.numbers.insert("llama.expert_count", 8),

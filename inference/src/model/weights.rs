@@ -1,6 +1,7 @@
 //! A model's weights, packed, with every shape checked.
 
 use super::config::Config;
+use super::rope::{Frequencies, Rope};
 use crate::block;
 use crate::error::LoadError;
 use crate::gguf::{Gguf, TensorInfo};
@@ -24,8 +25,14 @@ pub struct Layer {
     pub key: Linear,
     /// `[kv_heads × head_dim][width]`.
     pub value: Linear,
+    /// `[head_dim]`, where the heads of queries are normed.
+    pub query_norm: Option<Vec<f32>>,
+    /// `[head_dim]`, where the heads of keys are normed.
+    pub key_norm: Option<Vec<f32>>,
     /// `[width][heads × head_dim]`.
     pub attention_output: Linear,
+    /// `[width]`, where what attention gives is normed.
+    pub post_attention_norm: Option<Vec<f32>>,
     /// `[width]`.
     pub feed_forward_norm: Vec<f32>,
     /// `[hidden][width]`.
@@ -34,6 +41,8 @@ pub struct Layer {
     pub up: Linear,
     /// `[width][hidden]`.
     pub down: Linear,
+    /// `[width]`, where what the feed-forward part gives is normed.
+    pub post_feed_forward_norm: Option<Vec<f32>>,
 }
 
 /// All weights.
@@ -46,8 +55,8 @@ pub struct Weights {
     pub output_norm: Vec<f32>,
     /// `[vocabulary][width]`, if the model does not use the embedding for it.
     pub output: Option<Packed>,
-    /// What each rotary frequency is divided by: `[rope_dims / 2]`.
-    pub rope_divisors: Option<Vec<f32>>,
+    /// The rotary frequencies of each of [`Config::ropes`].
+    pub ropes: Vec<Frequencies>,
 }
 
 impl Weights {
@@ -64,17 +73,18 @@ impl Weights {
             Some(_) => Some(source.matrix("output.weight", vocabulary, config.width)?),
             None => None,
         };
-        let rope_divisors = match gguf.tensor("rope_freqs.weight") {
-            Some(_) => Some(source.vector("rope_freqs.weight", config.rope_dims / 2)?),
-            None => None,
+        let divisors = source.rope_divisors(config)?;
+        // A rope of local layers is never stretched.
+        let of_rope = |(index, rope): (usize, &Rope)| {
+            rope.frequencies(config.rope_dims, divisors.as_deref().filter(|_| index == 0))
         };
-        let layers = (0..config.layers).map(|index| source.layer(config, index)).collect::<Result<_, _>>()?;
+        let layers = (0..config.layers.len()).map(|index| source.layer(config, index)).collect::<Result<_, _>>()?;
         Ok(Self {
             embedding,
             layers,
             output_norm: source.vector("output_norm.weight", config.width)?,
             output,
-            rope_divisors,
+            ropes: config.ropes.iter().enumerate().map(of_rope).collect(),
         })
     }
 
@@ -95,29 +105,67 @@ struct Source<'a> {
 
 impl Source<'_> {
     fn layer(&self, config: &Config, index: usize) -> Result<Layer, LoadError> {
-        let Config { width, hidden, .. } = *config;
-        let (queries, kv) = (config.query_width(), config.kv_width());
+        let (width, family) = (config.width, config.architecture);
+        let (queries, kv, hidden) = (config.query_width(), config.kv_width(), config.hidden);
         let name = |part: &str| format!("blk.{index}.{part}");
-        let linear = |part: &str, rows, columns| self.linear(&name(part), rows, columns);
+        let vector = |part: &str, len| self.vector(&name(part), len);
+        let vector_if = |there: bool, part: &str, len| there.then(|| vector(part, len)).transpose();
+        let [query, key, value] = if family.fuses() {
+            self.fused(&name("attn_qkv"), [queries, kv, kv], width)?
+        } else {
+            self.apart([(name("attn_q"), queries), (name("attn_k"), kv), (name("attn_v"), kv)], width)?
+        };
+        let [gate, up] = if family.fuses() {
+            self.fused(&name("ffn_up"), [hidden, hidden], width)?
+        } else {
+            self.apart([(name("ffn_gate"), hidden), (name("ffn_up"), hidden)], width)?
+        };
+        let [attention_output] = self.apart([(name("attn_output"), width)], queries)?;
+        let [down] = self.apart([(name("ffn_down"), width)], hidden)?;
         Ok(Layer {
-            attention_norm: self.vector(&name("attn_norm.weight"), width)?,
-            query: linear("attn_q", queries, width)?,
-            key: linear("attn_k", kv, width)?,
-            value: linear("attn_v", kv, width)?,
-            attention_output: linear("attn_output", width, queries)?,
-            feed_forward_norm: self.vector(&name("ffn_norm.weight"), width)?,
-            gate: linear("ffn_gate", hidden, width)?,
-            up: linear("ffn_up", hidden, width)?,
-            down: linear("ffn_down", width, hidden)?,
+            attention_norm: vector("attn_norm.weight", width)?,
+            query,
+            key,
+            value,
+            query_norm: vector_if(family.norms_heads(), "attn_q_norm.weight", config.head_dim)?,
+            key_norm: vector_if(family.norms_heads(), "attn_k_norm.weight", config.head_dim)?,
+            attention_output,
+            post_attention_norm: vector_if(family.norms_after(), "post_attention_norm.weight", width)?,
+            feed_forward_norm: vector("ffn_norm.weight", width)?,
+            gate,
+            up,
+            down,
+            post_feed_forward_norm: vector_if(family.norms_after(), "post_ffw_norm.weight", width)?,
         })
     }
 
-    fn linear(&self, name: &str, rows: usize, columns: usize) -> Result<Linear, LoadError> {
+    /// Matrices that stand in the file each by itself: name and rows.
+    fn apart<const N: usize>(&self, parts: [(String, usize); N], columns: usize) -> Result<[Linear; N], LoadError> {
+        let mut linears = Vec::with_capacity(N);
+        for (name, rows) in parts {
+            let [linear] = self.fused(&name, [rows], columns)?;
+            linears.push(linear);
+        }
+        Ok(linears.try_into().unwrap_or_else(|_| unreachable!("there is one for each part")))
+    }
+
+    /// Matrices that stand in the file as one, below each other.
+    fn fused<const N: usize>(&self, name: &str, rows: [usize; N], columns: usize) -> Result<[Linear; N], LoadError> {
+        let all = rows.iter().sum();
+        let info = self.shaped(&format!("{name}.weight"), &[columns as u64, all as u64])?;
         let bias = format!("{name}.bias");
-        Ok(Linear {
-            weights: self.matrix(&format!("{name}.weight"), rows, columns)?,
-            bias: if self.gguf.tensor(&bias).is_some() { Some(self.vector(&bias, rows)?) } else { None },
-        })
+        let bias = self.gguf.tensor(&bias).map(|_| self.vector(&bias, all)).transpose()?;
+        let (bytes, row_bytes) = (self.gguf.data(info), info.block_type.bytes_of(columns));
+        let mut from = 0;
+        Ok(rows.map(|rows| {
+            let part = from..from + rows;
+            from = part.end;
+            let of_part = &bytes[part.start * row_bytes..part.end * row_bytes];
+            Linear {
+                weights: Packed::new(info.block_type, rows, columns, of_part),
+                bias: bias.as_ref().map(|bias| bias[part].to_vec()),
+            }
+        }))
     }
 
     fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Packed, LoadError> {
@@ -130,6 +178,18 @@ impl Source<'_> {
         let mut values = vec![0.0; len];
         block::dequantize(info.block_type, self.gguf.data(info), &mut values);
         Ok(values)
+    }
+
+    /// What each rotary frequency is divided by: `[rope_dims / 2]`, where the file has such. Llama 3's are one list;
+    /// of `LongRoPE`'s two (Ding et al., 2024) the long one is for contexts beyond the original.
+    fn rope_divisors(&self, config: &Config) -> Result<Option<Vec<f32>>, LoadError> {
+        let of_length = if config.context > config.ropes[0].original_context {
+            "rope_factors_long.weight"
+        } else {
+            "rope_factors_short.weight"
+        };
+        let name = ["rope_freqs.weight", of_length].into_iter().find(|name| self.gguf.tensor(name).is_some());
+        name.map(|name| self.vector(name, config.rope_dims / 2)).transpose()
     }
 
     fn shaped(&self, name: &str, expected: &[u64]) -> Result<&TensorInfo, LoadError> {
