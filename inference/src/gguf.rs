@@ -2,14 +2,14 @@
 //!
 //! The format is described in the ggml project's `docs/gguf.md`. Two passes read it:
 //!
-//! 1. a survey walks over the header without allocating, and refuses whatever is cut off, over a limit, of an unknown
-//!    type, named twice or geometrically impossible;
-//! 2. the `gguf-rs` crate then decodes exactly the bytes that were surveyed.
+//! 1. a survey walks over the header and refuses whatever is cut off, over a limit, of an unknown type, named twice or
+//!    geometrically impossible; arrays and the directory of tensors it reads itself, in memory of the order of what they
+//!    take in the file;
+//! 2. the `gguf-rs` crate then decodes the keys that are left, from a header that holds nothing else.
 //!
-//! The survey is there because of faults of gguf-rs 0.1.8: it panics on tensor type 40, computes wrong sizes for BF16 and
-//! several other types, checks no offset, alignment, block divisibility or duplicate, and spends some 60 bytes on every
-//! element of an array that the file announces. Nothing but names and values is taken from it; every number that
-//! addresses memory comes from the survey.
+//! The survey is there because of faults of gguf-rs 0.1.8: it panics on tensor type 40 (`NVFP4`), computes wrong sizes for
+//! BF16 and several other types, checks no offset, alignment, block divisibility or duplicate, and spends some 100 bytes on
+//! every element of an array, of whatever the file announces.
 //!
 //! # Changing a file that is in use
 //! The file is mapped, not copied. Whoever truncates a mapped file makes its readers die of SIGBUS, and whoever writes
@@ -17,6 +17,7 @@
 //! mapping then keeps the old file. The map is dropped as soon as the weights are packed.
 
 mod metadata;
+mod reader;
 mod survey;
 #[cfg(test)]
 pub(crate) mod writer;
@@ -25,9 +26,8 @@ pub use metadata::{Metadata, Value};
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::block::BlockType;
 use crate::error::LoadError;
@@ -43,9 +43,14 @@ pub mod limits {
     pub const KEY_BYTES: u64 = 65_535;
     /// Bytes of a tensor's name. The format says 64; some writers go beyond it.
     pub const NAME_BYTES: u64 = 256;
-    /// Elements of all arrays together. Gemma's vocabulary and merges come to 1.3 million; each costs up to 100 bytes
-    /// while the header is decoded.
-    pub const ARRAY_ELEMENTS: u64 = 1 << 22;
+    /// Bytes of a text. Chat templates take some 10 kB, licences up to 100.
+    pub const TEXT_BYTES: u64 = 1 << 20;
+    /// Elements of all arrays together. Gemma's vocabulary, scores and merges come to 1.3 million; each costs up to 24
+    /// bytes more than in the file.
+    pub const ARRAY_ELEMENTS: u64 = 1 << 21;
+    /// Elements of an array that does not belong to the tokenizer. Arrays of this length hold something for each layer;
+    /// longer ones are not read.
+    pub const OTHER_ARRAY_ELEMENTS: u64 = 1 << 16;
     /// Bytes of the header. Gemma's takes 16 MB.
     pub const HEADER_BYTES: u64 = 1 << 26;
     /// Dimensions of a tensor, as in ggml.
@@ -56,7 +61,7 @@ pub mod limits {
 
 /// An opened GGUF file whose header has been checked.
 pub struct Gguf {
-    bytes: Arc<Bytes>,
+    bytes: Bytes,
     metadata: Metadata,
     tensors: HashMap<String, TensorInfo>,
 }
@@ -96,15 +101,6 @@ impl AsRef<[u8]> for Bytes {
     }
 }
 
-/// Shares the bytes with the reader of gguf-rs, which wants to own what it reads from.
-struct Shared(Arc<Bytes>);
-
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_ref().as_ref()
-    }
-}
-
 impl Gguf {
     /// Maps the file and reads its header.
     ///
@@ -136,15 +132,9 @@ impl Gguf {
     }
 
     fn new(bytes: Bytes) -> Result<Self, LoadError> {
-        let bytes = Arc::new(bytes);
-        let file: &[u8] = bytes.as_ref().as_ref();
-        let survey = Survey::of(file)?;
-        let model = decode(&bytes, survey.header_bytes)?;
-        let metadata = Metadata::new(model.metadata());
-        let mut tensors = HashMap::with_capacity(survey.tensors.len());
-        for (name, info) in survey.tensors {
-            tensors.insert(name.to_owned(), info);
-        }
+        let Survey { plain, arrays, tensors } = Survey::of(bytes.as_ref())?;
+        let metadata = Metadata::new(decode(plain)?.metadata(), arrays);
+        let tensors = tensors.into_iter().map(|(name, info)| (name.to_owned(), info)).collect();
         Ok(Self { bytes, metadata, tensors })
     }
 
@@ -168,24 +158,20 @@ impl Gguf {
     /// # Panics
     /// If `info` comes from another file and does not fit into this one.
     pub fn data(&self, info: &TensorInfo) -> &[u8] {
-        let file: &[u8] = self.bytes.as_ref().as_ref();
+        let file: &[u8] = self.bytes.as_ref();
         &file[info.offset..info.offset + info.bytes]
     }
 
     /// Length of the file in bytes.
     pub fn file_bytes(&self) -> u64 {
-        let file: &[u8] = self.bytes.as_ref().as_ref();
+        let file: &[u8] = self.bytes.as_ref();
         file.len() as u64
     }
 }
 
-/// Lets gguf-rs decode the surveyed header, and not a byte more.
-fn decode(bytes: &Arc<Bytes>, header_bytes: u64) -> Result<gguf_rs::GGUFModel, LoadError> {
-    const MAGIC_BYTES: u64 = 4; // gguf-rs expects the reader behind the magic
-    let mut reader = Cursor::new(Shared(Arc::clone(bytes)));
-    reader.set_position(MAGIC_BYTES);
-    let bounded = reader.take(header_bytes - MAGIC_BYTES);
-    gguf_rs::GGUFContainer::new(gguf_rs::ByteOrder::LE, Box::new(bounded), u64::MAX)
+/// Lets gguf-rs decode a header that begins behind the magic.
+fn decode(header: Vec<u8>) -> Result<gguf_rs::GGUFModel, LoadError> {
+    gguf_rs::GGUFContainer::new(gguf_rs::ByteOrder::LE, Box::new(Cursor::new(header)), u64::MAX)
         .decode()
         .map_err(|error| LoadError::Container { reason: error.to_string() })
 }

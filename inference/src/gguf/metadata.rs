@@ -11,7 +11,7 @@ pub enum Value {
     Unsigned(u64),
     /// A negative integer.
     Negative(i64),
-    /// A float. What is not finite in the file is kept as NaN.
+    /// A float. What is not finite in the file has become NaN.
     Float(f64),
     /// A truth value.
     Bool(bool),
@@ -23,7 +23,7 @@ pub enum Value {
     Integers(Vec<i32>),
     /// An array of floats.
     Floats(Vec<f32>),
-    /// An array of another kind, which nothing here needs.
+    /// An array of another kind, or one too long for what nothing here needs.
     Other,
 }
 
@@ -35,8 +35,10 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    pub(super) fn new(decoded: &BTreeMap<String, Json>) -> Self {
-        Self { values: decoded.iter().map(|(key, json)| (key.clone(), value(json))).collect() }
+    pub(super) fn new(plain: &BTreeMap<String, Json>, arrays: Vec<(&str, Value)>) -> Self {
+        let mut values: BTreeMap<_, _> = plain.iter().map(|(key, json)| (key.clone(), value(json))).collect();
+        values.extend(arrays.into_iter().map(|(key, array)| (key.to_owned(), array)));
+        Self { values }
     }
 
     /// Sets a key, for metadata that come from elsewhere than a file.
@@ -130,23 +132,6 @@ fn value(json: &Json) -> Value {
             (None, None) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
         },
         Json::String(text) => Value::Text(text.clone()),
-        Json::Array(items) => array(items),
-        Json::Object(_) => Value::Other,
+        Json::Array(_) | Json::Object(_) => Value::Other, // arrays do not come this way
     }
-}
-
-fn array(items: &[Json]) -> Value {
-    if let Some(texts) = items.iter().map(|item| item.as_str().map(str::to_owned)).collect() {
-        return Value::Texts(texts);
-    }
-    let integer = |item: &Json| item.as_i64().and_then(|value| i32::try_from(value).ok());
-    if let Some(values) = items.iter().map(integer).collect() {
-        return Value::Integers(values);
-    }
-    let float = |item: &Json| match item {
-        Json::Null => Some(f32::NAN),
-        Json::Number(number) => number.as_f64().map(|value| value as f32),
-        _ => None,
-    };
-    items.iter().map(float).collect::<Option<Vec<f32>>>().map_or(Value::Other, Value::Floats)
 }

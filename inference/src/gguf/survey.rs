@@ -1,15 +1,18 @@
-//! The first pass over a header: checks everything, allocates nothing but the tensor directory.
+//! The first pass over a header: checks everything, reads arrays and the tensor directory, and leaves the rest.
 
 use std::collections::HashSet;
 
-use super::{TensorInfo, limits};
+use super::reader::{ARRAY, Reader, within};
+use super::{TensorInfo, Value, limits};
 use crate::block::BlockType;
 use crate::error::LoadError;
 
 /// What the survey found.
 pub(super) struct Survey<'a> {
-    /// Bytes from the start of the file to the end of the tensor directory.
-    pub(super) header_bytes: u64,
+    /// The keys that are no arrays, and nothing else, as a header of their own: version, counts, keys and values.
+    pub(super) plain: Vec<u8>,
+    /// The keys that are arrays.
+    pub(super) arrays: Vec<(&'a str, Value)>,
     /// Every tensor with its checked place, in the order of the file.
     pub(super) tensors: Vec<(&'a str, TensorInfo)>,
 }
@@ -25,20 +28,19 @@ struct Entry<'a> {
 
 impl<'a> Survey<'a> {
     pub(super) fn of(file: &'a [u8]) -> Result<Self, LoadError> {
-        let mut reader = Reader { file, at: 0, elements: 0 };
-        let (tensor_count, key_count) = preamble(&mut reader)?;
-        let alignment = keys(&mut reader, key_count)?;
+        let mut reader = Reader::new(file);
+        let (version, tensor_count, key_count) = preamble(&mut reader)?;
+        let Keys { alignment, plain, plain_count, arrays } = Keys::read(&mut reader, key_count)?;
         let entries = directory(&mut reader, tensor_count)?;
-        let header_bytes = reader.at as u64;
-        within("the header's length in bytes", limits::HEADER_BYTES, header_bytes, 0)?;
-        let data_start = header_bytes.next_multiple_of(alignment);
+        let data_start = (reader.at() as u64).next_multiple_of(alignment);
         let tensors = place(entries, data_start, alignment, file.len() as u64)?;
-        Ok(Self { header_bytes, tensors })
+        let preamble = [&version.to_le_bytes()[..], &0u64.to_le_bytes(), &plain_count.to_le_bytes()];
+        Ok(Self { plain: [&preamble.concat()[..], &plain].concat(), arrays, tensors })
     }
 }
 
-/// Magic, version and counts: `(tensors, keys)`.
-fn preamble(reader: &mut Reader<'_>) -> Result<(u64, u64), LoadError> {
+/// Magic, version and counts: `(version, tensors, keys)`.
+fn preamble(reader: &mut Reader<'_>) -> Result<(u32, u64, u64), LoadError> {
     let magic = reader.take(4, "the magic")?;
     if magic != b"GGUF" {
         return Err(LoadError::NotGguf { seen: [magic[0], magic[1], magic[2], magic[3]] });
@@ -47,41 +49,62 @@ fn preamble(reader: &mut Reader<'_>) -> Result<(u64, u64), LoadError> {
     if !(2..=3).contains(&version) {
         return Err(LoadError::Version { seen: version });
     }
-    let at = reader.at as u64;
+    let at = reader.at() as u64;
     let tensors = reader.u64("the count of tensors")?;
     within("the count of tensors", limits::TENSORS, tensors, at)?;
-    let at = reader.at as u64;
+    let at = reader.at() as u64;
     let keys = reader.u64("the count of metadata keys")?;
     within("the count of metadata keys", limits::KEYS, keys, at)?;
-    Ok((tensors, keys))
+    Ok((version, tensors, keys))
 }
 
-/// Walks over the metadata; gives the alignment of tensor data.
-fn keys(reader: &mut Reader<'_>, count: u64) -> Result<u64, LoadError> {
-    const DEFAULT_ALIGNMENT: u64 = 32;
+/// The metadata.
+struct Keys<'a> {
+    /// Of tensor data.
+    alignment: u64,
+    /// The bytes of the keys that are no arrays, and how many these are.
+    plain: Vec<u8>,
+    plain_count: u64,
+    arrays: Vec<(&'a str, Value)>,
+}
+
+impl<'a> Keys<'a> {
+    fn read(reader: &mut Reader<'a>, count: u64) -> Result<Self, LoadError> {
+        const DEFAULT_ALIGNMENT: u64 = 32;
+        let mut keys = Self { alignment: DEFAULT_ALIGNMENT, plain: Vec::new(), plain_count: 0, arrays: Vec::new() };
+        let mut seen = HashSet::new();
+        for _ in 0..count {
+            let start = reader.at();
+            let key = reader.text("a metadata key", limits::KEY_BYTES)?;
+            if !seen.insert(key) {
+                return Err(LoadError::Duplicate { what: "metadata key", name: key.to_owned() });
+            }
+            let at = reader.at() as u64;
+            let value_type = reader.u32("a metadata value's type")?;
+            match (key, value_type) {
+                ("general.alignment", _) => keys.alignment = alignment(reader, value_type, at)?,
+                (_, ARRAY) => keys.arrays.push((key, reader.array(key)?)),
+                _ => reader.skip_plain(key, value_type, at)?,
+            }
+            if value_type != ARRAY {
+                keys.plain.extend_from_slice(reader.since(start));
+                keys.plain_count += 1;
+            }
+        }
+        Ok(keys)
+    }
+}
+
+fn alignment(reader: &mut Reader<'_>, value_type: u32, offset: u64) -> Result<u64, LoadError> {
+    const KEY: &str = "general.alignment";
     const UINT32: u32 = 4;
-    let mut alignment = DEFAULT_ALIGNMENT;
-    let mut seen = HashSet::new();
-    for _ in 0..count {
-        let key = reader.text("a metadata key", limits::KEY_BYTES)?;
-        if !seen.insert(key) {
-            return Err(LoadError::Duplicate { what: "metadata key", name: key.to_owned() });
-        }
-        let at = reader.at as u64;
-        let value_type = reader.u32("a metadata value's type")?;
-        if key == "general.alignment" {
-            if value_type != UINT32 {
-                return Err(LoadError::ValueType { key: key.to_owned(), seen: value_type, offset: at });
-            }
-            alignment = u64::from(reader.u32("the alignment")?);
-            if !(8..=limits::ALIGNMENT).contains(&alignment) || !alignment.is_power_of_two() {
-                let reason =
-                    format!("{alignment} is not a power of two from 8 to {}; the file is damaged", limits::ALIGNMENT);
-                return Err(LoadError::BadKey { key: key.to_owned(), reason });
-            }
-        } else {
-            reader.value(key, value_type, at)?;
-        }
+    if value_type != UINT32 {
+        return Err(LoadError::ValueType { key: KEY.to_owned(), seen: value_type, offset });
+    }
+    let alignment = u64::from(reader.u32("the alignment")?);
+    if !(8..=limits::ALIGNMENT).contains(&alignment) || !alignment.is_power_of_two() {
+        let reason = format!("{alignment} is not a power of two from 8 to {}; the file is damaged", limits::ALIGNMENT);
+        return Err(LoadError::BadKey { key: KEY.to_owned(), reason });
     }
     Ok(alignment)
 }
@@ -94,7 +117,7 @@ fn directory<'a>(reader: &mut Reader<'a>, count: u64) -> Result<Vec<Entry<'a>>, 
         if !seen.insert(name) {
             return Err(LoadError::Duplicate { what: "tensor", name: name.to_owned() });
         }
-        let at = reader.at as u64;
+        let at = reader.at() as u64;
         let rank = reader.u32("a tensor's count of dimensions")?;
         within("a tensor's count of dimensions", u64::from(limits::DIMENSIONS), u64::from(rank), at)?;
         let mut dimensions = Vec::with_capacity(rank as usize);
@@ -159,91 +182,4 @@ fn place<'a>(
         }
     }
     Ok(tensors)
-}
-
-fn within(what: &'static str, limit: u64, seen: u64, offset: u64) -> Result<(), LoadError> {
-    if seen > limit { Err(LoadError::TooLarge { what, limit, seen, offset }) } else { Ok(()) }
-}
-
-/// Bytes that a metadata value of fixed size takes, by type id; `None` for text, arrays and unknown ids.
-fn fixed_bytes(value_type: u32) -> Option<u64> {
-    match value_type {
-        0 | 1 | 7 => Some(1),
-        2 | 3 => Some(2),
-        4..=6 => Some(4),
-        10..=12 => Some(8),
-        _ => None,
-    }
-}
-
-const TEXT: u32 = 8;
-const ARRAY: u32 = 9;
-
-struct Reader<'a> {
-    file: &'a [u8],
-    at: usize,
-    /// Elements of all arrays so far.
-    elements: u64,
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, bytes: u64, what: &'static str) -> Result<&'a [u8], LoadError> {
-        let left = &self.file[self.at..];
-        let taken = usize::try_from(bytes).ok().and_then(|bytes| left.get(..bytes)).ok_or(LoadError::CutOff {
-            what,
-            offset: self.at as u64,
-            needed: bytes,
-            left: left.len() as u64,
-        })?;
-        self.at += taken.len();
-        Ok(taken)
-    }
-
-    fn u32(&mut self, what: &'static str) -> Result<u32, LoadError> {
-        let bytes = self.take(4, what)?;
-        Ok(u32::from_le_bytes(bytes.try_into().expect("take gives as many bytes as asked for")))
-    }
-
-    fn u64(&mut self, what: &'static str) -> Result<u64, LoadError> {
-        let bytes = self.take(8, what)?;
-        Ok(u64::from_le_bytes(bytes.try_into().expect("take gives as many bytes as asked for")))
-    }
-
-    fn text(&mut self, what: &'static str, limit: u64) -> Result<&'a str, LoadError> {
-        let offset = self.at as u64;
-        let bytes = self.u64(what)?;
-        within(what, limit, bytes, offset)?;
-        std::str::from_utf8(self.take(bytes, what)?).map_err(|_| LoadError::NotText { what, offset })
-    }
-
-    /// Walks over a metadata value.
-    fn value(&mut self, key: &str, value_type: u32, offset: u64) -> Result<(), LoadError> {
-        let unknown = |seen, offset| LoadError::ValueType { key: key.to_owned(), seen, offset };
-        match value_type {
-            TEXT => self.skip_text(),
-            ARRAY => {
-                let at = self.at as u64;
-                let element_type = self.u32("an array's element type")?;
-                let count_at = self.at as u64;
-                let count = self.u64("an array's length")?;
-                self.elements = self.elements.saturating_add(count);
-                within("the count of array elements", limits::ARRAY_ELEMENTS, self.elements, count_at)?;
-                if element_type == TEXT {
-                    return (0..count).try_for_each(|_| self.skip_text());
-                }
-                let each = fixed_bytes(element_type).ok_or_else(|| unknown(element_type, at))?;
-                self.take(count * each, "an array").map(|_| ())
-            }
-            other => {
-                let bytes = fixed_bytes(other).ok_or_else(|| unknown(other, offset))?;
-                self.take(bytes, "a metadata value").map(|_| ())
-            }
-        }
-    }
-
-    fn skip_text(&mut self) -> Result<(), LoadError> {
-        let bytes = self.u64("a text's length")?;
-        within("a text's length in bytes", limits::HEADER_BYTES, bytes, self.at as u64 - 8)?;
-        self.take(bytes, "a text").map(|_| ())
-    }
 }
