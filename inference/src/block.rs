@@ -1,7 +1,8 @@
 //! The block layouts in which GGUF files store tensors, and what they mean.
 //!
 //! All layouts are those of ggml (`ggml-common.h`), little-endian. A row of a tensor is a whole number of blocks; a block
-//! holds 32 or 256 values that share scales. In the table, `d` and `m` are f16 and `q` is what is stored.
+//! holds 32, 64 or 256 values that share scales. In the table, `d` and `m` are f16, `q` is what is stored, and `s` and `n`
+//! are a scale and a min for 16 or 32 values, within the block.
 //!
 //! | type | values | bytes | layout | value |
 //! |---|---|---|---|---|
@@ -11,11 +12,32 @@
 //! | `Q5_0` | 32 | 22 | d, 32 fifth bits, 16 × two nibbles | d (q − 16) |
 //! | `Q5_1` | 32 | 24 | d, m, 32 fifth bits, 16 × two nibbles | d q + m |
 //! | `Q8_0` | 32 | 34 | d, 32 × i8 | d q |
-//! | `Q4_K` | 256 | 144 | d, m, 8 × (scale, min) of 6 bits, 128 × two nibbles | d scale q − m min |
-//! | `Q5_K` | 256 | 176 | as `Q4_K`, with 256 fifth bits before the nibbles | d scale q − m min |
-//! | `Q6_K` | 256 | 210 | 128 × two nibbles, 64 × four bit pairs, 16 × i8 scale, d | d scale (q − 32) |
+//! | `Q2_K` | 256 | 84 | 16 × (s, n) of 4 bits, 64 × four bit pairs, d, m | d s q − m n |
+//! | `Q3_K` | 256 | 110 | 256 third bits, 64 × four bit pairs, 16 × s of 6 bits, d | d (s − 32) (q − 4) |
+//! | `Q4_K` | 256 | 144 | d, m, 8 × (s, n) of 6 bits, 128 × two nibbles | d s q − m n |
+//! | `Q5_K` | 256 | 176 | as `Q4_K`, with 256 fifth bits before the nibbles | d s q − m n |
+//! | `Q6_K` | 256 | 210 | 128 × two nibbles, 64 × four bit pairs, 16 × s of 8 bits, d | d s (q − 32) |
+//! | `IQ4_NL` | 32 | 18 | d, 16 × two nibbles | d table\[q\] |
+//! | `IQ4_XS` | 256 | 136 | d, 8 × s of 6 bits, 128 × two nibbles | d (s − 32) table\[q\] |
+//! | `IQ2_XXS`, `IQ2_XS`, `IQ2_S` | 256 | 66, 74, 82 | d, points of 8 values, signs, s of 4 bits | ± d (2 s + 1) / 8 grid |
+//! | `IQ3_XXS` | 256 | 98 | d, points of 4 values, signs, s of 4 bits | ± d (2 s + 1) / 4 grid |
+//! | `IQ3_S` | 256 | 110 | d, points of 4 values, signs, s of 4 bits | ± d (2 s + 1) grid |
+//! | `IQ1_S`, `IQ1_M` | 256 | 50, 56 | d, points of 8 values, signs of shifts, s of 3 bits | d (2 s + 1) (grid ± 1/8) |
+//! | `TQ1_0`, `TQ2_0` | 256 | 54, 66 | 5 or 4 values a byte, d | d (q − 1) |
+//! | `MXFP4` | 32 | 17 | s as a power of two, 16 × two nibbles | s e2m1\[q\] |
+//! | `NVFP4` | 64 | 36 | 4 × s as a float of 8 bits, 32 × two nibbles | s e2m1\[q\] |
 //!
 //! Of the two nibbles in byte `j` of a block of 32, the low one is value `j` and the high one is value `j + 16`.
+//!
+//! Whatever is not a float by itself comes apart as small integers with scales, 32 values at a time; both [`dequantize`]
+//! and the packing of weights build on that. `Q8_1` and `Q8_K` are for activations and do not stand in files.
+
+mod fp4;
+mod grids;
+mod iq;
+mod k;
+mod legacy;
+mod ternary;
 
 use half::{bf16, f16};
 
@@ -31,18 +53,44 @@ pub enum BlockType {
     Q5_0,
     Q5_1,
     Q8_0,
+    Q2_K,
+    Q3_K,
     Q4_K,
     Q5_K,
     Q6_K,
+    IQ2_XXS,
+    IQ2_XS,
+    IQ3_XXS,
+    IQ1_S,
+    IQ4_NL,
+    IQ3_S,
+    IQ2_S,
+    IQ4_XS,
+    IQ1_M,
     BF16,
+    TQ1_0,
+    TQ2_0,
+    MXFP4,
+    NVFP4,
+}
+
+/// What the format says about a type.
+struct Layout {
+    name: &'static str,
+    id: u32,
+    block_len: usize,
+    block_bytes: usize,
 }
 
 /// The most values that a block holds.
 pub const MAX_BLOCK_LEN: usize = 256;
 
+/// Values that come apart together. Every block is a whole number of them, but for those of the floats.
+pub(crate) const SUB_BLOCK: usize = 32;
+
 impl BlockType {
     /// Every type that can be computed with.
-    pub const ALL: [BlockType; 11] = [
+    pub const ALL: [BlockType; 26] = [
         BlockType::F32,
         BlockType::F16,
         BlockType::Q4_0,
@@ -50,10 +98,25 @@ impl BlockType {
         BlockType::Q5_0,
         BlockType::Q5_1,
         BlockType::Q8_0,
+        BlockType::Q2_K,
+        BlockType::Q3_K,
         BlockType::Q4_K,
         BlockType::Q5_K,
         BlockType::Q6_K,
+        BlockType::IQ2_XXS,
+        BlockType::IQ2_XS,
+        BlockType::IQ3_XXS,
+        BlockType::IQ1_S,
+        BlockType::IQ4_NL,
+        BlockType::IQ3_S,
+        BlockType::IQ2_S,
+        BlockType::IQ4_XS,
+        BlockType::IQ1_M,
         BlockType::BF16,
+        BlockType::TQ1_0,
+        BlockType::TQ2_0,
+        BlockType::MXFP4,
+        BlockType::NVFP4,
     ];
 
     /// The type with this id in a GGUF file, if it is one that can be computed with.
@@ -63,61 +126,22 @@ impl BlockType {
 
     /// The type's id in a GGUF file.
     pub const fn id(self) -> u32 {
-        match self {
-            Self::F32 => 0,
-            Self::F16 => 1,
-            Self::Q4_0 => 2,
-            Self::Q4_1 => 3,
-            Self::Q5_0 => 6,
-            Self::Q5_1 => 7,
-            Self::Q8_0 => 8,
-            Self::Q4_K => 12,
-            Self::Q5_K => 13,
-            Self::Q6_K => 14,
-            Self::BF16 => 30,
-        }
+        self.layout().id
     }
 
     /// The format's name of the type.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "F32",
-            Self::F16 => "F16",
-            Self::Q4_0 => "Q4_0",
-            Self::Q4_1 => "Q4_1",
-            Self::Q5_0 => "Q5_0",
-            Self::Q5_1 => "Q5_1",
-            Self::Q8_0 => "Q8_0",
-            Self::Q4_K => "Q4_K",
-            Self::Q5_K => "Q5_K",
-            Self::Q6_K => "Q6_K",
-            Self::BF16 => "BF16",
-        }
+        self.layout().name
     }
 
     /// Values in a block.
     pub const fn block_len(self) -> usize {
-        match self {
-            Self::F32 | Self::F16 | Self::BF16 => 1,
-            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
-            Self::Q4_K | Self::Q5_K | Self::Q6_K => 256,
-        }
+        self.layout().block_len
     }
 
     /// Bytes of a block.
     pub const fn block_bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 | Self::BF16 => 2,
-            Self::Q4_0 => 18,
-            Self::Q4_1 => 20,
-            Self::Q5_0 => 22,
-            Self::Q5_1 => 24,
-            Self::Q8_0 => 34,
-            Self::Q4_K => 144,
-            Self::Q5_K => 176,
-            Self::Q6_K => 210,
-        }
+        self.layout().block_bytes
     }
 
     /// Bytes of `len` values; `len` must be a multiple of the block's length.
@@ -125,25 +149,50 @@ impl BlockType {
         len / self.block_len() * self.block_bytes()
     }
 
+    const fn layout(self) -> Layout {
+        let (name, id, block_len, block_bytes) = match self {
+            Self::F32 => ("F32", 0, 1, 4),
+            Self::F16 => ("F16", 1, 1, 2),
+            Self::Q4_0 => ("Q4_0", 2, 32, 18),
+            Self::Q4_1 => ("Q4_1", 3, 32, 20),
+            Self::Q5_0 => ("Q5_0", 6, 32, 22),
+            Self::Q5_1 => ("Q5_1", 7, 32, 24),
+            Self::Q8_0 => ("Q8_0", 8, 32, 34),
+            Self::Q2_K => ("Q2_K", 10, 256, 84),
+            Self::Q3_K => ("Q3_K", 11, 256, 110),
+            Self::Q4_K => ("Q4_K", 12, 256, 144),
+            Self::Q5_K => ("Q5_K", 13, 256, 176),
+            Self::Q6_K => ("Q6_K", 14, 256, 210),
+            Self::IQ2_XXS => ("IQ2_XXS", 16, 256, 66),
+            Self::IQ2_XS => ("IQ2_XS", 17, 256, 74),
+            Self::IQ3_XXS => ("IQ3_XXS", 18, 256, 98),
+            Self::IQ1_S => ("IQ1_S", 19, 256, 50),
+            Self::IQ4_NL => ("IQ4_NL", 20, 32, 18),
+            Self::IQ3_S => ("IQ3_S", 21, 256, 110),
+            Self::IQ2_S => ("IQ2_S", 22, 256, 82),
+            Self::IQ4_XS => ("IQ4_XS", 23, 256, 136),
+            Self::IQ1_M => ("IQ1_M", 29, 256, 56),
+            Self::BF16 => ("BF16", 30, 1, 2),
+            Self::TQ1_0 => ("TQ1_0", 34, 256, 54),
+            Self::TQ2_0 => ("TQ2_0", 35, 256, 66),
+            Self::MXFP4 => ("MXFP4", 39, 32, 17),
+            Self::NVFP4 => ("NVFP4", 40, 64, 36),
+        };
+        Layout { name, id, block_len, block_bytes }
+    }
+
     /// A name for any type id, known or not, for messages.
     pub(crate) fn describe(id: u32) -> String {
         let other = match id {
+            4 | 5 | 31..=33 | 36..=38 => "a type that ggml has given up",
             9 => "Q8_1",
-            10 => "Q2_K",
-            11 => "Q3_K",
             15 => "Q8_K",
-            16 => "IQ2_XXS",
-            17 => "IQ2_XS",
-            18 => "IQ3_XXS",
-            19 => "IQ1_S",
-            20 => "IQ4_NL",
-            21 => "IQ3_S",
-            22 => "IQ2_S",
-            23 => "IQ4_XS",
-            29 => "IQ1_M",
-            34 => "TQ1_0",
-            35 => "TQ2_0",
-            39 => "MXFP4",
+            24 => "I8",
+            25 => "I16",
+            26 => "I32",
+            27 => "I64",
+            28 => "F64",
+            41 => "Q1_0",
             _ => "an unknown type",
         };
         format!("{} (type id {id})", Self::from_id(id).map_or(other, Self::name))
@@ -152,6 +201,72 @@ impl BlockType {
     /// The names of all types that can be computed with.
     pub(crate) fn names() -> String {
         Self::ALL.map(Self::name).join(", ")
+    }
+}
+
+/// 32 stored values as small integers with scales: `value = scale × q + min`, in f32 and in this order.
+pub(crate) struct Codes {
+    /// The integers.
+    pub(crate) q: [i8; SUB_BLOCK],
+    /// One for each 16 values.
+    pub(crate) scales: [f32; 2],
+    /// What is added to each 16 values, in the types that have such.
+    pub(crate) mins: Option<[f32; 2]>,
+}
+
+impl Codes {
+    fn new(q: [i8; SUB_BLOCK], scales: [f32; 2]) -> Self {
+        Self { q, scales, mins: None }
+    }
+
+    fn with_mins(self, mins: [f32; 2]) -> Self {
+        Self { mins: Some(mins), ..self }
+    }
+
+    /// The `part`-th 32 values of a stored block.
+    ///
+    /// # Panics
+    /// For the types that are floats, and if `block` is no block of the type or has no such part.
+    #[inline]
+    pub(crate) fn of(block_type: BlockType, block: &[u8], part: usize) -> Self {
+        assert_eq!(block.len(), block_type.block_bytes(), "one block");
+        assert!(part * SUB_BLOCK < block_type.block_len(), "part {part} of a block");
+        match block_type {
+            BlockType::Q4_0 => legacy::q4_0(block),
+            BlockType::Q4_1 => legacy::q4_1(block),
+            BlockType::Q5_0 => legacy::q5_0(block),
+            BlockType::Q5_1 => legacy::q5_1(block),
+            BlockType::Q8_0 => legacy::q8_0(block),
+            BlockType::Q2_K => k::q2_k(block, part),
+            BlockType::Q3_K => k::q3_k(block, part),
+            BlockType::Q4_K => k::q4_k(block, part),
+            BlockType::Q5_K => k::q5_k(block, part),
+            BlockType::Q6_K => k::q6_k(block, part),
+            BlockType::IQ2_XXS => iq::iq2_xxs(block, part),
+            BlockType::IQ2_XS => iq::iq2_xs(block, part),
+            BlockType::IQ2_S => iq::iq2_s(block, part),
+            BlockType::IQ3_XXS => iq::iq3_xxs(block, part),
+            BlockType::IQ3_S => iq::iq3_s(block, part),
+            BlockType::IQ1_S => iq::iq1_s(block, part),
+            BlockType::IQ1_M => iq::iq1_m(block, part),
+            BlockType::IQ4_NL => iq::iq4_nl(block),
+            BlockType::IQ4_XS => iq::iq4_xs(block, part),
+            BlockType::TQ1_0 => ternary::tq1_0(block, part),
+            BlockType::TQ2_0 => ternary::tq2_0(block, part),
+            BlockType::MXFP4 => fp4::mxfp4(block),
+            BlockType::NVFP4 => fp4::nvfp4(block, part),
+            BlockType::F32 | BlockType::F16 | BlockType::BF16 => unreachable!("floats have no codes"),
+        }
+    }
+
+    fn expand(&self, out: &mut [f32]) {
+        for (j, (out, &q)) in out.iter_mut().zip(&self.q).enumerate() {
+            let half = j / (SUB_BLOCK / 2);
+            *out = self.scales[half] * f32::from(q);
+            if let Some(mins) = self.mins {
+                *out += mins[half];
+            }
+        }
     }
 }
 
@@ -167,104 +282,32 @@ pub fn dequantize(block_type: BlockType, bytes: &[u8], out: &mut [f32]) {
         BlockType::F32 => blocks.for_each(|(b, out)| out[0] = f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
         BlockType::F16 => blocks.for_each(|(b, out)| out[0] = half_at(b, 0)),
         BlockType::BF16 => blocks.for_each(|(b, out)| out[0] = bf16::from_le_bytes([b[0], b[1]]).to_f32()),
-        BlockType::Q4_0 => blocks.for_each(|(b, out)| {
-            let d = half_at(b, 0);
-            nibbles(&b[2..18], |j, q| out[j] = (f32::from(q) - 8.0) * d);
-        }),
-        BlockType::Q4_1 => blocks.for_each(|(b, out)| {
-            let (d, m) = (half_at(b, 0), half_at(b, 2));
-            nibbles(&b[4..20], |j, q| out[j] = f32::from(q) * d + m);
-        }),
-        BlockType::Q5_0 => blocks.for_each(|(b, out)| {
-            let (d, fifth) = (half_at(b, 0), word_at(b, 2));
-            nibbles(&b[6..22], |j, q| out[j] = (f32::from(q | fifth_bit(fifth, j)) - 16.0) * d);
-        }),
-        BlockType::Q5_1 => blocks.for_each(|(b, out)| {
-            let (d, m, fifth) = (half_at(b, 0), half_at(b, 2), word_at(b, 4));
-            nibbles(&b[8..24], |j, q| out[j] = f32::from(q | fifth_bit(fifth, j)) * d + m);
-        }),
-        BlockType::Q8_0 => blocks.for_each(|(b, out)| {
-            let d = half_at(b, 0);
-            for (out, &q) in out.iter_mut().zip(&b[2..34]) {
-                *out = f32::from(q as i8) * d;
+        _ => blocks.for_each(|(b, out)| {
+            for (part, out) in out.chunks_exact_mut(SUB_BLOCK).enumerate() {
+                Codes::of(block_type, b, part).expand(out);
             }
         }),
-        BlockType::Q4_K => blocks.for_each(|(b, out)| q4_k(b, out)),
-        BlockType::Q5_K => blocks.for_each(|(b, out)| q5_k(b, out)),
-        BlockType::Q6_K => blocks.for_each(|(b, out)| q6_k(b, out)),
     }
 }
 
-fn q4_k(b: &[u8], out: &mut [f32]) {
-    let (d, m) = (half_at(b, 0), half_at(b, 2));
-    for (pair, (packed, out)) in b[16..144].chunks_exact(32).zip(out.chunks_exact_mut(64)).enumerate() {
-        let (low, high) = out.split_at_mut(32);
-        for (half, out) in [low, high].into_iter().enumerate() {
-            let (scale, min) = scale_and_min(&b[4..16], 2 * pair + half);
-            let (scale, min) = (d * f32::from(scale), m * f32::from(min));
-            for (out, &byte) in out.iter_mut().zip(packed) {
-                *out = scale * f32::from((byte >> (4 * half)) & 15) - min;
-            }
-        }
-    }
+/// The 32 nibbles of 16 bytes.
+fn nibbles(bytes: &[u8]) -> [u8; SUB_BLOCK] {
+    let bytes = bytes.first_chunk::<16>().expect("16 bytes");
+    std::array::from_fn(|j| (bytes[j % 16] >> (j / 16 * 4)) & 15)
 }
 
-fn q5_k(b: &[u8], out: &mut [f32]) {
-    let (d, m) = (half_at(b, 0), half_at(b, 2));
-    let fifth = &b[16..48];
-    for (pair, (packed, out)) in b[48..176].chunks_exact(32).zip(out.chunks_exact_mut(64)).enumerate() {
-        let (low, high) = out.split_at_mut(32);
-        for (half, out) in [low, high].into_iter().enumerate() {
-            let sub_block = 2 * pair + half;
-            let (scale, min) = scale_and_min(&b[4..16], sub_block);
-            let (scale, min) = (d * f32::from(scale), m * f32::from(min));
-            for ((out, &byte), &fifth) in out.iter_mut().zip(packed).zip(fifth) {
-                let q = ((byte >> (4 * half)) & 15) | (((fifth >> sub_block) & 1) << 4);
-                *out = scale * f32::from(q) - min;
-            }
-        }
-    }
+/// The `part`-th 32 of 256 bit pairs in 64 bytes: four of them share 32 bytes.
+fn pairs(bytes: &[u8], part: usize) -> [u8; SUB_BLOCK] {
+    let bytes = &bytes[part / 4 * SUB_BLOCK..][..SUB_BLOCK];
+    std::array::from_fn(|j| (bytes[j] >> (part % 4 * 2)) & 3)
 }
 
-fn q6_k(b: &[u8], out: &mut [f32]) {
-    let (low, high, scales) = (&b[..128], &b[128..192], &b[192..208]);
-    let d = half_at(b, 208);
-    for (half, out) in out.chunks_exact_mut(128).enumerate() {
-        let (low, high, scales) = (&low[64 * half..], &high[32 * half..], &scales[8 * half..]);
-        for (j, out) in out.iter_mut().enumerate() {
-            let (quarter, lane) = (j / 32, j % 32);
-            let nibble = (low[32 * (quarter % 2) + lane] >> (4 * (quarter / 2))) & 15;
-            let q = nibble | (((high[lane] >> (2 * quarter)) & 3) << 4);
-            *out = d * f32::from(scales[j / 16] as i8) * (f32::from(q) - 32.0);
-        }
-    }
+fn half_at(bytes: &[u8], at: usize) -> f32 {
+    f16::from_bits(short_at(bytes, at)).to_f32()
 }
 
-/// The 6-bit scale and min of sub-block `j` (0 to 7) of a `Q4_K` or `Q5_K` block, from its 12 bytes.
-pub(crate) fn scale_and_min(packed: &[u8], j: usize) -> (u8, u8) {
-    if j < 4 {
-        (packed[j] & 63, packed[j + 4] & 63)
-    } else {
-        let scale = (packed[j + 4] & 15) | ((packed[j - 4] >> 6) << 4);
-        let min = (packed[j + 4] >> 4) | ((packed[j] >> 6) << 4);
-        (scale, min)
-    }
-}
-
-/// Calls `put(place, nibble)` for the 32 nibbles of a block.
-fn nibbles(bytes: &[u8], mut put: impl FnMut(usize, u8)) {
-    for (j, &byte) in bytes.iter().enumerate() {
-        put(j, byte & 15);
-        put(j + 16, byte >> 4);
-    }
-}
-
-fn fifth_bit(bits: u32, j: usize) -> u8 {
-    (((bits >> j) & 1) << 4) as u8
-}
-
-pub(crate) fn half_at(bytes: &[u8], at: usize) -> f32 {
-    f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
+fn short_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
 fn word_at(bytes: &[u8], at: usize) -> u32 {
@@ -273,4 +316,4 @@ fn word_at(bytes: &[u8], at: usize) -> u32 {
 
 #[cfg(test)]
 #[path = "block/tests.rs"]
-mod tests;
+pub(crate) mod tests;

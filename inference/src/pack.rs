@@ -6,27 +6,34 @@
 //!
 //! | stored | codes | value of a code `q` |
 //! |---|---|---|
-//! | `Q4_0` | nibbles | scale (q − 8) |
+//! | `TQ1_0`, `TQ2_0`, `Q4_0` | nibbles | scale (q − 1), scale (q − 8) |
 //! | `Q4_1`, `Q4_K` | nibbles | scale q + min |
-//! | `Q5_0`, `Q8_0` | bytes | scale (q − 16), scale (q − 128) |
+//! | `Q5_0`, `IQ1_S`, `IQ3_S`, `MXFP4` | bytes | scale (q − 16) |
+//! | `IQ2_XXS`, `IQ3_XXS` | bytes | scale (q − 64) |
+//! | `Q8_0`, `IQ4_NL`, `IQ4_XS` | bytes | scale (q − 128) |
 //! | `Q5_1`, `Q5_K` | bytes | scale q + min |
-//! | `Q6_K` | bytes | scale (q − 32), one scale for 16 columns |
+//! | `Q3_K`, `IQ1_M`, `NVFP4`, `Q6_K`, `IQ2_XS`, `IQ2_S` | bytes | scale (q − 4, 16, 16, 32, 64 or 64), one scale for 16 columns |
+//! | `Q2_K` | bytes | scale q + min, one scale and one min for 16 columns |
 //! | `F16`, `BF16`, `F32` | as stored | |
+//!
+//! Nibbles take 4.5 bits a weight (5 with mins), bytes 8.5 (9 with mins or two scales, 10 with both). For most types of fewer
+//! than 5 bits that is more than in the file: a byte holds what the file's tables and grids stand for, so that one kernel
+//! serves them all. Scales and mins are rounded to f16, those of `MXFP4` beyond 2⁻²⁴ … 2¹⁵ to zero and infinity.
 //!
 //! Codes come in blocks of 32 columns. Byte `4 r + k` of line `v` of a block belongs to row `r` of the group: with bytes to
 //! column `4 v + k` (8 lines a block); with nibbles the low one to column `4 v + k`, the high one to `16 + 4 v + k` (4
 //! lines a block). So four neighbouring bytes are what one lane of VNNI's `vpdpbusd` multiplies with four activations.
-//! Scales and mins stand apart, 16 halves (one a row) for each block. Dense matrices have 16 numbers for each column.
+//! Scales and mins stand apart, 16 halves (one a row) for each block or half of one. Dense matrices have 16 numbers for each column.
 
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use crate::block::{BlockType, half_at, scale_and_min};
+use crate::block::{BlockType, Codes, SUB_BLOCK};
 
 /// Rows in a group, and lanes of the widest register of f32.
 pub const GROUP: usize = 16;
 /// Columns in a block of codes.
-pub const BLOCK: usize = 32;
+pub const BLOCK: usize = SUB_BLOCK;
 
 /// A cache line of codes or of 16 f32.
 #[derive(Clone, Copy)]
@@ -68,7 +75,7 @@ pub struct Quantized {
     pub codes: Vec<Line>,
     /// Scales as f16: `[group][block]`, or `[group][block][half]` when there is one for 16 columns.
     pub scales: Vec<Halves>,
-    /// How many of `scales` a block has: 1 or 2.
+    /// How many of `scales`, and of mins, a block has: 1 or 2.
     pub scales_per_block: usize,
     /// What makes a code signed.
     pub shift: Shift,
@@ -97,10 +104,10 @@ impl Width {
 pub enum Shift {
     /// `1 << bits` is taken from every code.
     Offset {
-        /// 3, 4, 5 or 7.
+        /// 0, 2, 3, 4, 5, 6 or 7. Below 7, codes are below 128.
         bits: u32,
     },
-    /// This is added to every scaled code: f16, `[group][block]`.
+    /// This is added to every scaled code: f16, as many as there are scales, and in the same order.
     Min(Vec<Halves>),
 }
 
@@ -119,12 +126,7 @@ impl Packed {
             })),
             BlockType::F16 => Storage::F16(source.halves()),
             BlockType::BF16 => Storage::Bf16(source.halves()),
-            BlockType::Q4_0 => source.quantized(Width::Nibble, Some(3)),
-            BlockType::Q4_1 | BlockType::Q4_K => source.quantized(Width::Nibble, None),
-            BlockType::Q5_0 => source.quantized(Width::Byte, Some(4)),
-            BlockType::Q8_0 => source.quantized(Width::Byte, Some(7)),
-            BlockType::Q6_K => source.quantized(Width::Byte, Some(5)),
-            BlockType::Q5_1 | BlockType::Q5_K => source.quantized(Width::Byte, None),
+            _ => Storage::Quantized(source.quantized(Form::of(block_type))),
         };
         Self { rows, columns, storage }
     }
@@ -212,14 +214,14 @@ impl Quantized {
     }
 
     fn expand(&self, block: usize, r: usize, out: &mut [f32]) {
-        let (offset, min) = match &self.shift {
-            Shift::Offset { bits } => ((1u32 << bits) as f32, 0.0),
-            Shift::Min(mins) => (0.0, mins[block].f16(r)),
-        };
         let columns_per_scale = BLOCK / self.scales_per_block;
         for (j, (out, code)) in out.iter_mut().zip(self.codes_of(block, r)).enumerate() {
-            let scale = self.scales[self.scales_per_block * block + j / columns_per_scale].f16(r);
-            *out = (f32::from(code) - offset) * scale + min;
+            let of_scale = self.scales_per_block * block + j / columns_per_scale;
+            let (offset, min) = match &self.shift {
+                Shift::Offset { bits } => ((1u32 << bits) as f32, 0.0),
+                Shift::Min(mins) => (0.0, mins[of_scale].f16(r)),
+            };
+            *out = (f32::from(code) - offset) * self.scales[of_scale].f16(r) + min;
         }
     }
 }
@@ -232,12 +234,34 @@ struct Source<'a> {
     bytes: &'a [u8],
 }
 
-/// 32 columns of one row.
-struct Codes {
-    codes: [u8; BLOCK],
-    /// One for each 16 columns.
-    scales: [f32; 2],
-    min: f32,
+/// How a type's codes are packed.
+#[derive(Clone, Copy)]
+struct Form {
+    width: Width,
+    /// The exponent of what is added to make codes unsigned; none for the types that have mins.
+    offset: Option<u32>,
+    scales_per_block: usize,
+}
+
+impl Form {
+    const fn of(block_type: BlockType) -> Self {
+        let (width, offset, scales_per_block) = match block_type {
+            BlockType::TQ1_0 | BlockType::TQ2_0 => (Width::Nibble, Some(0), 1),
+            BlockType::Q4_0 => (Width::Nibble, Some(3), 1),
+            BlockType::Q4_1 | BlockType::Q4_K => (Width::Nibble, None, 1),
+            BlockType::Q5_0 | BlockType::IQ1_S | BlockType::IQ3_S | BlockType::MXFP4 => (Width::Byte, Some(4), 1),
+            BlockType::IQ2_XXS | BlockType::IQ3_XXS => (Width::Byte, Some(6), 1),
+            BlockType::Q8_0 | BlockType::IQ4_NL | BlockType::IQ4_XS => (Width::Byte, Some(7), 1),
+            BlockType::Q5_1 | BlockType::Q5_K => (Width::Byte, None, 1),
+            BlockType::Q3_K => (Width::Byte, Some(2), 2),
+            BlockType::IQ1_M | BlockType::NVFP4 => (Width::Byte, Some(4), 2),
+            BlockType::Q6_K => (Width::Byte, Some(5), 2),
+            BlockType::IQ2_XS | BlockType::IQ2_S => (Width::Byte, Some(6), 2),
+            BlockType::Q2_K => (Width::Byte, None, 2),
+            BlockType::F32 | BlockType::F16 | BlockType::BF16 => panic!("floats have no codes"),
+        };
+        Self { width, offset, scales_per_block }
+    }
 }
 
 impl Source<'_> {
@@ -261,18 +285,18 @@ impl Source<'_> {
         packed
     }
 
-    /// `offset` is the exponent of what is taken from every code, for the types that have no min.
-    fn quantized(&self, width: Width, offset: Option<u32>) -> Storage {
+    fn quantized(&self, form: Form) -> Quantized {
+        let Form { width, offset, scales_per_block } = form;
         let blocks = self.columns / BLOCK; // a group's
         let groups = self.rows.div_ceil(GROUP);
-        let scales_per_block = if self.block_type == BlockType::Q6_K { 2 } else { 1 };
         let mut codes = vec![Line([0; 64]); groups * blocks * width.lines()];
         let mut scales = vec![Halves([0; GROUP]); groups * blocks * scales_per_block];
-        let mut mins = vec![Halves([0; GROUP]); if offset.is_none() { groups * blocks } else { 0 }];
+        let mut mins = vec![Halves([0; GROUP]); if offset.is_none() { scales.len() } else { 0 }];
         let of_groups: Vec<Option<&mut [Halves]>> = match offset {
             Some(_) => (0..groups).map(|_| None).collect(),
-            None => mins.chunks_mut(blocks).map(Some).collect(),
+            None => mins.chunks_mut(blocks * scales_per_block).map(Some).collect(),
         };
+        let offset_code = offset.map_or(0, |bits| 1u8 << bits);
         codes
             .par_chunks_mut(blocks * width.lines())
             .zip(scales.par_chunks_mut(blocks * scales_per_block))
@@ -283,18 +307,20 @@ impl Source<'_> {
                     let r = row % GROUP;
                     for block in 0..blocks {
                         let source = self.block(row, block);
-                        put_codes(width, &mut codes[block * width.lines()..], r, &source.codes);
+                        let unsigned = source.q.map(|q| (q as u8).wrapping_add(offset_code));
+                        put_codes(width, &mut codes[block * width.lines()..], r, &unsigned);
                         for half in 0..scales_per_block {
-                            scales[block * scales_per_block + half].0[r] = f16::from_f32(source.scales[half]).to_bits();
-                        }
-                        if let Some(mins) = &mut mins {
-                            mins[block].0[r] = f16::from_f32(source.min).to_bits();
+                            let at = block * scales_per_block + half;
+                            scales[at].0[r] = f16::from_f32(source.scales[half]).to_bits();
+                            if let (Some(mins), Some(of_source)) = (&mut mins, source.mins) {
+                                mins[at].0[r] = f16::from_f32(of_source[half]).to_bits();
+                            }
                         }
                     }
                 }
             });
         let shift = offset.map_or(Shift::Min(mins), |bits| Shift::Offset { bits });
-        Storage::Quantized(Quantized { width, codes, scales, scales_per_block, shift })
+        Quantized { width, codes, scales, scales_per_block, shift }
     }
 
     /// The 32 columns from `32 × block` of a row, as codes.
@@ -303,71 +329,7 @@ impl Source<'_> {
         let stored = block * BLOCK / self.block_type.block_len();
         let within = block * BLOCK % self.block_type.block_len();
         let at = row * row_bytes + stored * self.block_type.block_bytes();
-        codes_of(self.block_type, &self.bytes[at..at + self.block_type.block_bytes()], within / BLOCK)
-    }
-}
-
-/// Codes, scales and min of 32 columns: the `part`-th 32 of a stored block.
-fn codes_of(block_type: BlockType, b: &[u8], part: usize) -> Codes {
-    let d = half_at(b, 0);
-    let mut codes = [0; BLOCK];
-    let (mut scales, mut min) = ([d; 2], 0.0);
-    match block_type {
-        BlockType::Q4_0 => nibbles(&b[2..18], &mut codes),
-        BlockType::Q4_1 => {
-            nibbles(&b[4..20], &mut codes);
-            min = half_at(b, 2);
-        }
-        BlockType::Q5_0 => {
-            nibbles(&b[6..22], &mut codes);
-            fifth_bits(&b[2..6], &mut codes);
-        }
-        BlockType::Q5_1 => {
-            nibbles(&b[8..24], &mut codes);
-            fifth_bits(&b[4..8], &mut codes);
-            min = half_at(b, 2);
-        }
-        BlockType::Q8_0 => {
-            for (code, &byte) in codes.iter_mut().zip(&b[2..34]) {
-                *code = byte ^ 0x80; // from two's complement to an offset of 128
-            }
-        }
-        BlockType::Q4_K | BlockType::Q5_K => {
-            let (scale, m) = scale_and_min(&b[4..16], part);
-            (scales, min) = ([d * f32::from(scale); 2], -half_at(b, 2) * f32::from(m));
-            let low = &b[if block_type == BlockType::Q4_K { 16 } else { 48 } + part / 2 * 32..][..32];
-            for (j, code) in codes.iter_mut().enumerate() {
-                *code = (low[j] >> (part % 2 * 4)) & 15;
-                if block_type == BlockType::Q5_K {
-                    *code |= ((b[16 + j] >> part) & 1) << 4;
-                }
-            }
-        }
-        BlockType::Q6_K => {
-            let (half, quarter) = (part / 4, part % 4);
-            let d = half_at(b, 208);
-            let low = &b[64 * half + 32 * (quarter % 2)..][..32];
-            let high = &b[128 + 32 * half..][..32];
-            for (j, code) in codes.iter_mut().enumerate() {
-                *code = ((low[j] >> (quarter / 2 * 4)) & 15) | (((high[j] >> (2 * quarter)) & 3) << 4);
-            }
-            scales = [0, 1].map(|i| d * f32::from(b[192 + 8 * half + 2 * quarter + i] as i8));
-        }
-        BlockType::F32 | BlockType::F16 | BlockType::BF16 => unreachable!("dense types have no codes"),
-    }
-    Codes { codes, scales, min }
-}
-
-fn nibbles(bytes: &[u8], codes: &mut [u8; BLOCK]) {
-    let (low, high) = codes.split_at_mut(BLOCK / 2);
-    for ((low, high), &byte) in low.iter_mut().zip(high).zip(bytes) {
-        (*low, *high) = (byte & 15, byte >> 4);
-    }
-}
-
-fn fifth_bits(bytes: &[u8], codes: &mut [u8; BLOCK]) {
-    for (j, code) in codes.iter_mut().enumerate() {
-        *code |= ((bytes[j / 8] >> (j % 8)) & 1) << 4;
+        Codes::of(self.block_type, &self.bytes[at..at + self.block_type.block_bytes()], within / BLOCK)
     }
 }
 

@@ -61,7 +61,7 @@ unsafe fn rows<const N: usize>(weights: &Packed, group: usize, x: View<'_>, row:
 
 /// `LINES` is 4 for nibbles and 8 for bytes; `SCALES` a block has 1 or 2; `WIDE` codes use all 8 bits, offset by 128.
 ///
-/// `vpmaddubsw` adds two products in 16 bits, saturating. Codes of up to 6 bits stay far below; wide ones are made signed,
+/// `vpmaddubsw` adds two products in 16 bits, saturating. Codes of up to 7 bits stay below (127 × 127 × 2); wide ones are made signed,
 /// and their sign moved to the activation, so that 128 × 127 × 2 is the most.
 ///
 /// # Safety
@@ -79,7 +79,7 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize, con
     let codes = &q.codes[group * blocks * LINES..][..blocks * LINES];
     let scales = &q.scales[group * blocks * SCALES..][..blocks * SCALES];
     let (mins, bits) = match &q.shift {
-        Shift::Min(mins) => (Some(&mins[group * blocks..][..blocks]), 0),
+        Shift::Min(mins) => (Some(&mins[group * blocks * SCALES..][..blocks * SCALES]), 0),
         Shift::Offset { bits } => (None, *bits),
     };
     let correct = mins.is_none() && !WIDE;
@@ -117,7 +117,7 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize, con
             }
         }
         let scale = [load_f16(&scales[b * SCALES], half), load_f16(&scales[b * SCALES + SCALES - 1], half)];
-        let min = mins.map(|mins| load_f16(&mins[b], half));
+        let min = mins.map(|mins| [load_f16(&mins[b * SCALES], half), load_f16(&mins[b * SCALES + SCALES - 1], half)]);
         for n in 0..N {
             let of_x = (row + n) * blocks + b;
             let mut dots = dots[n];
@@ -136,8 +136,17 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize, con
                 out[n] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[0]), _mm256_mul_ps(scale[0], x_scale), out[n]);
                 out[n] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[1]), _mm256_mul_ps(scale[1], x_scale), out[n]);
             }
-            if let Some(min) = min {
-                out[n] = _mm256_fmadd_ps(min, _mm256_set1_ps(x.scaled_sums[of_x]), out[n]);
+            match min {
+                Some([min, _]) if SCALES == 1 => {
+                    out[n] = _mm256_fmadd_ps(min, _mm256_set1_ps(x.scaled_sums[of_x]), out[n]);
+                }
+                Some(mins) => {
+                    for (part, min) in mins.into_iter().enumerate() {
+                        let x_sum = x.scales[of_x] * x.sums[of_x * 2 + part] as f32;
+                        out[n] = _mm256_fmadd_ps(min, _mm256_set1_ps(x_sum), out[n]);
+                    }
+                }
+                None => {}
             }
         }
     }

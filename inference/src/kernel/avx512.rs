@@ -38,7 +38,8 @@ unsafe fn rows<const N: usize>(weights: &Packed, group: usize, x: View<'_>, row:
             Storage::Quantized(q) => match (q.width, &q.shift, q.scales_per_block) {
                 (Width::Nibble, Shift::Min(mins), _) => quantized::<N, 4, 1>(q, Some(mins), 0, group, x, row),
                 (Width::Nibble, Shift::Offset { bits }, _) => quantized::<N, 4, 1>(q, None, *bits, group, x, row),
-                (Width::Byte, Shift::Min(mins), _) => quantized::<N, 8, 1>(q, Some(mins), 0, group, x, row),
+                (Width::Byte, Shift::Min(mins), 1) => quantized::<N, 8, 1>(q, Some(mins), 0, group, x, row),
+                (Width::Byte, Shift::Min(mins), _) => quantized::<N, 8, 2>(q, Some(mins), 0, group, x, row),
                 (Width::Byte, Shift::Offset { bits }, 1) => quantized::<N, 8, 1>(q, None, *bits, group, x, row),
                 (Width::Byte, Shift::Offset { bits }, _) => quantized::<N, 8, 2>(q, None, *bits, group, x, row),
             },
@@ -70,7 +71,7 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize>(
     let blocks = x.columns / BLOCK;
     let codes = &q.codes[group * blocks * LINES..][..blocks * LINES];
     let scales = &q.scales[group * blocks * SCALES..][..blocks * SCALES];
-    let mins = mins.map(|mins| &mins[group * blocks..][..blocks]);
+    let mins = mins.map(|mins| &mins[group * blocks * SCALES..][..blocks * SCALES]);
     let offset = mins.is_none().then(|| _mm_cvtsi32_si128(bits as i32));
     let (low, zero) = (_mm512_set1_epi8(15), _mm512_setzero_si512());
     let mut out = [_mm512_setzero_ps(); N];
@@ -113,11 +114,19 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize>(
                 *out = _mm512_fmadd_ps(dot, scale, *out);
             }
         }
-        if let Some(mins) = mins {
-            let min = load_f16(&mins[b]);
+        let Some(mins) = mins else { continue };
+        for part in 0..SCALES {
+            let min = load_f16(&mins[b * SCALES + part]);
             for (n, out) in out.iter_mut().enumerate() {
-                // SAFETY: `x` has the row, and each of its blocks has a scaled sum.
-                let x_sum = unsafe { *x.scaled_sums.as_ptr().add(of_x + n * blocks) };
+                let of_x = of_x + n * blocks;
+                // SAFETY: `x` has the row, and each of its blocks has a scaled sum, a scale and two sums.
+                let x_sum = unsafe {
+                    if SCALES == 1 {
+                        *x.scaled_sums.as_ptr().add(of_x)
+                    } else {
+                        *x.scales.as_ptr().add(of_x) * *x.sums.as_ptr().add(of_x * 2 + part) as f32
+                    }
+                };
                 *out = _mm512_fmadd_ps(min, _mm512_set1_ps(x_sum), *out);
             }
         }

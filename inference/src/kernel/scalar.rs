@@ -29,8 +29,14 @@ pub(super) fn quantized(q: &Quantized, group: usize, x: View<'_>, row: usize) ->
                 *out += dots[0] as f32 * scale(0);
                 *out += dots[1] as f32 * scale(1);
             }
-            if let Shift::Min(mins) = &q.shift {
-                *out += mins[at].f16(r) * x.scaled_sums[of_x];
+            match &q.shift {
+                Shift::Offset { .. } => {}
+                Shift::Min(mins) if q.scales_per_block == 1 => *out += mins[at].f16(r) * x.scaled_sums[of_x],
+                Shift::Min(mins) => {
+                    for half in 0..2 {
+                        *out += mins[2 * at + half].f16(r) * (x.scales[of_x] * x.sums[2 * of_x + half] as f32);
+                    }
+                }
             }
         }
     }

@@ -2,6 +2,7 @@ use half::f16;
 
 use super::activations::View;
 use super::*;
+use crate::block::tests::{largest_scale, put_scales};
 use crate::block::{BlockType, dequantize};
 use crate::pack::{BLOCK, Halves};
 
@@ -28,17 +29,10 @@ impl Noise {
             };
             return (0..values).flat_map(|_| stored(self.next() * 0.1)).collect();
         }
-        let halves: &[usize] = match block_type {
-            BlockType::Q4_0 | BlockType::Q5_0 | BlockType::Q8_0 => &[0],
-            BlockType::Q6_K => &[208],
-            _ => &[0, 2],
-        };
-        let largest = if block_type.block_len() == 256 { 3e-4 } else { 3e-3 };
         let mut bytes: Vec<u8> = (0..block_type.bytes_of(values)).map(|_| (self.next() * 128.0) as i8 as u8).collect();
         for block in bytes.chunks_exact_mut(block_type.block_bytes()) {
-            for &at in halves {
-                block[at..at + 2].copy_from_slice(&f16::from_f32(self.next() * largest).to_le_bytes());
-            }
+            let scales = [self.next(), self.next()].map(|x| x * largest_scale(block_type));
+            put_scales(block_type, block, scales);
         }
         bytes
     }
@@ -118,11 +112,7 @@ fn the_largest_codes_do_not_overflow() {
             let columns = 256;
             let mut bytes = vec![byte; 16 * block_type.bytes_of(columns)];
             for block in bytes.chunks_exact_mut(block_type.block_bytes()) {
-                let at = if block_type == BlockType::Q6_K { 208 } else { 0 };
-                block[at..at + 2].copy_from_slice(&f16::ONE.to_le_bytes());
-                if !matches!(block_type, BlockType::Q4_0 | BlockType::Q5_0 | BlockType::Q8_0 | BlockType::Q6_K) {
-                    block[2..4].copy_from_slice(&f16::ONE.to_le_bytes());
-                }
+                put_scales(block_type, block, [1.0; 2]);
             }
             let packed = Packed::new(block_type, 16, columns, &bytes);
             let x = activations(Isa::Scalar, &[x; 256], columns);
