@@ -1,37 +1,36 @@
-//! Text to token ids and back: byte-level BPE as GPT-2 introduced it (Radford et al. 2019), from a GGUF file's
-//! `tokenizer.ggml.*` metadata.
+//! Text to token ids and back, from a GGUF file's `tokenizer.ggml.*` metadata.
 //!
-//! Text is cut at special tokens, then into pieces by the file's [`PreTokenizer`], and the bytes of each piece are
-//! joined pair by pair in the order of the file's merges. The ids are those of llama.cpp, to the letter.
+//! Text is cut at special tokens. What is between them becomes tokens by byte-level BPE, as GPT-2 introduced it (Radford
+//! et al., 2019) — cut into pieces by the file's [`PreTokenizer`], whose bytes are joined pair by pair in the order of the
+//! file's merges — or by SentencePiece's BPE (Kudo and Richardson, 2018), whose characters are joined by the tokens'
+//! scores. The ids are those of llama.cpp, to the letter.
 
+mod byte_level;
 mod bytes;
+mod config;
 mod error;
 mod merge;
+mod sentencepiece;
 mod special;
 mod split;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
 
+use byte_level::ByteLevel;
+pub use byte_level::MAX_MERGES;
+pub use config::TokenizerConfig;
 pub use error::TokenizerError;
-use merge::{Merge, Merger, Merges};
+use merge::Merger;
+use sentencepiece::SentencePiece;
 pub use special::MAX_SPECIAL_TOKENS;
 pub(crate) use special::Part;
 use special::SpecialTokens;
 pub use split::PreTokenizer;
-use split::Splitter;
-use std::collections::HashMap;
-use vocabulary::Vocabulary;
+use vocabulary::{Alphabet, Vocabulary};
 pub use vocabulary::{MAX_TOKEN_BYTES, MAX_VOCABULARY, TokenKind};
 
 use crate::gguf::Metadata;
-
-/// The most merges of a vocabulary: four times the most that are known (514,906).
-pub const MAX_MERGES: usize = 1 << 21;
-
-/// The most bytes between which merges are made: it bounds the encoder's memory to some hundred times as much. A longer
-/// word is cut.
-const MAX_PIECE_BYTES: usize = 1 << 22;
 
 /// Whether control tokens are recognized in text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,65 +41,18 @@ pub enum Special {
     Plain,
 }
 
-/// What a tokenizer is made of: the `tokenizer.ggml.*` metadata of a GGUF file under their names there.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct TokenizerConfig<'a> {
-    /// `model`: only `gpt2` is supported.
-    pub model: &'a str,
-    /// `pre`: the pre-tokenizer's name.
-    pub pre: &'a str,
-    /// `tokens`: every token's text, in GPT-2's alphabet of bytes.
-    pub tokens: &'a [String],
-    /// `token_type`: every token's kind; without it all are normal.
-    pub token_type: Option<&'a [i32]>,
-    /// `merges`: pairs of tokens with a space between, the first to be joined first.
-    pub merges: &'a [String],
-    /// `add_bos_token`: whether a text begins with the beginning token; by default as the pre-tokenizer has it.
-    pub add_bos_token: Option<bool>,
-    /// `ignore_merges`: whether a piece that is a token is taken whole; by default as the pre-tokenizer has it.
-    pub ignore_merges: Option<bool>,
-    /// `bos_token_id`: begins a text.
-    pub bos_token_id: Option<u32>,
-    /// `eos_token_id`: ends a text or a turn.
-    pub eos_token_id: Option<u32>,
-    /// `eot_token_id`: ends a turn.
-    pub eot_token_id: Option<u32>,
-    /// `eom_token_id`: ends a message that calls a tool.
-    pub eom_token_id: Option<u32>,
-}
-
-impl<'a> TokenizerConfig<'a> {
-    /// The keys of a file.
-    ///
-    /// # Errors
-    /// When a key that is needed is missing or of another type.
-    pub fn from_metadata(metadata: &'a Metadata) -> Result<Self, TokenizerError> {
-        let missing = |key| TokenizerError::Missing { key };
-        Ok(Self {
-            model: metadata.str("tokenizer.ggml.model").ok_or(missing("tokenizer.ggml.model"))?,
-            pre: metadata.str("tokenizer.ggml.pre").unwrap_or_default(),
-            tokens: metadata.strs("tokenizer.ggml.tokens").ok_or(missing("tokenizer.ggml.tokens"))?,
-            token_type: metadata.i32s("tokenizer.ggml.token_type"),
-            merges: metadata.strs("tokenizer.ggml.merges").unwrap_or_default(),
-            add_bos_token: metadata.bool("tokenizer.ggml.add_bos_token"),
-            ignore_merges: metadata.bool("tokenizer.ggml.ignore_merges"),
-            bos_token_id: metadata.u32("tokenizer.ggml.bos_token_id"),
-            eos_token_id: metadata.u32("tokenizer.ggml.eos_token_id"),
-            eot_token_id: metadata.u32("tokenizer.ggml.eot_token_id"),
-            eom_token_id: metadata.u32("tokenizer.ggml.eom_token_id"),
-        })
-    }
+/// How text between special tokens becomes tokens.
+#[derive(Debug, Clone)]
+enum Encoding {
+    ByteLevel(ByteLevel),
+    SentencePiece(SentencePiece),
 }
 
 /// A vocabulary that encodes and decodes. It never changes, and can be shared between threads.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     vocabulary: Vocabulary,
-    byte_tokens: Box<[Option<u32>; 256]>,
-    merges: Merges,
-    splitter: Splitter,
-    /// Pieces that are tokens by themselves; empty unless merges are ignored for these.
-    whole: HashMap<Box<[u8]>, u32>,
+    encoding: Encoding,
     parsed: SpecialTokens,
     plain: SpecialTokens,
     control: SpecialTokens,
@@ -126,17 +78,22 @@ impl Tokenizer {
     /// When the kind of tokenizer is not supported, when the parts contradict each other, or when a limit is passed:
     /// [`MAX_VOCABULARY`], [`MAX_TOKEN_BYTES`], [`MAX_MERGES`], [`MAX_SPECIAL_TOKENS`].
     pub fn new(config: &TokenizerConfig<'_>) -> Result<Self, TokenizerError> {
-        if config.model != "gpt2" {
-            return Err(TokenizerError::Kind { seen: config.model.to_string() });
-        }
-        let pre = match config.pre {
-            "" => return Err(TokenizerError::Missing { key: "tokenizer.ggml.pre" }),
-            name => PreTokenizer::from_name(name),
+        let pre = match (config.model, config.pre) {
+            ("llama", _) => None,
+            ("gpt2", "") => return Err(TokenizerError::Missing { key: "tokenizer.ggml.pre" }),
+            ("gpt2", name) => Some(
+                PreTokenizer::from_name(name)
+                    .ok_or_else(|| TokenizerError::PreTokenizer { seen: config.pre.to_string() })?,
+            ),
+            (other, _) => return Err(TokenizerError::Kind { seen: other.to_string() }),
         };
-        let pre = pre.ok_or_else(|| TokenizerError::PreTokenizer { seen: config.pre.to_string() })?;
-        let (vocabulary, ids) = Vocabulary::new(config.tokens, config.token_type)?;
-        let merges = read_merges(config.merges, &ids)?;
-        check_ids(config, vocabulary.len())?;
+        let alphabet = if pre.is_some() { Alphabet::Bytes } else { Alphabet::Spaces };
+        let (vocabulary, ids) = Vocabulary::new(config.tokens, config.token_type, alphabet)?;
+        config.check_ids(vocabulary.len())?;
+        let encoding = match pre {
+            Some(pre) => Encoding::ByteLevel(ByteLevel::new(config, pre, &vocabulary, &ids)?),
+            None => Encoding::SentencePiece(sentencepiece(config, &vocabulary)?),
+        };
 
         let special = |kinds: &[TokenKind]| {
             let found = vocabulary.of_kinds(kinds);
@@ -151,22 +108,15 @@ impl Tokenizer {
         ends.sort_unstable();
         ends.dedup();
         Ok(Self {
-            byte_tokens: Box::new(std::array::from_fn(|byte| {
-                ids.get(bytes::char_of(byte as u8).encode_utf8(&mut [0; 4]) as &str).copied()
-            })),
-            whole: if config.ignore_merges.unwrap_or(pre.ignores_merges()) {
-                whole_pieces(&vocabulary)
-            } else {
-                HashMap::new()
-            },
             parsed: special(&[TokenKind::Control, TokenKind::UserDefined, TokenKind::Unknown])?,
             plain: special(&[TokenKind::UserDefined])?,
             control: special(&[TokenKind::Control, TokenKind::Unknown])?,
-            splitter: Splitter::new(pre),
             begin: config.bos_token_id,
-            adds_begin: config.add_bos_token.unwrap_or(pre.adds_begin() && config.bos_token_id.is_some()),
+            adds_begin: config
+                .add_bos_token
+                .unwrap_or(pre.is_none_or(PreTokenizer::adds_begin) && config.bos_token_id.is_some()),
             end: config.eos_token_id,
-            merges,
+            encoding,
             vocabulary,
             ends,
         })
@@ -187,24 +137,24 @@ impl Tokenizer {
         let mut merger = Merger::default();
         tokens.split(text, |part| match part {
             Part::Token(id) => out.push(id),
-            Part::Text(text) => self.splitter.split(text, |piece| self.encode_piece(piece, &mut merger, out)),
+            Part::Text(text) => match &self.encoding {
+                Encoding::ByteLevel(byte_level) => byte_level.encode(text, &mut merger, out),
+                Encoding::SentencePiece(pieces) => pieces.encode(&self.vocabulary, text, out),
+            },
         });
     }
 
-    fn encode_piece(&self, piece: &str, merger: &mut Merger, out: &mut Vec<u32>) {
-        match self.whole.get(piece.as_bytes()) {
-            Some(&id) => out.push(id),
-            None => {
-                for bytes in piece.as_bytes().chunks(MAX_PIECE_BYTES) {
-                    merger.encode(bytes, &self.byte_tokens, &self.merges, out);
-                }
-            }
-        }
-    }
-
-    /// The text of `tokens`, control tokens included, with U+FFFD for what is not UTF-8.
+    /// The text of `tokens`, control tokens included, with U+FFFD for what is not UTF-8, and without the space that
+    /// encoding has put before it.
     pub fn decode(&self, tokens: &[u32]) -> String {
-        let bytes: Vec<u8> = tokens.iter().flat_map(|&id| self.token_bytes(id)).copied().collect();
+        let mut bytes = Vec::new();
+        let mut at_start = matches!(&self.encoding, Encoding::SentencePiece(pieces) if pieces.adds_space);
+        for &id in tokens {
+            let of_token = self.token_bytes(id);
+            let cut = usize::from(at_start && of_token.first() == Some(&b' '));
+            bytes.extend_from_slice(&of_token[cut..]);
+            at_start &= self.is_control(id);
+        }
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -266,50 +216,11 @@ impl Tokenizer {
     }
 }
 
-fn read_merges(texts: &[String], ids: &HashMap<&str, u32>) -> Result<Merges, TokenizerError> {
-    if texts.len() > MAX_MERGES {
-        let what = "the number of merges";
-        return Err(TokenizerError::TooMany { what, limit: MAX_MERGES, got: texts.len() });
+fn sentencepiece(config: &TokenizerConfig<'_>, vocabulary: &Vocabulary) -> Result<SentencePiece, TokenizerError> {
+    let scores = config.scores.unwrap_or_default();
+    if config.scores.is_some() && scores.len() != vocabulary.len() {
+        let (array, got) = ("tokenizer.ggml.scores", scores.len());
+        return Err(TokenizerError::Lengths { tokens: vocabulary.len(), array, got });
     }
-    let mut merges = Merges::with_capacity(texts.len());
-    let mut joined = String::new();
-    for (index, text) in texts.iter().enumerate() {
-        let form = || TokenizerError::MergeForm { index, text: text.clone() };
-        let (left, right) = text.split_once(' ').ok_or_else(form)?;
-        if left.is_empty() || right.is_empty() || right.contains(' ') {
-            return Err(form());
-        }
-        joined.clear();
-        joined.push_str(left);
-        joined.push_str(right);
-        let id = |token: &str| {
-            ids.get(token).copied().ok_or_else(|| TokenizerError::MergeUnknown { index, token: token.to_string() })
-        };
-        let merge = Merge { rank: index as u32, joined: id(&joined)? };
-        // A pair that stands twice keeps its first place.
-        merges.entry((id(left)?, id(right)?)).or_insert(merge);
-    }
-    Ok(merges)
-}
-
-fn check_ids(config: &TokenizerConfig<'_>, vocabulary: usize) -> Result<(), TokenizerError> {
-    for (key, id) in [
-        ("tokenizer.ggml.bos_token_id", config.bos_token_id),
-        ("tokenizer.ggml.eos_token_id", config.eos_token_id),
-        ("tokenizer.ggml.eot_token_id", config.eot_token_id),
-        ("tokenizer.ggml.eom_token_id", config.eom_token_id),
-    ] {
-        if let Some(got) = id.filter(|&id| id as usize >= vocabulary) {
-            return Err(TokenizerError::TokenId { key, got, vocabulary });
-        }
-    }
-    if config.add_bos_token == Some(true) && config.bos_token_id.is_none() {
-        return Err(TokenizerError::Missing { key: "tokenizer.ggml.bos_token_id" });
-    }
-    Ok(())
-}
-
-fn whole_pieces(vocabulary: &Vocabulary) -> HashMap<Box<[u8]>, u32> {
-    let normal = (0..vocabulary.len() as u32).filter(|&id| vocabulary.kind(id) == Some(TokenKind::Normal));
-    normal.map(|id| (vocabulary.bytes(id).into(), id)).collect()
+    Ok(SentencePiece::new(vocabulary, scores, config.unknown_token_id, config.add_space_prefix.unwrap_or(true)))
 }

@@ -10,6 +10,7 @@ use causerie_inference::forward::{Row, forward};
 use causerie_inference::scratch::Scratch;
 use causerie_inference::{Isa, LoadOptions, Model, Team};
 use serde::Deserialize;
+use std::path::Path;
 
 #[derive(Deserialize)]
 struct Golden {
@@ -23,13 +24,14 @@ struct Position {
     top: Vec<(u32, f64)>,
 }
 
-fn golden() -> Vec<Golden> {
-    ["license", "code", "chat-gravity"]
+fn golden(names: &[&str]) -> Vec<Golden> {
+    names
+        .iter()
         .map(|name| {
-            let path = format!("{}/tests/golden/logits-smollm2-{name}.json", env!("CARGO_MANIFEST_DIR"));
+            let path = format!("{}/tests/golden/logits-{name}.json", env!("CARGO_MANIFEST_DIR"));
             serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
         })
-        .into()
+        .collect()
 }
 
 /// How far logits are from the truth.
@@ -92,19 +94,27 @@ fn run(model: &Model, team: &Team, golden: &Golden, step: usize, distance: &mut 
     }
 }
 
-#[test]
-fn logits_are_near_the_truth_with_every_instruction_set() {
+/// `brief` is the text that the reference kernels compute, which take a minute for all.
+fn check(file: &Path, texts: &[Golden], brief: usize) {
     let team = Team::new(None).unwrap();
     for isa in Isa::available() {
-        let model = Model::load(&common::model_file(), &LoadOptions { isa: Some(isa), threads: None }).unwrap();
+        let model = Model::load(file, &LoadOptions { isa: Some(isa), threads: None }).unwrap();
         for (way, step) in [("in steps of 64", 64), ("one by one", 1)] {
             let mut distance = Distance::default();
-            // The reference kernels take a minute for all three texts.
-            let texts = if isa == Isa::Scalar { 1..2 } else { 0..3 };
-            for golden in &golden()[texts] {
+            for golden in if isa == Isa::Scalar { &texts[brief..=brief] } else { texts } {
                 run(&model, &team, golden, step, &mut distance);
             }
             distance.assert_small(&format!("{isa}, {way}"));
         }
     }
+}
+
+#[test]
+fn logits_are_near_the_truth_with_every_instruction_set() {
+    check(&common::model_file(), &golden(&["smollm2-license", "smollm2-code", "smollm2-chat-gravity"]), 1);
+}
+
+#[test]
+fn gemmas_logits_are_near_the_truth_with_every_instruction_set() {
+    check(&common::gemma_file(), &golden(&["gemma3-license", "gemma3-capital"]), 1);
 }

@@ -1,16 +1,20 @@
-//! The tokenizer with the default model's vocabulary.
+//! The tokenizer with the vocabularies of real models.
 
 mod common;
 
 use causerie_inference::Gguf;
 use causerie_inference::tokenizer::{Special, Tokenizer};
 use proptest::prelude::*;
+use std::path::Path;
 use std::sync::LazyLock;
 
-static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
-    let file = Gguf::open(&common::model_file()).expect("the default model opens");
-    Tokenizer::from_metadata(file.metadata()).expect("the default model's vocabulary is sound")
-});
+static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| open(&common::model_file()));
+static GEMMA: LazyLock<Tokenizer> = LazyLock::new(|| open(&common::gemma_file()));
+
+fn open(model: &Path) -> Tokenizer {
+    let file = Gguf::open(model).expect("the model opens");
+    Tokenizer::from_metadata(file.metadata()).expect("the model's vocabulary is sound")
+}
 
 fn encode(text: &str, special: Special) -> Vec<u32> {
     let mut ids = Vec::new();
@@ -18,21 +22,31 @@ fn encode(text: &str, special: Special) -> Vec<u32> {
     ids
 }
 
-/// The ids that the reference implementation gives, special tokens parsed. Its command line turns `\n` (a backslash and
-/// an n, which one of the texts holds) into a line break before it tokenizes, so the same is done here.
-#[test]
-fn golden_texts_have_the_reference_ids() {
-    let golden = include_str!("golden/tokenizer-smollm2.jsonl");
+/// Compares with the ids that the reference implementation gives, special tokens parsed. Its command line turns `\n` (a
+/// backslash and an n, which one of the texts holds) into a line break before it tokenizes, so the same is done here.
+#[track_caller]
+fn check_golden(golden: &str, tokenizer: &Tokenizer) {
     let mut checked = 0;
     for line in golden.lines() {
         let case: serde_json::Value = serde_json::from_str(line).unwrap();
         let text = case["text"].as_str().unwrap();
         let expected: Vec<u64> = case["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
-        let ids: Vec<u64> = encode(&text.replace("\\n", "\n"), Special::Parse).into_iter().map(u64::from).collect();
-        assert_eq!(ids, expected, "{text:?}");
+        let mut ids = Vec::new();
+        tokenizer.encode(&text.replace("\\n", "\n"), Special::Parse, true, &mut ids);
+        assert_eq!(ids.into_iter().map(u64::from).collect::<Vec<_>>(), expected, "{text:?}");
         checked += 1;
     }
     assert_eq!(checked, 30);
+}
+
+#[test]
+fn golden_texts_have_the_reference_ids() {
+    check_golden(include_str!("golden/tokenizer-smollm2.jsonl"), &TOKENIZER);
+}
+
+#[test]
+fn golden_texts_have_the_reference_ids_of_gemma() {
+    check_golden(include_str!("golden/tokenizer-gemma3.jsonl"), &GEMMA);
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub enum TokenizerError {
         /// The key.
         key: &'static str,
     },
-    /// `tokenizer.ggml.model` names a kind of tokenizer other than byte-level BPE.
+    /// `tokenizer.ggml.model` names a kind of tokenizer that is not supported.
     Kind {
         /// What it names.
         seen: String,
@@ -35,8 +35,10 @@ pub enum TokenizerError {
     Lengths {
         /// The length of `tokenizer.ggml.tokens`.
         tokens: usize,
-        /// The length of `tokenizer.ggml.token_type`.
-        types: usize,
+        /// The other array.
+        array: &'static str,
+        /// Its length.
+        got: usize,
     },
     /// A token type that the format does not know.
     TokenType {
@@ -97,20 +99,28 @@ impl fmt::Display for TokenizerError {
             Self::Missing { key } => {
                 write!(f, "metadata key `{key}` is missing or of another type; convert the model with a current tool")
             }
-            Self::Kind { seen } => write!(
-                f,
-                "tokenizer.ggml.model is `{seen}`, supported is `gpt2` (byte-level BPE); take a model with such a vocabulary"
-            ),
+            Self::Kind { seen } => {
+                let known_as = match seen.as_str() {
+                    "t5" => " (Unigram)",
+                    "bert" => " (WordPiece)",
+                    "rwkv" => " (RWKV's trie)",
+                    _ => "",
+                };
+                write!(
+                    f,
+                    "tokenizer.ggml.model is `{seen}`{known_as}, supported are `gpt2` (byte-level BPE) and `llama` \
+                     (SentencePiece's BPE); take a model with such a vocabulary"
+                )
+            }
             Self::PreTokenizer { seen } => write!(
                 f,
                 "tokenizer.ggml.pre is `{seen}`, supported are {} and their aliases; take a model with one of these",
                 PreTokenizer::NAMES
             ),
             Self::TooMany { what, limit, got } => write!(f, "{what} is {got}, the limit is {limit}"),
-            Self::Lengths { tokens, types } => write!(
-                f,
-                "tokenizer.ggml.tokens has {tokens} entries and tokenizer.ggml.token_type {types}; the file is damaged"
-            ),
+            Self::Lengths { tokens, array, got } => {
+                write!(f, "tokenizer.ggml.tokens has {tokens} entries and {array} {got}; the file is damaged")
+            }
             Self::TokenType { id, got } => write!(f, "token {id} has the type {got}, known are 1 to 6"),
             Self::ByteToken { id, text } => {
                 write!(f, "token {id} is a byte token, and its text `{text}` is not `<0xHH>`")

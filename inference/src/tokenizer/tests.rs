@@ -183,8 +183,9 @@ fn unsupported_kinds_are_named_with_what_is_supported() {
          take a model with one of these",
     );
     check(
-        TokenizerConfig { model: "llama", ..sample.config() },
-        "tokenizer.ggml.model is `llama`, supported is `gpt2` (byte-level BPE); take a model with such a vocabulary",
+        TokenizerConfig { model: "t5", ..sample.config() },
+        "tokenizer.ggml.model is `t5` (Unigram), supported are `gpt2` (byte-level BPE) and `llama` (SentencePiece's BPE); \
+         take a model with such a vocabulary",
     );
     check(
         TokenizerConfig { pre: "", ..sample.config() },

@@ -2,6 +2,7 @@
 
 use super::bytes::byte_of;
 use super::error::TokenizerError;
+use super::sentencepiece::SPACE;
 use std::collections::HashMap;
 
 /// The most tokens of a vocabulary: four times the largest that is known (262,144).
@@ -63,6 +64,15 @@ const ENDS: [&str; 13] = [
 const BEGINS: [&str; 6] =
     ["<|im_start|>", "<|start_header_id|>", "<|end_header_id|>", "<|begin_of_text|>", "<start_of_turn>", "<|im_sep|>"];
 
+/// How normal tokens are written in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Alphabet {
+    /// In GPT-2's characters for the 256 bytes.
+    Bytes,
+    /// As they are, with `▁` for a space.
+    Spaces,
+}
+
 /// All tokens, their bytes one after the other.
 #[derive(Debug, Clone)]
 pub(super) struct Vocabulary {
@@ -77,6 +87,7 @@ impl Vocabulary {
     pub(super) fn new<'f>(
         texts: &'f [String],
         types: Option<&[i32]>,
+        alphabet: Alphabet,
     ) -> Result<(Self, HashMap<&'f str, u32>), TokenizerError> {
         check_size(texts, types)?;
         let mut vocabulary = Self {
@@ -90,7 +101,7 @@ impl Vocabulary {
                 Some(types) => TokenKind::from_id(id, types[id])?,
                 None => TokenKind::Normal,
             };
-            vocabulary.push(id, text, kind)?;
+            vocabulary.push(id, text, kind, alphabet)?;
             if let Some(first) = ids.insert(text.as_str(), id as u32) {
                 return Err(TokenizerError::Duplicate { first, second: id, text: text.clone() });
             }
@@ -98,7 +109,7 @@ impl Vocabulary {
         Ok((vocabulary, ids))
     }
 
-    fn push(&mut self, id: usize, text: &str, kind: TokenKind) -> Result<(), TokenizerError> {
+    fn push(&mut self, id: usize, text: &str, kind: TokenKind, alphabet: Alphabet) -> Result<(), TokenizerError> {
         let kind = if ENDS.contains(&text) || BEGINS.contains(&text) { TokenKind::Control } else { kind };
         let start = self.bytes.len();
         match kind {
@@ -106,6 +117,12 @@ impl Vocabulary {
                 let byte = text.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
                 let byte = byte.filter(|hex| hex.len() == 2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
                 self.bytes.push(byte.ok_or_else(|| TokenizerError::ByteToken { id, text: text.to_string() })?);
+            }
+            TokenKind::Normal | TokenKind::Unused if alphabet == Alphabet::Spaces => {
+                for (place, part) in text.split(SPACE).enumerate() {
+                    self.bytes.extend_from_slice(if place > 0 { b" " } else { b"" });
+                    self.bytes.extend_from_slice(part.as_bytes());
+                }
             }
             TokenKind::Normal | TokenKind::Unused => {
                 for c in text.chars() {
@@ -131,6 +148,11 @@ impl Vocabulary {
         self.kinds.len()
     }
 
+    /// Every id, in order.
+    pub(super) fn ids(&self) -> impl Iterator<Item = u32> + use<> {
+        0..self.len() as u32
+    }
+
     pub(super) fn kind(&self, id: u32) -> Option<TokenKind> {
         self.kinds.get(id as usize).copied()
     }
@@ -146,14 +168,14 @@ impl Vocabulary {
     /// The tokens of these kinds that can be looked for in text. One of a single character cannot: it would take
     /// that character away from all text.
     pub(super) fn of_kinds(&self, kinds: &[TokenKind]) -> Vec<(String, u32)> {
-        let ids = (0..self.len() as u32).filter(|&id| kinds.contains(&self.kinds[id as usize]));
+        let ids = self.ids().filter(|&id| kinds.contains(&self.kinds[id as usize]));
         let texts = ids.map(|id| (String::from_utf8_lossy(self.bytes(id)).into_owned(), id));
         texts.filter(|(text, _)| text.chars().nth(1).is_some()).collect()
     }
 
     /// The tokens that end a turn by their text, sorted.
     pub(super) fn ends_by_text(&self) -> Vec<u32> {
-        let control = (0..self.len() as u32).filter(|&id| self.kinds[id as usize] == TokenKind::Control);
+        let control = self.ids().filter(|&id| self.kinds[id as usize] == TokenKind::Control);
         control.filter(|&id| ENDS.iter().any(|end| end.as_bytes() == self.bytes(id))).collect()
     }
 }
@@ -171,7 +193,11 @@ fn check_size(texts: &[String], types: Option<&[i32]>) -> Result<(), TokenizerEr
         return Err(TokenizerError::TooMany { what, limit: MAX_TOKEN_BYTES, got: text.len() });
     }
     if let Some(types) = types.filter(|types| types.len() != texts.len()) {
-        return Err(TokenizerError::Lengths { tokens: texts.len(), types: types.len() });
+        return Err(TokenizerError::Lengths {
+            tokens: texts.len(),
+            array: "tokenizer.ggml.token_type",
+            got: types.len(),
+        });
     }
     Ok(())
 }

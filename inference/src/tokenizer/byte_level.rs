@@ -1,0 +1,90 @@
+//! Byte-level BPE (Radford et al., 2019): text is cut into pieces by a pattern, and the bytes of each piece are joined in
+//! the order of the file's merges.
+
+use super::bytes;
+use super::config::TokenizerConfig;
+use super::error::TokenizerError;
+use super::merge::{Merge, Merger, Merges};
+use super::split::{PreTokenizer, Splitter};
+use super::vocabulary::{TokenKind, Vocabulary};
+use std::collections::HashMap;
+
+/// The most merges of a vocabulary: four times the most that are known (514,906).
+pub const MAX_MERGES: usize = 1 << 21;
+
+/// The most bytes between which merges are made: it bounds the encoder's memory to some hundred times as much. A longer
+/// word is cut.
+const MAX_PIECE_BYTES: usize = 1 << 22;
+
+/// What joins bytes to tokens.
+#[derive(Debug, Clone)]
+pub(super) struct ByteLevel {
+    byte_tokens: Box<[Option<u32>; 256]>,
+    merges: Merges,
+    splitter: Splitter,
+    /// Pieces that are tokens by themselves; empty unless merges are ignored for these.
+    whole: HashMap<Box<[u8]>, u32>,
+}
+
+impl ByteLevel {
+    /// Builds the tables; `ids` are those of the texts as the file writes them.
+    pub(super) fn new(
+        config: &TokenizerConfig<'_>,
+        pre: PreTokenizer,
+        vocabulary: &Vocabulary,
+        ids: &HashMap<&str, u32>,
+    ) -> Result<Self, TokenizerError> {
+        let ignores_merges = config.ignore_merges.unwrap_or(pre.ignores_merges());
+        Ok(Self {
+            byte_tokens: Box::new(std::array::from_fn(|byte| {
+                ids.get(bytes::char_of(byte as u8).encode_utf8(&mut [0; 4]) as &str).copied()
+            })),
+            merges: read_merges(config.merges, ids)?,
+            splitter: Splitter::new(pre),
+            whole: if ignores_merges { whole_pieces(vocabulary) } else { HashMap::new() },
+        })
+    }
+
+    /// Appends the tokens of a text without special tokens.
+    pub(super) fn encode(&self, text: &str, merger: &mut Merger, out: &mut Vec<u32>) {
+        self.splitter.split(text, |piece| match self.whole.get(piece.as_bytes()) {
+            Some(&id) => out.push(id),
+            None => {
+                for bytes in piece.as_bytes().chunks(MAX_PIECE_BYTES) {
+                    merger.encode(bytes, &self.byte_tokens, &self.merges, out);
+                }
+            }
+        });
+    }
+}
+
+fn read_merges(texts: &[String], ids: &HashMap<&str, u32>) -> Result<Merges, TokenizerError> {
+    if texts.len() > MAX_MERGES {
+        let what = "the number of merges";
+        return Err(TokenizerError::TooMany { what, limit: MAX_MERGES, got: texts.len() });
+    }
+    let mut merges = Merges::with_capacity(texts.len());
+    let mut joined = String::new();
+    for (index, text) in texts.iter().enumerate() {
+        let form = || TokenizerError::MergeForm { index, text: text.clone() };
+        let (left, right) = text.split_once(' ').ok_or_else(form)?;
+        if left.is_empty() || right.is_empty() || right.contains(' ') {
+            return Err(form());
+        }
+        joined.clear();
+        joined.push_str(left);
+        joined.push_str(right);
+        let id = |token: &str| {
+            ids.get(token).copied().ok_or_else(|| TokenizerError::MergeUnknown { index, token: token.to_string() })
+        };
+        let merge = Merge { rank: index as u32, joined: id(&joined)? };
+        // A pair that stands twice keeps its first place.
+        merges.entry((id(left)?, id(right)?)).or_insert(merge);
+    }
+    Ok(merges)
+}
+
+fn whole_pieces(vocabulary: &Vocabulary) -> HashMap<Box<[u8]>, u32> {
+    let normal = vocabulary.ids().filter(|&id| vocabulary.kind(id) == Some(TokenKind::Normal));
+    normal.map(|id| (vocabulary.bytes(id).into(), id)).collect()
+}
