@@ -1,53 +1,79 @@
 //! Keys and values of tokens that were computed, in pages of [`PAGE`] tokens.
 //!
-//! A page holds all layers of 64 consecutive positions of one sequence, as halves. Pages are counted, so that sequences
-//! with a common beginning share its full pages; a page is written only while one sequence has it. What a finished
-//! sequence leaves is *kept* with its tokens, for the next turn of the same conversation or any prompt that begins alike,
-//! until memory is wanted: then the longest unused goes first.
+//! A page holds all layers of 64 consecutive positions of one sequence, and is counted: sequences with a common beginning
+//! share its full pages. As soon as a page of a sequence is full it is *published* in a radix tree, and others may go on
+//! from it while the first is still running; what a sequence leaves of its last page is published at its end. A published
+//! page is never written again: who shares only the beginning of a page copies it. When memory is wanted, the page that
+//! was longest unused gives way.
+//!
+//! | room | what it knows |
+//! |---|---|
+//! | `layout` | how keys and values lie in a page |
+//! | `pool` | the pages, and how many have each |
+//! | `tree` | which tokens lead to which pages, who may use them, and which was longest unused |
+//! | `sessions` | what each session itself left |
 
 mod layout;
 mod pool;
+mod sessions;
+mod tree;
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
 pub use crate::kernel::{PAGE, Span};
 pub use layout::PageShape;
+pub use sessions::SESSIONS;
 
 use pool::{PageId, Pool};
-
-/// Finished sequences that are kept, at most. Each costs its tokens (4 bytes) beside its pages, and is looked through for
-/// every new prompt.
-pub const KEPT_SEQUENCES: usize = 256;
+use sessions::Sessions;
+use tree::{Entry, Inserted, NodeId, Origin, Tree};
 
 /// Pages, and who has them.
 pub struct Cache {
     shape: PageShape,
     pool: Pool,
-    kept: VecDeque<Kept>, // the longest unused first; of a session one at most
+    tree: Tree,
+    sessions: Sessions,
 }
 
 /// The pages of one sequence, in the order of positions. It must go back by [`Cache::release`] or [`Cache::keep`].
 #[derive(Debug, Default)]
 pub struct PageTable {
     pages: Vec<PageId>,
+    session: Option<u128>,
+    /// From this position on, what is computed is the session's own: an answer, or computed on top of one.
+    own_from: usize,
+    /// Of the pages, those that are published.
+    published: usize,
+    /// The last of them.
+    node: NodeId,
 }
 
-/// What a finished sequence left.
-struct Kept {
-    session: Option<u128>,
-    tokens: Vec<u32>,
-    table: PageTable,
+/// What [`Cache::resume`] found.
+#[derive(Debug)]
+pub struct Resumed {
+    /// Pages that hold what is known.
+    pub table: PageTable,
+    /// Tokens that are known, from the first on; they need not be computed.
+    pub known: usize,
+    /// Of those, tokens that are known from what the same session left. This may be told to it; `known` tells about others.
+    pub own: usize,
 }
 
 /// No page is free, and nothing kept could give way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exhausted;
 
+/// Why a node of the tree cannot be gone on from.
+enum Unusable {
+    /// Its numbers are no good. It is gone now, and all behind it.
+    Damaged,
+}
+
 impl Cache {
     /// A cache of at most `limit_bytes`, and at least one page. Memory is taken as it is used.
     pub fn new(shape: PageShape, limit_bytes: usize) -> Self {
-        Self { shape, pool: Pool::new(shape, limit_bytes), kept: VecDeque::new() }
+        Self { shape, pool: Pool::new(shape, limit_bytes), tree: Tree::new(), sessions: Sessions::default() }
     }
 
     /// Pages that may exist at once.
@@ -55,7 +81,7 @@ impl Cache {
         self.pool.limit()
     }
 
-    /// Pages that hold something, kept ones included.
+    /// Pages that hold something, published ones included.
     pub fn used_pages(&self) -> usize {
         self.pool.used()
     }
@@ -65,36 +91,65 @@ impl Cache {
         self.pool.bytes()
     }
 
-    /// Finds what is known of a prompt: pages for its first `n` tokens, and `n`. At least the last token is left to
-    /// compute, as its logits are wanted. What the same session left is taken over, or let go if another knows more; of
-    /// others full pages are shared.
-    pub fn resume(&mut self, session: Option<u128>, prompt: &[u32]) -> (PageTable, usize) {
-        let known = |kept: &Kept| common_prefix(&kept.tokens, &prompt[..prompt.len().saturating_sub(1)]);
-        let own = self.take_own(session);
-        let of_own = own.as_ref().map_or(0, known);
-        let other = (0..self.kept.len()).max_by_key(|&at| known(&self.kept[at]) / PAGE);
-        let of_other = other.map_or(0, |at| known(&self.kept[at]) / PAGE * PAGE);
-        if of_other > of_own {
-            own.into_iter().for_each(|own| self.release(own.table));
-            let at = other.expect("it has known tokens");
-            let kept = self.kept.remove(at).expect("the place was found in the same list");
-            let pages = kept.table.pages[..of_other / PAGE].to_vec();
-            pages.iter().for_each(|&page| self.pool.share(page));
-            self.kept.push_back(kept); // now the last used
-            return (PageTable { pages }, of_other);
+    /// Finds what is known of a prompt, and begins a sequence with it. At least the last token is left to compute, as its
+    /// logits are wanted. What sessions generated is known to themselves alone; what was computed for prompts, to all.
+    pub fn resume(&mut self, session: Option<u128>, prompt: &[u32]) -> Resumed {
+        let wanted = &prompt[..prompt.len().saturating_sub(1)];
+        let own = self.sessions.own(session, &self.tree, wanted);
+        let mut table = PageTable { session, own_from: prompt.len(), ..PageTable::default() };
+        let mut known = 0;
+        while let Some((node, common)) = self.tree.follow(table.node, session, &wanted[known..]) {
+            let page = match self.sound_page(node) {
+                Ok(page) => page,
+                Err(Unusable::Damaged) => continue,
+            };
+            let prompt = self.tree.entry(node).map_or(0, |entry| entry.prompt);
+            if common < PAGE {
+                let Some(copy) = self.copy_of(node, page) else { break };
+                table.pages.push(copy);
+            } else {
+                self.pool.share(page);
+                table.pages.push(page);
+                self.go_on(&mut table, node);
+            }
+            if common > prompt {
+                table.own_from = table.own_from.min(known + prompt);
+            }
+            known += common;
+            if common < PAGE {
+                break;
+            }
         }
-        let Some(Kept { mut table, .. }) = own else { return (PageTable::default(), 0) };
-        // A page that others have must not be written: begin it anew.
-        let mut known = of_own;
-        let tail = known / PAGE;
-        if !known.is_multiple_of(PAGE) && self.pool.users(table.pages[tail]) > 1 {
-            known = tail * PAGE;
-        }
-        self.truncate(&mut table, known.div_ceil(PAGE));
-        (table, known)
+        Resumed { table, known, own: own.min(known) }
     }
 
-    /// Makes room for positions up to `len` (exclusive), letting go of what is kept if need be.
+    /// The page of a node, whose numbers are finite. That is checked when a page is first used again, not when it is
+    /// published, since most never are.
+    fn sound_page(&mut self, node: NodeId) -> Result<PageId, Unusable> {
+        let page = self.tree.page(node).ok_or(Unusable::Damaged)?;
+        if !self.tree.is_finite(node) {
+            if !PageShape::is_finite(&self.pool[page]) {
+                let pool = &mut self.pool;
+                self.tree.remove(node, &mut |page| pool.give_back(page));
+                return Err(Unusable::Damaged);
+            }
+            self.tree.set_finite(node);
+        }
+        Ok(page)
+    }
+
+    /// A page with what a node's page holds, to be written by one sequence.
+    fn copy_of(&mut self, node: NodeId, page: PageId) -> Option<PageId> {
+        self.tree.touch(node);
+        self.tree.pin(node);
+        let copy = self.allocate();
+        self.tree.unpin(node);
+        let copy = copy?;
+        self.pool.copy(page, copy);
+        Some(copy)
+    }
+
+    /// Makes room for positions up to `len` (exclusive), letting go of what is published and unused if need be.
     ///
     /// # Errors
     /// [`Exhausted`] if the limit does not allow it; the table is then as long as it could be made.
@@ -106,39 +161,6 @@ impl Cache {
         Ok(())
     }
 
-    /// Gives a sequence's pages back.
-    pub fn release(&mut self, mut table: PageTable) {
-        self.truncate(&mut table, 0);
-    }
-
-    /// Takes out what a session left.
-    fn take_own(&mut self, session: Option<u128>) -> Option<Kept> {
-        let at = self.kept.iter().position(|kept| session.is_some() && kept.session == session)?;
-        self.kept.remove(at)
-    }
-
-    /// Gives a sequence's pages back, to be found again by its `tokens`: those whose keys and values were computed. They
-    /// take the place of what an earlier sequence of the same session left.
-    pub fn keep(&mut self, session: Option<u128>, mut tokens: Vec<u32>, mut table: PageTable) {
-        tokens.truncate(table.pages.len() * PAGE);
-        self.truncate(&mut table, tokens.len().div_ceil(PAGE));
-        if tokens.is_empty() {
-            return;
-        }
-        if let Some(earlier) = self.take_own(session) {
-            self.release(earlier.table);
-        }
-        if self.kept.len() == KEPT_SEQUENCES {
-            self.evict();
-        }
-        self.kept.push_back(Kept { session, tokens, table });
-    }
-
-    /// Forgets the longest unused of what is kept. False: nothing is kept.
-    fn evict(&mut self) -> bool {
-        self.kept.pop_front().map(|kept| self.release(kept.table)).is_some()
-    }
-
     fn allocate(&mut self) -> Option<PageId> {
         loop {
             let page = self.pool.allocate();
@@ -148,8 +170,99 @@ impl Cache {
         }
     }
 
-    fn truncate(&mut self, table: &mut PageTable, pages: usize) {
-        table.pages.drain(pages.min(table.pages.len())..).for_each(|page| self.pool.give_back(page));
+    /// Forgets what was longest unused of what nobody uses now. False: there is nothing.
+    fn evict(&mut self) -> bool {
+        self.tree.evict().map(|page| self.pool.give_back(page)).is_some()
+    }
+
+    /// Publishes the pages that have become full: `tokens` are those whose keys and values were computed, from the first
+    /// on. Does nothing, and quickly, if no page has.
+    pub fn publish(&mut self, table: &mut PageTable, tokens: &[u32]) {
+        while let Some(page) = tokens.get(table.published * PAGE..(table.published + 1) * PAGE) {
+            let own = table.own_from < (table.published + 1) * PAGE;
+            if own && table.session.is_none() {
+                return; // nobody could go on from what is behind it
+            }
+            let Some(node) = self.enter(table, page) else { return };
+            self.go_on(table, node);
+        }
+    }
+
+    /// Ends a sequence and keeps what it computed, to be found again by its `tokens`: those whose keys and values were
+    /// computed, from the first on.
+    pub fn keep(&mut self, mut table: PageTable, tokens: &[u32]) {
+        let tokens = &tokens[..tokens.len().min(table.pages.len() * PAGE)];
+        self.publish(&mut table, tokens);
+        let rest = &tokens[(table.published * PAGE).min(tokens.len())..];
+        let last = if rest.is_empty() { None } else { self.enter(&mut table, &rest[..rest.len().min(PAGE)]) };
+        if let Some(session) = table.session {
+            let before = std::iter::successors(Some(table.node), |&node| self.tree.parent(node));
+            let mut path: Vec<NodeId> = last.into_iter().chain(before).collect();
+            path.retain(|&node| node != NodeId::default());
+            path.reverse();
+            self.sessions.leave(session, path, tokens.len());
+        }
+        self.release(table);
+    }
+
+    /// Ends a sequence and keeps nothing of what is not published.
+    pub fn release(&mut self, table: PageTable) {
+        self.tree.unpin(table.node);
+        table.pages.into_iter().for_each(|page| self.pool.give_back(page));
+    }
+
+    /// Puts the first page that is not published into the tree, with its tokens: as part of a prompt as far as it is one,
+    /// and as a whole for its session. Gives the node of the whole.
+    fn enter(&mut self, table: &mut PageTable, tokens: &[u32]) -> Option<NodeId> {
+        let prompt = table.own_from.saturating_sub(table.published * PAGE).min(tokens.len());
+        let of_prompt = Entry { origin: Origin::Prompt, prompt, tokens: &tokens[..prompt] };
+        let shared = if prompt > 0 { self.insert(table, of_prompt) } else { None };
+        if prompt == tokens.len() {
+            return shared;
+        }
+        let origin = Origin::Generated { session: table.session? };
+        self.insert(table, Entry { origin, prompt, tokens })
+    }
+
+    /// Puts the first page that is not published into the tree. If the tree has another such page, one of them is enough.
+    fn insert(&mut self, table: &mut PageTable, entry: Entry<'_>) -> Option<NodeId> {
+        let page = table.pages[table.published];
+        match self.tree.insert(table.node, entry, page)? {
+            Inserted::New(node, useless) => {
+                self.pool.share(page);
+                useless.into_iter().for_each(|useless| self.pool.give_back(useless));
+                Some(node)
+            }
+            Inserted::There(node) => {
+                match self.tree.page(node).filter(|_| entry.tokens.len() == PAGE) {
+                    Some(theirs) => {
+                        self.pool.share(theirs);
+                        self.pool.give_back(std::mem::replace(&mut table.pages[table.published], theirs));
+                        self.tree.touch(node);
+                    }
+                    // The sequence may hold more of it.
+                    None => {
+                        self.pool.share(page);
+                        let earlier = self.tree.set_page(node, page);
+                        earlier.into_iter().for_each(|earlier| self.pool.give_back(earlier));
+                    }
+                }
+                Some(node)
+            }
+            Inserted::Covered(node) => {
+                self.tree.touch(node);
+                Some(node)
+            }
+        }
+    }
+
+    /// The sequence's next page is published, as this node.
+    fn go_on(&mut self, table: &mut PageTable, node: NodeId) {
+        self.tree.pin(node);
+        self.tree.unpin(table.node);
+        self.tree.touch(node);
+        table.node = node;
+        table.published += 1;
     }
 
     /// Stores the key and value of one position and layer: `[kv head][dimension]`.
@@ -178,10 +291,6 @@ impl Cache {
             self.shape.span(&self.pool[table.pages[page]], seen, layer, kv_head)
         })
     }
-}
-
-fn common_prefix(a: &[u32], b: &[u32]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]

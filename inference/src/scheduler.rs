@@ -206,10 +206,8 @@ impl Scheduler {
         for (at, logits) in wanted.zip(logits.chunks_exact_mut(vocabulary)) {
             self.running[at].advance(&self.model, logits, tell);
         }
-        for sequence in &mut self.running {
-            sequence.computed += std::mem::take(&mut sequence.planned);
-        }
         let cache = &mut self.cache;
+        self.running.iter_mut().for_each(|sequence| sequence.commit(cache));
         for sequence in self.running.extract_if(.., |sequence| sequence.ended) {
             sequence.leave(cache);
         }

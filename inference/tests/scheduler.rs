@@ -128,7 +128,8 @@ fn an_answer_does_not_depend_on_what_runs_beside_it() {
 
 #[test]
 fn a_second_turn_computes_only_new_tokens_and_answers_as_if_it_computed_all() {
-    let mut first = scheduler(SchedulerOptions::default());
+    let small_steps = || scheduler(SchedulerOptions { batch_tokens: Some(16), ..Default::default() });
+    let mut first = small_steps();
     let prompt = question(&"What is gravity? ".repeat(20));
     let told = answer(&mut first, Request { session: Some(7), ..request(prompt.clone(), 30) });
     let (_, usage) = told.end.unwrap();
@@ -138,18 +139,44 @@ fn a_second_turn_computes_only_new_tokens_and_answers_as_if_it_computed_all() {
     second_prompt.extend(tokens(&told.text));
     second_prompt.extend(tokens("<|im_end|>\n<|im_start|>user\nAnd what is light?<|im_end|>\n<|im_start|>assistant\n"));
     let second = |scheduler: &mut Scheduler, session| {
-        answer(scheduler, Request { session, ..request(second_prompt.clone(), 30) })
+        let id = scheduler.submit(Request { session, ..request(second_prompt.clone(), 30) }).unwrap();
+        let (mut answers, mut steps) = (Answers::default(), 1);
+        while answers.step(scheduler) {
+            steps += 1;
+        }
+        (answers.0.remove(&id).unwrap(), steps)
     };
-    let resumed = second(&mut first, Some(7));
-    let fresh = second(&mut scheduler(SchedulerOptions::default()), None);
+    // Another conversation with the same beginning computes the rest alone, and is told nothing of it.
+    let (shared, steps_of_shared) = second(&mut first, Some(8));
+    let (fresh, steps_of_fresh) = second(&mut small_steps(), None);
+    assert_eq!(shared, fresh);
+    assert!(steps_of_shared + prompt.len() / 16 <= steps_of_fresh, "{steps_of_shared} {steps_of_fresh}");
+
+    let (resumed, steps) = second(&mut first, Some(7));
     assert_eq!(resumed.text, fresh.text);
     let cached = resumed.end.unwrap().1.cached_tokens;
     assert!(cached >= prompt.len() + 25, "{cached} of {} tokens were cached", second_prompt.len());
+    assert!(steps < steps_of_shared, "{steps} {steps_of_shared}");
+}
 
-    // Another conversation with the same beginning shares what fills pages.
-    let mut other = first;
-    let cached = second(&mut other, Some(8)).end.unwrap().1.cached_tokens;
-    assert!(cached >= prompt.len() / 64 * 64, "{cached}");
+#[test]
+fn a_prompt_is_shared_while_its_answer_is_being_generated() {
+    let mut scheduler = scheduler(SchedulerOptions { batch_tokens: Some(16), ..Default::default() });
+    let prompt = question(&"What is gravity? ".repeat(20));
+    let first = scheduler.submit(request(prompt.clone(), 200)).unwrap();
+    let mut answers = Answers::default();
+    while answers.0.get(&first).is_none_or(|answer| answer.text.is_empty()) {
+        answers.step(&mut scheduler);
+    }
+    let second = scheduler.submit(request(prompt.clone(), 1)).unwrap();
+    let mut steps = 0;
+    while answers.0.get(&second).is_none_or(|answer| answer.end.is_none()) {
+        answers.step(&mut scheduler);
+        steps += 1;
+    }
+    assert!(steps <= (prompt.len() % 64).div_ceil(15), "{steps} steps for {} tokens", prompt.len());
+    assert_eq!(answers.0[&second].end.unwrap().1.cached_tokens, 0);
+    scheduler.cancel(first);
 }
 
 #[test]

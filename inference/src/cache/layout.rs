@@ -74,6 +74,12 @@ impl PageShape {
         }
     }
 
+    /// Whether all numbers of a page are finite.
+    pub(super) fn is_finite(page: &[Halves]) -> bool {
+        const EXPONENT: u16 = 0x7c00; // all ones: infinite, or not a number
+        page.iter().all(|line| line.0.iter().fold(true, |finite, half| finite & (half & EXPONENT != EXPONENT)))
+    }
+
     /// Some tokens of a page, for one layer and head.
     pub(super) fn span(self, page: &[Halves], seen: Range<usize>, layer: usize, kv_head: usize) -> Span<'_> {
         let (keys, values) = page[self.place(layer, kv_head)..].split_at(self.key_span());

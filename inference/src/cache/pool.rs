@@ -66,13 +66,26 @@ impl Pool {
         self.pages[page.0 as usize].users += 1;
     }
 
-    /// One fewer has a page; it is free when nobody has it.
+    /// One fewer has a page; it is free when nobody has it. Free pages hold finite numbers, whatever was computed in them:
+    /// a kernel may multiply what stands behind a sequence's last token by zero.
     pub(super) fn give_back(&mut self, page: PageId) {
-        let users = &mut self.pages[page.0 as usize].users;
+        let Page { halves, users } = &mut self.pages[page.0 as usize];
         *users -= 1;
         if *users == 0 {
+            if !PageShape::is_finite(halves) {
+                halves.fill(Halves([0; GROUP]));
+            }
             self.free.push(page);
         }
+    }
+
+    /// Copies all of a page to another one.
+    pub(super) fn copy(&mut self, from: PageId, to: PageId) {
+        let [from, to] = self
+            .pages
+            .get_disjoint_mut([from.0 as usize, to.0 as usize])
+            .expect("a page is copied to one that was just allocated");
+        to.halves.copy_from_slice(&from.halves);
     }
 }
 
@@ -87,5 +100,20 @@ impl Index<PageId> for Pool {
 impl IndexMut<PageId> for Pool {
     fn index_mut(&mut self, page: PageId) -> &mut [Halves] {
         &mut self.pages[page.0 as usize].halves
+    }
+}
+
+#[cfg(test)]
+impl Pool {
+    /// Checks that pages are in use as often as somebody has one, and else free, once, and finite.
+    #[track_caller]
+    pub(super) fn check(&self, had: &[PageId]) {
+        assert!(self.pages.len() <= self.limit);
+        for (at, page) in self.pages.iter().enumerate() {
+            let count = |list: &[PageId]| list.iter().filter(|page| page.0 as usize == at).count();
+            assert_eq!(page.users as usize, count(had), "users of {at}");
+            assert_eq!(count(&self.free), usize::from(page.users == 0), "free places of {at}");
+            assert!(page.users > 0 || PageShape::is_finite(&page.halves));
+        }
     }
 }

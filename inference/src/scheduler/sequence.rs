@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::cache::{Cache, PageTable};
+use crate::cache::{Cache, PageTable, Resumed};
 use crate::kernel::PAGE;
 use crate::model::Model;
 use crate::sampler::{Sampler, SamplingOptions};
@@ -135,7 +135,7 @@ impl fmt::Display for SequenceFault {
 pub struct Usage {
     /// Of the prompt.
     pub prompt_tokens: usize,
-    /// Of those, found in the cache.
+    /// Of those, found in the cache and left there by the same session. What others left is used as well, and not told.
     pub cached_tokens: usize,
     /// Generated, the one that ended the turn included.
     pub completion_tokens: usize,
@@ -199,16 +199,16 @@ impl Waiting {
 
     pub(super) fn start(self, cache: &mut Cache, seed: u64) -> Sequence {
         let Request { prompt, sampling, session, .. } = self.request;
-        let (table, cached) = cache.resume(session, &prompt);
+        let Resumed { table, known, own } = cache.resume(session, &prompt);
         Sequence {
             id: self.id,
             cancelled: false,
             ended: false,
-            session,
+            failed: false,
             prompt: prompt.len(),
             tokens: prompt,
-            cached,
-            computed: cached,
+            cached: own,
+            computed: known,
             planned: 0,
             table,
             limit: self.limit,
@@ -229,12 +229,13 @@ pub(super) struct Sequence {
     pub(super) cancelled: bool,
     /// It has told its end.
     pub(super) ended: bool,
-    session: Option<u128>,
+    /// What it computed is no good.
+    failed: bool,
     /// Tokens of the prompt.
     prompt: usize,
     /// The prompt and what was generated.
     pub(super) tokens: Vec<u32>,
-    /// Tokens that were found in the cache.
+    /// Tokens that its session left in the cache.
     cached: usize,
     /// Tokens whose keys and values are in the cache.
     pub(super) computed: usize,
@@ -268,7 +269,7 @@ impl Sequence {
     /// Takes the next token from the logits.
     pub(super) fn advance(&mut self, model: &Model, logits: &mut [f32], tell: &mut dyn FnMut(SequenceId, Event<'_>)) {
         if !logits.iter().any(|logit| logit.is_finite()) {
-            self.ended = true;
+            (self.ended, self.failed) = (true, true);
             return tell(self.id, Event::Failed { fault: SequenceFault::NotFinite });
         }
         let tokenizer = model.tokenizer();
@@ -312,10 +313,21 @@ impl Sequence {
         }
     }
 
+    /// What was planned is computed: full pages are there for others at once.
+    pub(super) fn commit(&mut self, cache: &mut Cache) {
+        self.computed += std::mem::take(&mut self.planned);
+        if !self.failed {
+            cache.publish(&mut self.table, &self.tokens[..self.computed]);
+        }
+    }
+
     /// Leaves its pages for later turns.
-    pub(super) fn leave(mut self, cache: &mut Cache) {
-        self.tokens.truncate(self.computed);
-        cache.keep(self.session, self.tokens, self.table);
+    pub(super) fn leave(self, cache: &mut Cache) {
+        if self.failed {
+            cache.release(self.table);
+        } else {
+            cache.keep(self.table, &self.tokens[..self.computed]);
+        }
     }
 
     fn usage(&self) -> Usage {
