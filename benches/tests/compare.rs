@@ -1,0 +1,108 @@
+//! The comparison as people start it, with the real model. Figures are not looked at: machines differ.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Rows that have a figure, whatever the sizes.
+const ROWS: [&str; 10] = [
+    "prefill, 64 tokens",
+    "prefill, 128 tokens",
+    "decode, 1 stream",
+    "decode at depth 128",
+    "decode, 2 streams together",
+    "decode, 4 streams together",
+    "load to first token",
+    "memory, 8 × 512 tokens",
+    "mean KL to float32, as a prompt",
+    "mean KL to float32, token by token",
+];
+
+fn compare(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_compare")).args(arguments).output().expect("the program was built")
+}
+
+#[track_caller]
+fn stdout_of(output: &Output) -> String {
+    assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// A number as people read it.
+fn figure(column: &str) -> f64 {
+    column.replace(',', "").parse().unwrap_or_else(|_| panic!("{column:?} is no number"))
+}
+
+#[test]
+fn without_the_peer_there_are_causeries_figures_and_a_record() {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("record");
+    let _ = std::fs::remove_dir_all(&directory); // what an earlier run left
+    let record = directory.to_str().unwrap();
+    let text = stdout_of(&compare(&["--quick", "--no-peer", "--threads", "2", "--record", record]));
+
+    for row in ROWS {
+        let line = text.lines().find(|line| line.starts_with(row)).unwrap_or_else(|| panic!("no {row:?} in\n{text}"));
+        let mut columns =
+            line[row.len()..].split_whitespace().skip_while(|column| ["tok/s", "s", "MiB"].contains(column));
+        assert!(figure(columns.next().unwrap()) > 0.0, "{line}");
+        assert_eq!((columns.next(), columns.next()), (Some("–"), Some("–")), "{line}");
+    }
+
+    let files: Vec<PathBuf> = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [json] = &files[..] else { panic!("a record without a peer has no plot: {files:?}") };
+    assert!(text.contains(&format!("Written: {}", json.display())), "{text}");
+    let json: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    for key in ["date", "commit"] {
+        assert!(json[key].is_string(), "{key}: {json}");
+    }
+    assert!(!json["machine"]["processor"].as_str().unwrap().is_empty());
+    assert!(json["causerie"]["compiler"].as_str().unwrap().starts_with("rustc "), "{json}");
+    assert_eq!((&json["threads"], &json["runs"], &json["llama_cpp"]), (&2.into(), &1.into(), &Value::Null));
+    let [model] = &json["models"].as_array().unwrap()[..] else { panic!("one model was measured: {json}") };
+    let rows = model["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 8);
+    for row in rows {
+        assert!(ROWS.contains(&row["what"].as_str().unwrap()), "{row}");
+        assert!(row["causerie"][0].as_f64().unwrap() > 0.0, "{row}");
+        assert_eq!((&row["llama_cpp"], &row["ratio"]), (&Value::Array(Vec::new()), &Value::Null));
+    }
+    // A text that is computed wrongly, or another one, is much farther away.
+    for row in model["accuracy"].as_array().unwrap() {
+        assert!(row["causerie"]["divergence"].as_f64().unwrap() < 0.02, "{row}");
+        assert!(row["causerie"]["agreement"].as_f64().unwrap() > 0.9, "{row}");
+    }
+}
+
+#[test]
+fn a_peer_that_is_not_there_can_be_installed() {
+    let output = compare(&["--quick", "--peer-python", "/nonexistent/python", "--model", "/nonexistent/model.gguf"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("llama.cpp is not there: /nonexistent/python cannot be run"), "{text}");
+    assert!(text.contains("apt-get install clang-19") && text.contains("--peer-python peer/bin/python"), "{text}");
+    // It went on without, as far as the model allowed.
+    assert!(!output.status.success());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(error, "/nonexistent/model.gguf: No such file or directory (os error 2)\n");
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused_with_the_reason() {
+    let broken = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("broken.gguf");
+    std::fs::write(&broken, "GGUF").unwrap();
+    for (arguments, reason) in [
+        (vec!["--runs", "0"], "it can be 1 to 1000"),
+        (vec!["--runs", "1001"], "it can be 1 to 1000"),
+        (vec!["--threads", "257"], "it can be 1 to 256"),
+        (vec!["--isa", "sse9"], "this processor has: scalar"),
+        (
+            vec!["--no-peer", "--model", broken.to_str().unwrap()],
+            "causerie, prefill, 512 tokens: it ended without an answer",
+        ),
+    ] {
+        let output = compare(&arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(reason), "{arguments:?}: {error}");
+    }
+}
