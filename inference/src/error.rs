@@ -149,6 +149,20 @@ pub enum LoadError {
         /// The tensor.
         tensor: String,
     },
+    /// A tensor belongs to a layer that the metadata do not announce.
+    LayerBeyond {
+        /// The tensor.
+        tensor: String,
+        /// How many layers the metadata announce.
+        layers: usize,
+    },
+    /// A tensor that models of this family do not have.
+    UnknownTensor {
+        /// The tensor.
+        tensor: String,
+        /// The family.
+        architecture: &'static str,
+    },
     /// A tensor has other dimensions than the metadata call for.
     TensorShape {
         /// The tensor.
@@ -195,6 +209,12 @@ pub enum LoadError {
         /// What went wrong.
         reason: String,
     },
+}
+
+/// A name from a file, fit for a message: cut, and escaped, since it may hold what a terminal would obey.
+pub(crate) fn shown(name: &str) -> String {
+    const CHARACTERS: usize = 128;
+    name.chars().take(CHARACTERS).flat_map(char::escape_debug).collect()
 }
 
 impl fmt::Display for LoadError {
@@ -276,6 +296,14 @@ impl fmt::Display for LoadError {
             Self::MissingTensor { tensor } => {
                 write!(f, "tensor `{tensor}` is missing; the file is incomplete or only one part of a split model")
             }
+            Self::LayerBeyond { tensor, layers } => write!(
+                f,
+                "tensor `{tensor}` belongs to no layer, as the metadata announce {layers}; the file is damaged, convert the model again"
+            ),
+            Self::UnknownTensor { tensor, architecture } => write!(
+                f,
+                "tensor `{tensor}` is none that a model of the family {architecture} has; this variant of it is not supported"
+            ),
             Self::TensorShape { tensor, expected, seen } => write!(
                 f,
                 "tensor `{tensor}` has the shape {seen:?} where the metadata call for {expected:?}; convert the model again"

@@ -148,6 +148,11 @@ impl Gguf {
         self.tensors.get(name)
     }
 
+    /// As [`Gguf::tensor`], with the name as the file has it.
+    pub(crate) fn tensor_entry(&self, name: &str) -> Option<(&str, &TensorInfo)> {
+        self.tensors.get_key_value(name).map(|(name, info)| (name.as_str(), info))
+    }
+
     /// All tensors, in no particular order.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo)> {
         self.tensors.iter().map(|(name, info)| (name.as_str(), info))

@@ -19,7 +19,7 @@ pub enum Value {
     Text(String),
     /// An array of text.
     Texts(Vec<String>),
-    /// An array of integers that all fit `i32`.
+    /// An array of integers that all fit `i32`, or of truth values as 1 and 0.
     Integers(Vec<i32>),
     /// An array of floats.
     Floats(Vec<f32>),

@@ -1,7 +1,7 @@
 //! Reads a header's bytes in order, and never beyond their end.
 
 use super::{Value, limits};
-use crate::error::LoadError;
+use crate::error::{LoadError, shown};
 
 const TEXT: u32 = 8;
 /// The type id of arrays.
@@ -65,7 +65,7 @@ impl<'a> Reader<'a> {
             return self.bytes("a text's length in bytes", limits::TEXT_BYTES).map(|_| ());
         }
         let bytes = fixed_bytes(value_type).ok_or_else(|| LoadError::ValueType {
-            key: key.to_owned(),
+            key: shown(key),
             seen: value_type,
             offset,
         })?;
@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
             return self.texts(count, needed);
         }
         let each = fixed_bytes(element_type).ok_or_else(|| LoadError::ValueType {
-            key: key.to_owned(),
+            key: shown(key),
             seen: element_type,
             offset: type_at,
         })?;
@@ -94,7 +94,9 @@ impl<'a> Reader<'a> {
     }
 
     fn texts(&mut self, count: u64, needed: bool) -> Result<Value, LoadError> {
-        let mut texts = Vec::new(); // grows with what the file really holds, not with what it announces
+        const LENGTH_BYTES: usize = 8; // before each, so that a count beyond the file reserves nothing
+        let room = (count as usize).min((self.file.len() - self.at) / LENGTH_BYTES);
+        let mut texts = Vec::with_capacity(if needed { room } else { 0 });
         for _ in 0..count {
             let text = self.bytes("a text's length in bytes", limits::TEXT_BYTES)?;
             if needed {
@@ -131,7 +133,7 @@ fn fixed_bytes(value_type: u32) -> Option<u64> {
 /// An array of a type that has [`fixed_bytes`].
 fn numbers(element_type: u32, bytes: &[u8]) -> Value {
     match element_type {
-        0 => integers(bytes, u8::from_le_bytes),
+        0 | 7 => integers(bytes, u8::from_le_bytes), // truth values are bytes, 0 or 1
         1 => integers(bytes, i8::from_le_bytes),
         2 => integers(bytes, u16::from_le_bytes),
         3 => integers(bytes, i16::from_le_bytes),
@@ -146,10 +148,14 @@ fn numbers(element_type: u32, bytes: &[u8]) -> Value {
 }
 
 fn integers<const N: usize, T: TryInto<i32>>(bytes: &[u8], read: fn([u8; N]) -> T) -> Value {
-    elements(bytes)
-        .map(|bytes| read(bytes).try_into().ok())
-        .collect::<Option<_>>()
-        .map_or(Value::Other, Value::Integers)
+    let mut values = Vec::with_capacity(bytes.len() / N);
+    for bytes in elements(bytes) {
+        match read(bytes).try_into() {
+            Ok(value) => values.push(value),
+            Err(_) => return Value::Other,
+        }
+    }
+    Value::Integers(values)
 }
 
 fn elements<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {

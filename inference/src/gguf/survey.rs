@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::reader::{ARRAY, Reader, within};
 use super::{TensorInfo, Value, limits};
 use crate::block::BlockType;
-use crate::error::LoadError;
+use crate::error::{LoadError, shown};
 
 /// What the survey found.
 pub(super) struct Survey<'a> {
@@ -30,12 +30,11 @@ impl<'a> Survey<'a> {
     pub(super) fn of(file: &'a [u8]) -> Result<Self, LoadError> {
         let mut reader = Reader::new(file);
         let (version, tensor_count, key_count) = preamble(&mut reader)?;
-        let Keys { alignment, plain, plain_count, arrays } = Keys::read(&mut reader, key_count)?;
+        let Keys { alignment, plain, arrays } = Keys::read(&mut reader, version, key_count)?;
         let entries = directory(&mut reader, tensor_count)?;
         let data_start = (reader.at() as u64).next_multiple_of(alignment);
         let tensors = place(entries, data_start, alignment, file.len() as u64)?;
-        let preamble = [&version.to_le_bytes()[..], &0u64.to_le_bytes(), &plain_count.to_le_bytes()];
-        Ok(Self { plain: [&preamble.concat()[..], &plain].concat(), arrays, tensors })
+        Ok(Self { plain, arrays, tensors })
     }
 }
 
@@ -62,22 +61,23 @@ fn preamble(reader: &mut Reader<'_>) -> Result<(u32, u64, u64), LoadError> {
 struct Keys<'a> {
     /// Of tensor data.
     alignment: u64,
-    /// The bytes of the keys that are no arrays, and how many these are.
+    /// As in [`Survey`].
     plain: Vec<u8>,
-    plain_count: u64,
     arrays: Vec<(&'a str, Value)>,
 }
 
 impl<'a> Keys<'a> {
-    fn read(reader: &mut Reader<'a>, count: u64) -> Result<Self, LoadError> {
+    fn read(reader: &mut Reader<'a>, version: u32, count: u64) -> Result<Self, LoadError> {
         const DEFAULT_ALIGNMENT: u64 = 32;
-        let mut keys = Self { alignment: DEFAULT_ALIGNMENT, plain: Vec::new(), plain_count: 0, arrays: Vec::new() };
+        let preamble = |plain_count: u64| [&version.to_le_bytes()[..], &[0; 8], &plain_count.to_le_bytes()].concat();
+        let mut keys = Self { alignment: DEFAULT_ALIGNMENT, plain: preamble(0), arrays: Vec::new() };
+        let mut plain_count = 0;
         let mut seen = HashSet::new();
         for _ in 0..count {
             let start = reader.at();
             let key = reader.text("a metadata key", limits::KEY_BYTES)?;
             if !seen.insert(key) {
-                return Err(LoadError::Duplicate { what: "metadata key", name: key.to_owned() });
+                return Err(LoadError::Duplicate { what: "metadata key", name: shown(key) });
             }
             let at = reader.at() as u64;
             let value_type = reader.u32("a metadata value's type")?;
@@ -88,9 +88,11 @@ impl<'a> Keys<'a> {
             }
             if value_type != ARRAY {
                 keys.plain.extend_from_slice(reader.since(start));
-                keys.plain_count += 1;
+                plain_count += 1;
             }
         }
+        let preamble = preamble(plain_count);
+        keys.plain[..preamble.len()].copy_from_slice(&preamble);
         Ok(keys)
     }
 }
@@ -115,7 +117,7 @@ fn directory<'a>(reader: &mut Reader<'a>, count: u64) -> Result<Vec<Entry<'a>>, 
     for _ in 0..count {
         let name = reader.text("a tensor's name", limits::NAME_BYTES)?;
         if !seen.insert(name) {
-            return Err(LoadError::Duplicate { what: "tensor", name: name.to_owned() });
+            return Err(LoadError::Duplicate { what: "tensor", name: shown(name) });
         }
         let at = reader.at() as u64;
         let rank = reader.u32("a tensor's count of dimensions")?;
@@ -125,11 +127,11 @@ fn directory<'a>(reader: &mut Reader<'a>, count: u64) -> Result<Vec<Entry<'a>>, 
             dimensions.push(reader.u64("a tensor's dimension")?);
         }
         let type_id = reader.u32("a tensor's type")?;
-        let block_type = BlockType::from_id(type_id)
-            .ok_or_else(|| LoadError::TensorType { tensor: name.to_owned(), seen: type_id })?;
+        let block_type =
+            BlockType::from_id(type_id).ok_or_else(|| LoadError::TensorType { tensor: shown(name), seen: type_id })?;
         let offset = reader.u64("a tensor's offset")?;
         let bytes = stored_bytes(&dimensions, block_type).map_err(|reason| LoadError::Shape {
-            tensor: name.to_owned(),
+            tensor: shown(name),
             dimensions: dimensions.clone(),
             reason,
         })?;
@@ -164,11 +166,11 @@ fn place<'a>(
     for entry in entries {
         let Entry { name, block_type, dimensions, offset, bytes } = entry;
         if offset % alignment != 0 {
-            return Err(LoadError::Misaligned { tensor: name.to_owned(), offset, alignment });
+            return Err(LoadError::Misaligned { tensor: shown(name), offset, alignment });
         }
         let start = data_start.saturating_add(offset);
         if start.saturating_add(bytes) > file_bytes {
-            return Err(LoadError::OutsideFile { tensor: name.to_owned(), offset: start, bytes, file_bytes });
+            return Err(LoadError::OutsideFile { tensor: shown(name), offset: start, bytes, file_bytes });
         }
         // Both fit `usize`, as the whole file is in the address space.
         tensors.push((name, TensorInfo { block_type, dimensions, offset: start as usize, bytes: bytes as usize }));
@@ -178,7 +180,7 @@ fn place<'a>(
     for pair in by_place.windows(2) {
         let ((first, a), (second, b)) = (pair[0], pair[1]);
         if a.offset + a.bytes > b.offset {
-            return Err(LoadError::Overlap { first: (*first).to_owned(), second: (*second).to_owned() });
+            return Err(LoadError::Overlap { first: shown(first), second: shown(second) });
         }
     }
     Ok(tensors)

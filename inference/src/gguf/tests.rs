@@ -92,7 +92,7 @@ fn arrays_of_every_type() {
     assert_eq!(array(4, &[0, 0, 0, 128], 1), Value::Other);
     assert_eq!(array(5, &[0, 0, 0, 128], 1), integers(&[i32::MIN]));
     assert_eq!(array(6, &1.5f32.to_le_bytes(), 1), Value::Floats(vec![1.5]));
-    assert_eq!(array(7, &[1], 1), Value::Other);
+    assert_eq!(array(7, &[1, 0], 2), integers(&[1, 0]));
     assert_eq!(array(8, &[1, 0, 0, 0, 0, 0, 0, 0, 255], 1), Value::Texts(vec!["\u{fffd}".to_owned()]));
     assert_eq!(array(10, &7u64.to_le_bytes(), 1), integers(&[7]));
     assert_eq!(array(11, &(-7i64).to_le_bytes(), 1), integers(&[-7]));
@@ -194,6 +194,8 @@ fn value_types() {
     check(sound().array("odd", 9, 1, &[0; 32]), "`odd` has the unknown value type 9");
     check(sound().array("odd", 77, 0, &[]), "`odd` has the unknown value type 77");
     check(sound().u32("llama.block_count", 4), "metadata key `llama.block_count` stands in the file twice");
+    let message = refused(sound().raw(&format!("\x1b[31m{}", "k".repeat(1_000)), 13, &[]).finish());
+    assert!(message.starts_with("metadata key `\\u{1b}[31mkkkk") && message.len() < 300, "{message}");
     let mut broken = Writer::new().str("abc", "x").finish();
     broken[32] = 0xff;
     assert!(refused(broken).contains("a metadata key at byte 24 is not UTF-8"));

@@ -344,6 +344,14 @@ fn impossible_tensors_are_refused() {
         "tensor `blk.1.ffn_up.weight` is missing; the file is incomplete or only one part of a split model",
     );
     refused(
+        |tiny| _ = tiny.numbers.insert("llama.block_count", 1),
+        "tensor `blk.1.attn_k.weight` belongs to no layer, as the metadata announce 1; the file is damaged, convert the model again",
+    );
+    refused(
+        |tiny| tiny.add(&mut Noise(1), "blk.1.attn_q.scale", BlockType::F32, &[1]),
+        "tensor `blk.1.attn_q.scale` is none that a model of the family llama has; this variant of it is not supported",
+    );
+    refused(
         |tiny| _ = tiny.tensors.remove("token_embd.weight"),
         "tensor `token_embd.weight` is missing; the file is incomplete or only one part of a split model",
     );

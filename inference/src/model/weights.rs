@@ -1,9 +1,12 @@
 //! A model's weights, packed, with every shape checked.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+
 use super::config::Config;
 use super::rope::{Frequencies, Rope};
 use crate::block;
-use crate::error::LoadError;
+use crate::error::{LoadError, shown};
 use crate::gguf::{Gguf, TensorInfo};
 use crate::pack::Packed;
 
@@ -63,9 +66,11 @@ impl Weights {
     /// Packs the weights, with all threads of the current rayon pool.
     ///
     /// # Errors
-    /// [`LoadError::MissingTensor`] and [`LoadError::TensorShape`].
+    /// [`LoadError::MissingTensor`] and [`LoadError::TensorShape`]; [`LoadError::LayerBeyond`] and
+    /// [`LoadError::UnknownTensor`] for what would be left unused: a model that lacks a part of itself answers nonsense.
     pub fn load(gguf: &Gguf, config: &Config) -> Result<Self, LoadError> {
-        let source = Source { gguf };
+        refuse_layers_beyond(gguf, config.layers.len())?;
+        let source = Source { gguf, used: RefCell::default() };
         let embedding_info = source.tensor("token_embd.weight")?;
         let vocabulary = *embedding_info.dimensions.get(1).unwrap_or(&0) as usize;
         let embedding = source.matrix("token_embd.weight", vocabulary, config.width)?;
@@ -79,13 +84,10 @@ impl Weights {
             rope.frequencies(config.rope_dims, divisors.as_deref().filter(|_| index == 0))
         };
         let layers = (0..config.layers.len()).map(|index| source.layer(config, index)).collect::<Result<_, _>>()?;
-        Ok(Self {
-            embedding,
-            layers,
-            output_norm: source.vector("output_norm.weight", config.width)?,
-            output,
-            ropes: config.ropes.iter().enumerate().map(of_rope).collect(),
-        })
+        let output_norm = source.vector("output_norm.weight", config.width)?;
+        source.refuse_unused(config)?;
+        let ropes = config.ropes.iter().enumerate().map(of_rope).collect();
+        Ok(Self { embedding, layers, output_norm, output, ropes })
     }
 
     /// The output matrix.
@@ -99,11 +101,24 @@ impl Weights {
     }
 }
 
-struct Source<'a> {
-    gguf: &'a Gguf,
+/// Refuses a file that has more layers than its metadata announce.
+fn refuse_layers_beyond(gguf: &Gguf, layers: usize) -> Result<(), LoadError> {
+    let layer_of = |name: &str| name.strip_prefix("blk.")?.split('.').next()?.parse::<usize>().ok();
+    let beyond =
+        gguf.tensors().map(|(name, _)| name).filter(|name| layer_of(name).is_some_and(|layer| layer >= layers));
+    match beyond.min() {
+        Some(tensor) => Err(LoadError::LayerBeyond { tensor: shown(tensor), layers }),
+        None => Ok(()),
+    }
 }
 
-impl Source<'_> {
+/// The file, and which of its tensors have been asked for.
+struct Source<'a> {
+    gguf: &'a Gguf,
+    used: RefCell<HashSet<&'a str>>,
+}
+
+impl<'a> Source<'a> {
     fn layer(&self, config: &Config, index: usize) -> Result<Layer, LoadError> {
         let (width, family) = (config.width, config.architecture);
         let (queries, kv, hidden) = (config.query_width(), config.kv_width(), config.hidden);
@@ -192,7 +207,19 @@ impl Source<'_> {
         name.map(|name| self.vector(name, config.rope_dims / 2)).transpose()
     }
 
-    fn shaped(&self, name: &str, expected: &[u64]) -> Result<&TensorInfo, LoadError> {
+    /// Refuses a file with tensors that nothing asked for. Of the two lists of `LongRoPE` one is always left.
+    fn refuse_unused(&self, config: &Config) -> Result<(), LoadError> {
+        let used = self.used.borrow();
+        let is_unused = |name: &&str| !used.contains(name) && !name.starts_with("rope_factors_");
+        match self.gguf.tensors().map(|(name, _)| name).filter(is_unused).min() {
+            Some(tensor) => {
+                Err(LoadError::UnknownTensor { tensor: shown(tensor), architecture: config.architecture.name() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn shaped(&self, name: &str, expected: &[u64]) -> Result<&'a TensorInfo, LoadError> {
         let info = self.tensor(name)?;
         if info.dimensions == expected {
             Ok(info)
@@ -202,7 +229,10 @@ impl Source<'_> {
         }
     }
 
-    fn tensor(&self, name: &str) -> Result<&TensorInfo, LoadError> {
-        self.gguf.tensor(name).ok_or_else(|| LoadError::MissingTensor { tensor: name.to_owned() })
+    fn tensor(&self, name: &str) -> Result<&'a TensorInfo, LoadError> {
+        let (name, info) =
+            self.gguf.tensor_entry(name).ok_or_else(|| LoadError::MissingTensor { tensor: name.to_owned() })?;
+        self.used.borrow_mut().insert(name);
+        Ok(info)
     }
 }
