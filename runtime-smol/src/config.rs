@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::auth::AuthOptions;
-use crate::fetch::{HubName, ModelSource};
+use crate::fetch::{DEFAULT_MODEL, ModelSource};
 
 /// Everything that `causerie serve` takes.
 #[derive(Args, Clone, Debug)]
@@ -60,9 +60,10 @@ pub struct ModelOptions {
     #[arg(long, value_name = "FILE", conflicts_with = "hf")]
     pub model: Option<PathBuf>,
 
-    /// A GGUF file of a Hugging Face repository, fetched if it is not there yet
-    #[arg(long, value_name = "OWNER/REPO[:FILE]")]
-    pub hf: Option<HubName>,
+    /// A known model (smollm2-135m, gemma3-270m) or a GGUF file of a Hugging Face repository, fetched if it is not there
+    /// yet
+    #[arg(long, value_name = "NAME|OWNER/REPO[:FILE]")]
+    pub hf: Option<ModelSource>,
 
     /// Fetch nothing; use what is on this machine
     #[arg(long, env = "CAUSERIE_OFFLINE", value_parser = clap::builder::FalseyValueParser::new())]
@@ -127,10 +128,10 @@ impl ModelOptions {
     pub fn source(&self) -> ModelSource {
         match (&self.model, &self.hf) {
             (Some(path), _) => ModelSource::File(path.clone()),
-            (None, Some(name)) => ModelSource::Hub(name.clone()),
+            (None, Some(source)) => source.clone(),
             (None, None) => match variable("CAUSERIE_MODEL") {
                 Some(path) => ModelSource::File(path.into()),
-                None => ModelSource::Default,
+                None => ModelSource::Known(DEFAULT_MODEL),
             },
         }
     }

@@ -32,7 +32,7 @@ pub(crate) fn models() -> Result<(), Failure> {
         );
         return Ok(());
     }
-    let default = fetch::find(&ModelSource::Default, &cache);
+    let default = fetch::find(&ModelSource::Known(DEFAULT_MODEL), &cache);
     let rows: Vec<[String; 5]> = files
         .iter()
         .map(|path| {

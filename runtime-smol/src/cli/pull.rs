@@ -6,18 +6,18 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::source;
-use crate::fetch::{HubName, ModelSource};
+use crate::fetch::{DEFAULT_MODEL, ModelSource};
 
 /// What `causerie pull` takes.
 #[derive(Args, Debug)]
 pub(crate) struct PullOptions {
-    /// A GGUF file of a Hugging Face repository [default: the default model]
-    #[arg(value_name = "OWNER/REPO[:FILE]", conflicts_with = "hf")]
-    name: Option<HubName>,
+    /// A known model (smollm2-135m, gemma3-270m) or a GGUF file of a Hugging Face repository [default: smollm2-135m]
+    #[arg(value_name = "NAME|OWNER/REPO[:FILE]", conflicts_with = "hf")]
+    name: Option<ModelSource>,
 
     /// The same
-    #[arg(long, value_name = "OWNER/REPO[:FILE]")]
-    hf: Option<HubName>,
+    #[arg(long, value_name = "NAME|OWNER/REPO[:FILE]")]
+    hf: Option<ModelSource>,
 
     /// Show no progress
     #[arg(long, short)]
@@ -26,8 +26,8 @@ pub(crate) struct PullOptions {
 
 /// The file's path on stdout; what happens meanwhile on stderr.
 pub(crate) fn pull(options: &PullOptions) -> Result<(), Failure> {
-    let name = options.name.clone().or_else(|| options.hf.clone());
-    let path = source::fetch(&name.map_or(ModelSource::Default, ModelSource::Hub), false, options.quiet)?;
+    let source = options.name.as_ref().or(options.hf.as_ref()).unwrap_or(&ModelSource::Known(DEFAULT_MODEL));
+    let path = source::fetch(source, false, options.quiet)?;
     writeln!(io::stdout().lock(), "{}", path.display())?;
     Ok(())
 }

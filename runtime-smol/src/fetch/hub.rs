@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use super::http::Client;
 use super::place::{Expected, Place};
-use super::{DEFAULT_MODEL, FetchError, FetchOptions, ModelSource, Progress, find as find_model, models_directory};
+use super::{
+    DEFAULT_MODEL, FetchError, FetchOptions, KnownModel, ModelSource, Progress, find as find_model, models_directory,
+};
 
 /// Where Hugging Face is unless `HF_ENDPOINT` says otherwise.
 pub(super) const ENDPOINT: &str = "https://huggingface.co";
@@ -42,8 +44,12 @@ impl fmt::Display for HubNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} is not of the form OWNER/REPO or OWNER/REPO:FILE.gguf, as in {}/{}:{}",
-            self.got, DEFAULT_MODEL.owner, DEFAULT_MODEL.repository, DEFAULT_MODEL.file
+            "{:?} is not of the form OWNER/REPO or OWNER/REPO:FILE.gguf, as in {}/{}:{}, nor one of {}",
+            self.got,
+            DEFAULT_MODEL.owner,
+            DEFAULT_MODEL.repository,
+            DEFAULT_MODEL.hub_file,
+            KnownModel::names()
         )
     }
 }
@@ -78,11 +84,13 @@ impl fmt::Display for HubName {
 }
 
 impl HubName {
-    /// Whether this is the default model, which has a place of its own and a second source.
-    pub(super) fn is_default(&self) -> bool {
-        self.owner == DEFAULT_MODEL.owner
-            && self.repository == DEFAULT_MODEL.repository
-            && self.file.as_deref() == Some(DEFAULT_MODEL.file)
+    /// The known model that this is, which has a place of its own and a second source.
+    pub(super) fn known(&self) -> Option<&'static KnownModel> {
+        KnownModel::ALL.into_iter().find(|model| {
+            self.owner == model.owner
+                && self.repository == model.repository
+                && self.file.as_deref() == Some(model.hub_file)
+        })
     }
 
     /// Where its files are in the directory of models.
@@ -113,14 +121,14 @@ pub(super) struct HubFile {
 }
 
 impl HubFile {
-    pub(super) fn of_default() -> HubFile {
+    pub(super) fn of_known(model: &KnownModel) -> HubFile {
         HubFile {
-            owner: DEFAULT_MODEL.owner.to_owned(),
-            repository: DEFAULT_MODEL.repository.to_owned(),
-            revision: DEFAULT_MODEL.revision.to_owned(),
-            file: DEFAULT_MODEL.file.to_owned(),
-            bytes: Some(DEFAULT_MODEL.bytes),
-            sha256: Some(DEFAULT_MODEL.sha256.to_owned()),
+            owner: model.owner.to_owned(),
+            repository: model.repository.to_owned(),
+            revision: model.revision.to_owned(),
+            file: model.hub_file.to_owned(),
+            bytes: Some(model.bytes),
+            sha256: Some(model.sha256.to_owned()),
         }
     }
 
@@ -154,8 +162,8 @@ pub(super) fn fetch(
 ) -> Result<PathBuf, FetchError> {
     let file = describe(name, &Client::new(options, cancelled), &options.endpoint)?;
     let name = HubName { file: Some(file.file.clone()), ..name.clone() };
-    if name.is_default() {
-        return super::fetch(&ModelSource::Default, options, progress, cancelled);
+    if let Some(model) = name.known() {
+        return super::fetch(&ModelSource::Known(model), options, progress, cancelled);
     }
     let models = models_directory(&options.cache);
     let place = Place::take(&name.directory(&models).join(&file.file), progress, cancelled)?;

