@@ -20,7 +20,7 @@ mod tree;
 
 use std::ops::Range;
 
-pub use crate::kernel::{PAGE, Span};
+pub use crate::kernel::{PAGE, Pairs, Span};
 pub use layout::PageShape;
 pub use sessions::SESSIONS;
 
@@ -272,7 +272,10 @@ impl Cache {
     pub fn store(&mut self, table: &PageTable, position: usize, layer: usize, key: &[f32], value: &[f32]) {
         let page = table.pages[position / PAGE];
         assert_eq!(self.pool.users(page), 1, "a shared page is never written");
-        self.shape.store(&mut self.pool[page], position % PAGE, layer, key, value);
+        let heads = key.chunks_exact(self.shape.head_dim).zip(value.chunks_exact(self.shape.head_dim));
+        for (kv_head, (key, value)) in heads.enumerate() {
+            self.shape.store(&mut self.pool[page], position % PAGE, layer, kv_head, [key, value]);
+        }
     }
 
     /// Some positions of a sequence, for one layer and head.

@@ -6,8 +6,8 @@
 //! positions of its own sequence.
 
 use crate::cache::{Cache, PageTable};
-use crate::kernel::{self, Activations, Crew, Isa, Product};
-use crate::model::{Activation, Config, Frequencies, Layer, Linear, Model, RopePairs};
+use crate::kernel::{self, Activations, Crew, Form, Gated, Isa, Product};
+use crate::model::{Config, Frequencies, Layer, Linear, Model, RopePairs};
 use crate::scratch::Scratch;
 
 /// One token to compute.
@@ -23,6 +23,17 @@ pub struct Row {
     pub logits: bool,
 }
 
+/// What rows are computed for. It alone decides about the arithmetic, whatever is computed beside them and in however many
+/// steps: so nothing that a sequence gets depends on its company.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Tokens that were given. They are many, so that operations are what takes time: products of bf16 where the processor
+    /// has a unit for them.
+    Prompt,
+    /// Tokens that the model has chosen. They are few, so that reading the weights is what takes time: activations of 8 bits.
+    Generation,
+}
+
 /// Computes `rows`, stores their keys and values, and gives the logits of the rows that want them, in order:
 /// `[wanted row][vocabulary]`.
 ///
@@ -34,12 +45,17 @@ pub fn forward<'s>(
     crew: &Crew,
     cache: &mut Cache,
     tables: &[&PageTable],
+    work: Work,
     rows: &[Row],
     scratch: &'s mut Scratch,
 ) -> &'s mut [f32] {
     assert!(rows.len() <= scratch.capacity, "{} rows of {}", rows.len(), scratch.capacity);
     let (config, weights) = (model.config(), model.weights());
-    let step = Step { config, isa: model.isa(), crew, tables, rows };
+    let form = match work {
+        Work::Prompt if model.isa().has_tiles() => Form::Tiles,
+        Work::Prompt | Work::Generation => Form::Codes,
+    };
+    let step = Step { config, isa: model.isa(), form, crew, tables, rows };
     let residual = &mut scratch.residual[..rows.len() * config.width];
     for (row, x) in rows.iter().zip(residual.chunks_exact_mut(config.width)) {
         weights.embedding.row(row.token as usize, x);
@@ -61,6 +77,7 @@ pub fn forward<'s>(
 struct Step<'a> {
     config: &'a Config,
     isa: Isa,
+    form: Form,
     crew: &'a Crew,
     tables: &'a [&'a PageTable],
     rows: &'a [Row],
@@ -110,7 +127,7 @@ impl Step<'_> {
 
         let group = config.query_width() / config.kv_heads; // the queries that share a key-value head
         let cache = &*cache;
-        self.crew.chunks(attended.start(count), group, |task, out| {
+        self.crew.chunks(attended.start(self.form, count), group, |task, out| {
             let (row, kv_head) = (task / config.kv_heads, task % config.kv_heads);
             let Row { position, table, .. } = self.rows[row];
             let seen = of_layer.first_seen(position as usize)..position as usize + 1;
@@ -124,11 +141,9 @@ impl Step<'_> {
                 out,
             );
         });
-        attended.quantize(self.crew, self.isa);
+        attended.finish(self.crew, self.isa);
 
-        let delta = &mut delta[..count * config.width];
-        self.linear(attended, [(&layer.attention_output, delta)]);
-        self.add(residual, delta, layer.post_attention_norm.as_deref());
+        self.linear_add(attended, &layer.attention_output, layer.post_attention_norm.as_deref(), residual, delta);
     }
 
     /// Norms a head of a query or key where the family does that, and turns it by its position.
@@ -144,24 +159,34 @@ impl Step<'_> {
 
     /// `x += W_down · (activation(W_gate · norm(x)) × (W_up · norm(x)))`.
     fn feed_forward(&self, layer: &Layer, scratch: &mut Scratch) {
-        let (config, count) = (self.config, self.rows.len());
-        let Scratch { residual, normed, gates, ups, activated, delta, .. } = scratch;
-        let gates = &mut gates[..count * config.hidden];
-        let ups = &mut ups[..count * config.hidden];
-
+        let Scratch { residual, normed, activated, delta, .. } = scratch;
         self.norm(residual, &layer.feed_forward_norm, normed);
-        self.linear(normed, [(&layer.gate, gates), (&layer.up, ups)]);
-        activated.fill(self.crew, self.isa, count, |row, out| {
-            let of_row = row * config.hidden..(row + 1) * config.hidden;
-            let (gates, ups) = (&gates[of_row.clone()], &ups[of_row]);
-            match config.architecture.activation() {
-                Activation::Silu => self.isa.swiglu(gates, ups, out),
-                Activation::GeluTanh => self.isa.geglu(gates, ups, out),
-            }
-        });
-        let delta = &mut delta[..count * config.width];
-        self.linear(activated, [(&layer.down, delta)]);
-        self.add(residual, delta, layer.post_feed_forward_norm.as_deref());
+        let halves = [&layer.gate, &layer.up];
+        let gated = Gated {
+            activation: self.config.architecture.activation(),
+            weights: halves.map(|linear| &linear.weights),
+            biases: halves.map(|linear| linear.bias.as_deref()),
+        };
+        kernel::gated(self.crew, self.isa, normed, gated, activated);
+        self.linear_add(activated, &layer.down, layer.post_feed_forward_norm.as_deref(), residual, delta);
+    }
+
+    /// `residual += norm(linear · x)`, where a family has such a norm. `delta` is room for the product.
+    fn linear_add(
+        &self,
+        x: &Activations,
+        linear: &Linear,
+        norm: Option<&[f32]>,
+        residual: &mut [f32],
+        delta: &mut [f32],
+    ) {
+        let count = self.rows.len() * self.config.width;
+        let (residual, delta) = (&mut residual[..count], &mut delta[..count]);
+        if norm.is_none() && linear.bias.is_none() {
+            return kernel::linear_add(self.crew, self.isa, x, Product { weights: &linear.weights, out: residual });
+        }
+        self.linear(x, [(linear, delta)]);
+        self.add(residual, delta, norm);
     }
 
     /// The logits of the rows that want them.
@@ -169,12 +194,12 @@ impl Step<'_> {
         let (width, weights) = (self.config.width, model.weights());
         let wanted = self.rows.iter().filter(|row| row.logits).count();
         assert!(wanted <= scratch.logits_capacity, "{wanted} logits of {}", scratch.logits_capacity);
-        let normed = scratch.last.start(wanted);
+        let normed = scratch.last.start(Form::Codes, wanted);
         let rows = self.rows.iter().zip(scratch.residual.chunks_exact(width)).filter(|(row, _)| row.logits);
         for ((_, x), out) in rows.zip(normed.chunks_exact_mut(width)) {
             self.isa.rms_norm(x, &weights.output_norm, self.config.epsilon, out);
         }
-        scratch.last.quantize(self.crew, self.isa);
+        scratch.last.finish(self.crew, self.isa);
         let logits = &mut scratch.logits[..wanted * weights.vocabulary()];
         kernel::linear(self.crew, self.isa, &scratch.last, [Product { weights: weights.head(), out: logits }]);
         if let Some(cap) = self.config.logit_cap {
@@ -185,7 +210,7 @@ impl Step<'_> {
 
     fn norm(&self, residual: &[f32], weight: &[f32], out: &mut Activations) {
         let width = self.config.width;
-        out.fill(self.crew, self.isa, self.rows.len(), |row, out| {
+        out.fill(self.crew, self.isa, self.form, self.rows.len(), |row, out| {
             self.isa.rms_norm(&residual[row * width..(row + 1) * width], weight, self.config.epsilon, out);
         });
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cache::{Cache, PageTable};
 use crate::error::LoadError;
-use crate::forward::{Row, forward};
+use crate::forward::{Row, Work, forward};
 use crate::kernel::{PAGE, Team};
 use crate::model::{LoadOptions, Model};
 use crate::scheduler::MAX_SEQUENCES;
@@ -270,10 +270,10 @@ impl<'m> Run<'m> {
         }
     }
 
-    fn step(&mut self, rows: &[Row]) -> &mut [f32] {
+    fn step(&mut self, work: Work, rows: &[Row]) -> &mut [f32] {
         let Self { model, team, cache, tables, scratch } = self;
         let tables: Vec<&PageTable> = tables.iter().collect();
-        team.enter(|crew| forward(model, crew, cache, &tables, rows, scratch))
+        team.enter(|crew| forward(model, crew, cache, &tables, work, rows, scratch))
     }
 
     /// Some token or other.
@@ -302,7 +302,7 @@ impl<'m> Run<'m> {
                     logits: i + 1 == count,
                 })
                 .collect();
-            self.step(&rows);
+            self.step(Work::Prompt, &rows);
         }
     }
 
@@ -313,17 +313,18 @@ impl<'m> Run<'m> {
     pub fn decode(&mut self, sequences: usize, position: usize) {
         let row = |table| Row { token: self.token(position + table), position: position as u32, table, logits: true };
         let rows: Vec<Row> = (0..sequences).map(row).collect();
-        self.step(&rows);
+        self.step(Work::Generation, &rows);
     }
 
     /// Computes tokens of the first sequence from `position` in one step, with the logits of each: `[token][vocabulary]`.
+    /// Several are a prompt, one is generated.
     ///
     /// # Panics
     /// If a token is not in the vocabulary, or there are more than the sequence or the buffers have room for.
     pub fn logits(&mut self, position: usize, tokens: &[u32]) -> &[f32] {
         let row = |(i, &token): (usize, &u32)| Row { token, position: (position + i) as u32, table: 0, logits: true };
         let rows: Vec<Row> = tokens.iter().enumerate().map(row).collect();
-        self.step(&rows)
+        self.step(if tokens.len() > 1 { Work::Prompt } else { Work::Generation }, &rows)
     }
 }
 

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use crate::cache::{Cache, PageTable};
 use crate::error::LoadError;
-use crate::forward::{Row, forward};
+use crate::forward::{Row, Work, forward};
 use crate::kernel::{PAGE, Team};
 use crate::model::Model;
 use crate::scratch::Scratch;
@@ -52,8 +52,10 @@ pub struct Scheduler {
     /// Who gets what is left over when a step's rows are divided.
     turn: usize,
     next_id: u64,
-    /// Rows of the current step; kept for its memory.
-    rows: Vec<Row>,
+    /// Rows of the current step that belong to prompts; kept for its memory.
+    prompted: Vec<Row>,
+    /// Those of sequences that are generating.
+    generated: Vec<Row>,
 }
 
 impl Scheduler {
@@ -77,7 +79,8 @@ impl Scheduler {
             running: Vec::new(),
             turn: 0,
             next_id: 0,
-            rows: Vec::new(),
+            prompted: Vec::new(),
+            generated: Vec::new(),
         })
     }
 
@@ -130,9 +133,7 @@ impl Scheduler {
         self.end_cancelled(tell);
         self.admit();
         self.plan();
-        if !self.rows.is_empty() {
-            self.compute(tell);
-        }
+        self.compute(tell);
         !(self.running.is_empty() && self.queue.is_empty())
     }
 
@@ -166,7 +167,8 @@ impl Scheduler {
 
     /// Divides the rows of the step: one for each that is generating, the rest in equal parts for prompts.
     fn plan(&mut self) {
-        self.rows.clear();
+        self.prompted.clear();
+        self.generated.clear();
         let count = self.running.len();
         if count == 0 {
             return;
@@ -192,19 +194,29 @@ impl Scheduler {
             sequence.planned = rows;
             for position in sequence.computed..sequence.computed + rows {
                 let logits = position + 1 == sequence.tokens.len();
-                self.rows.push(Row { token: sequence.tokens[position], position: position as u32, table: at, logits });
+                let row = Row { token: sequence.tokens[position], position: position as u32, table: at, logits };
+                if position < sequence.prompt { self.prompted.push(row) } else { self.generated.push(row) }
             }
         }
     }
 
     fn compute(&mut self, tell: &mut dyn FnMut(SequenceId, Event<'_>)) {
-        let tables: Vec<&PageTable> = self.running.iter().map(|sequence| &sequence.table).collect();
-        let (model, cache, scratch, rows) = (&self.model, &mut self.cache, &mut self.scratch, &self.rows);
-        let logits = self.team.enter(|crew| forward(model, crew, cache, &tables, rows, scratch));
-        let vocabulary = self.model.info().vocabulary_size;
-        let wanted = self.rows.iter().filter(|row| row.logits).map(|row| row.table);
-        for (at, logits) in wanted.zip(logits.chunks_exact_mut(vocabulary)) {
-            self.running[at].advance(&self.model, logits, tell);
+        for work in [Work::Generation, Work::Prompt] {
+            let rows = match work {
+                Work::Generation => &self.generated,
+                Work::Prompt => &self.prompted,
+            };
+            if rows.is_empty() {
+                continue;
+            }
+            let tables: Vec<&PageTable> = self.running.iter().map(|sequence| &sequence.table).collect();
+            let (model, cache, scratch) = (&self.model, &mut self.cache, &mut self.scratch);
+            let logits = self.team.enter(|crew| forward(model, crew, cache, &tables, work, rows, scratch));
+            let vocabulary = self.model.info().vocabulary_size;
+            let wanted = rows.iter().filter(|row| row.logits).map(|row| row.table);
+            for (at, logits) in wanted.zip(logits.chunks_exact_mut(vocabulary)) {
+                self.running[at].advance(&self.model, logits, tell);
+            }
         }
         let cache = &mut self.cache;
         self.running.iter_mut().for_each(|sequence| sequence.commit(cache));

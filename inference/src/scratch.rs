@@ -20,10 +20,6 @@ pub struct Scratch {
     /// What attention gives: `[row][heads × head_dim]`.
     pub(crate) attended: Activations,
     /// `[row][hidden]`.
-    pub(crate) gates: Vec<f32>,
-    /// `[row][hidden]`.
-    pub(crate) ups: Vec<f32>,
-    /// `[row][hidden]`.
     pub(crate) activated: Activations,
     /// What a part adds to the residual stream: `[row][width]`.
     pub(crate) delta: Vec<f32>,
@@ -44,17 +40,15 @@ impl Scratch {
             capacity,
             logits_capacity,
             residual: numbers(config.width),
-            normed: Activations::new(capacity, config.width),
+            normed: Activations::new(model.isa(), capacity, config.width),
             queries: numbers(config.query_width()),
             keys: numbers(config.kv_width()),
             values: numbers(config.kv_width()),
-            attended: Activations::new(capacity, config.query_width()),
-            gates: numbers(config.hidden),
-            ups: numbers(config.hidden),
-            activated: Activations::new(capacity, config.hidden),
+            attended: Activations::new(model.isa(), capacity, config.query_width()),
+            activated: Activations::new(model.isa(), capacity, config.hidden),
             delta: numbers(config.width),
             turns: vec![vec![[0.0; 2]; capacity * config.rope_dims / 2]; config.ropes.len()],
-            last: Activations::new(logits_capacity, config.width),
+            last: Activations::new(model.isa(), logits_capacity, config.width),
             logits: vec![0.0; logits_capacity * model.weights().vocabulary()],
         }
     }

@@ -6,7 +6,7 @@
 mod common;
 
 use causerie_inference::cache::{Cache, PageTable};
-use causerie_inference::forward::{Row, forward};
+use causerie_inference::forward::{Row, Work, forward};
 use causerie_inference::scratch::Scratch;
 use causerie_inference::{Isa, LoadOptions, Model, Team};
 use serde::Deserialize;
@@ -80,6 +80,7 @@ impl Distance {
 fn run(model: &Model, team: &Team, golden: &Golden, step: usize, distance: &mut Distance) {
     let mut cache = Cache::new(model.config().page_shape(), 64 << 20);
     let mut scratch = Scratch::new(model, step, step);
+    let work = if step > 1 { Work::Prompt } else { Work::Generation };
     let mut table = PageTable::default();
     cache.reserve(&mut table, golden.tokens.len()).unwrap();
     let rows: Vec<Row> = (0u32..)
@@ -87,7 +88,7 @@ fn run(model: &Model, team: &Team, golden: &Golden, step: usize, distance: &mut 
         .map(|(position, &token)| Row { token, position, table: 0, logits: true })
         .collect();
     for (rows, truth) in rows.chunks(step).zip(golden.positions.chunks(step)) {
-        let logits = team.enter(|crew| forward(model, crew, &mut cache, &[&table], rows, &mut scratch).to_vec());
+        let logits = team.enter(|crew| forward(model, crew, &mut cache, &[&table], work, rows, &mut scratch).to_vec());
         for (logits, truth) in logits.chunks_exact(model.info().vocabulary_size).zip(truth) {
             distance.add(truth, logits);
         }

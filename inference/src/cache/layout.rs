@@ -1,15 +1,14 @@
 //! How keys and values lie in a page, and nothing else: what writes them and what the kernels read.
 //!
-//! A page is `[layer][kv head]` of keys `[dimension][token]`, then values `[token][dimension]`, dimensions of values filled
-//! up to a multiple of 16, all as halves.
+//! A page is `[layer][kv head]` of keys `[dimension / 2][token][2]`, then values `[token / 2][dimension][2]`, dimensions filled
+//! up to a multiple of 32, all as bf16: what the matrix unit multiplies, two at a time.
 
 use std::ops::Range;
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
+use half::bf16;
 
-use crate::kernel::{PAGE, Span};
-use crate::pack::{GROUP, Halves};
+use crate::kernel::{PAGE, Pairs, Span, key_pairs, stored_dimensions, value_pairs};
+use crate::pack::GROUP;
 
 /// The numbers that a page's layout depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,66 +22,61 @@ pub struct PageShape {
 }
 
 impl PageShape {
-    /// Registers' worth of halves in a value.
-    pub(super) fn value_lines(self) -> usize {
-        self.head_dim.div_ceil(GROUP)
+    /// [`Pairs`] of the keys and values of one layer and head.
+    fn span_pairs(self) -> usize {
+        key_pairs(self.head_dim) + value_pairs(self.head_dim)
     }
 
-    /// Halves of the keys of one head in a page, in units of 16.
-    fn key_span(self) -> usize {
-        self.head_dim * (PAGE / GROUP)
-    }
-
-    fn value_span(self) -> usize {
-        PAGE * self.value_lines()
-    }
-
-    /// Halves of a page, in units of 16.
-    pub(super) fn page_lines(self) -> usize {
-        self.layers * self.kv_heads * (self.key_span() + self.value_span())
+    /// [`Pairs`] of a page.
+    pub(super) fn page_pairs(self) -> usize {
+        self.layers * self.kv_heads * self.span_pairs()
     }
 
     /// Bytes of a page.
     pub fn page_bytes(self) -> usize {
-        self.page_lines() * size_of::<Halves>()
+        self.page_pairs() * size_of::<Pairs>()
     }
 
     /// Where the keys of a layer and head begin in a page.
     fn place(self, layer: usize, kv_head: usize) -> usize {
-        (layer * self.kv_heads + kv_head) * (self.key_span() + self.value_span())
+        (layer * self.kv_heads + kv_head) * self.span_pairs()
     }
 
-    /// Stores the key and value of one layer and one of the page's tokens: `[kv head][dimension]`.
-    pub(super) fn store(self, page: &mut [Halves], token: usize, layer: usize, key: &[f32], value: &[f32]) {
-        let mut halves = [f16::ZERO; GROUP];
-        for (head, (key, value)) in key.chunks_exact(self.head_dim).zip(value.chunks_exact(self.head_dim)).enumerate() {
-            let span = &mut page[self.place(layer, head)..][..self.key_span() + self.value_span()];
-            let (keys, values) = span.split_at_mut(self.key_span());
-            for (part, key) in key.chunks(GROUP).enumerate() {
-                halves[..key.len()].convert_from_f32_slice(key);
-                for (d, half) in halves[..key.len()].iter().enumerate() {
-                    keys[(part * GROUP + d) * (PAGE / GROUP) + token / GROUP].0[token % GROUP] = half.to_bits();
-                }
+    /// Stores the key and value of one layer, head and one of the page's tokens.
+    pub(super) fn store(
+        self,
+        page: &mut [Pairs],
+        token: usize,
+        layer: usize,
+        kv_head: usize,
+        [key, value]: [&[f32]; 2],
+    ) {
+        let span = &mut page[self.place(layer, kv_head)..][..self.span_pairs()];
+        let (keys, values) = span.split_at_mut(key_pairs(self.head_dim));
+        for (key, tokens) in key.chunks(2).zip(keys.chunks_exact_mut(PAGE / GROUP)) {
+            let pair = &mut tokens[token / GROUP].0[token % GROUP];
+            for (to, key) in pair.iter_mut().zip(key) {
+                *to = bf16::from_f32(*key).to_bits();
             }
-            for (part, value) in value.chunks(GROUP).enumerate() {
-                halves[..value.len()].convert_from_f32_slice(value);
-                let line = &mut values[token * self.value_lines() + part];
-                for (to, half) in line.0.iter_mut().zip(&halves[..value.len()]) {
-                    *to = half.to_bits();
-                }
+        }
+        let lines = stored_dimensions(self.head_dim) / GROUP;
+        for (value, line) in value.chunks(GROUP).zip(&mut values[token / 2 * lines..]) {
+            for (pair, value) in line.0.iter_mut().zip(value) {
+                pair[token % 2] = bf16::from_f32(*value).to_bits();
             }
         }
     }
 
     /// Whether all numbers of a page are finite.
-    pub(super) fn is_finite(page: &[Halves]) -> bool {
-        const EXPONENT: u16 = 0x7c00; // all ones: infinite, or not a number
-        page.iter().all(|line| line.0.iter().fold(true, |finite, half| finite & (half & EXPONENT != EXPONENT)))
+    pub(super) fn is_finite(page: &[Pairs]) -> bool {
+        const EXPONENT: u16 = 0x7f80; // all ones: infinite, or not a number
+        let finite = |line: &Pairs| line.0.as_flattened().iter().fold(true, |all, x| all & (x & EXPONENT != EXPONENT));
+        page.iter().all(finite)
     }
 
     /// Some tokens of a page, for one layer and head.
-    pub(super) fn span(self, page: &[Halves], seen: Range<usize>, layer: usize, kv_head: usize) -> Span<'_> {
-        let (keys, values) = page[self.place(layer, kv_head)..].split_at(self.key_span());
-        Span { keys, values: &values[..self.value_span()], first: seen.start, tokens: seen.end }
+    pub(super) fn span(self, page: &[Pairs], seen: Range<usize>, layer: usize, kv_head: usize) -> Span<'_> {
+        let (keys, values) = page[self.place(layer, kv_head)..][..self.span_pairs()].split_at(key_pairs(self.head_dim));
+        Span { keys, values, first: seen.start, tokens: seen.end }
     }
 }

@@ -3,7 +3,8 @@
 use std::ops::{Index, IndexMut};
 
 use super::PageShape;
-use crate::pack::{GROUP, Halves};
+use crate::kernel::Pairs;
+use crate::pack::GROUP;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PageId(u32);
@@ -16,7 +17,7 @@ pub(super) struct Pool {
 }
 
 struct Page {
-    halves: Vec<Halves>,
+    pairs: Vec<Pairs>,
     users: u32,
 }
 
@@ -51,8 +52,8 @@ impl Pool {
         if self.pages.len() == self.limit {
             return None;
         }
-        let halves = vec![Halves([0; GROUP]); self.shape.page_lines()];
-        self.pages.push(Page { halves, users: 1 });
+        let pairs = vec![Pairs([[0; 2]; GROUP]); self.shape.page_pairs()];
+        self.pages.push(Page { pairs, users: 1 });
         Some(PageId(self.pages.len() as u32 - 1))
     }
 
@@ -69,11 +70,11 @@ impl Pool {
     /// One fewer has a page; it is free when nobody has it. Free pages hold finite numbers, whatever was computed in them:
     /// a kernel may multiply what stands behind a sequence's last token by zero.
     pub(super) fn give_back(&mut self, page: PageId) {
-        let Page { halves, users } = &mut self.pages[page.0 as usize];
+        let Page { pairs, users } = &mut self.pages[page.0 as usize];
         *users -= 1;
         if *users == 0 {
-            if !PageShape::is_finite(halves) {
-                halves.fill(Halves([0; GROUP]));
+            if !PageShape::is_finite(pairs) {
+                pairs.fill(Pairs([[0; 2]; GROUP]));
             }
             self.free.push(page);
         }
@@ -85,21 +86,21 @@ impl Pool {
             .pages
             .get_disjoint_mut([from.0 as usize, to.0 as usize])
             .expect("a page is copied to one that was just allocated");
-        to.halves.copy_from_slice(&from.halves);
+        to.pairs.copy_from_slice(&from.pairs);
     }
 }
 
 impl Index<PageId> for Pool {
-    type Output = [Halves];
+    type Output = [Pairs];
 
-    fn index(&self, page: PageId) -> &[Halves] {
-        &self.pages[page.0 as usize].halves
+    fn index(&self, page: PageId) -> &[Pairs] {
+        &self.pages[page.0 as usize].pairs
     }
 }
 
 impl IndexMut<PageId> for Pool {
-    fn index_mut(&mut self, page: PageId) -> &mut [Halves] {
-        &mut self.pages[page.0 as usize].halves
+    fn index_mut(&mut self, page: PageId) -> &mut [Pairs] {
+        &mut self.pages[page.0 as usize].pairs
     }
 }
 
@@ -113,7 +114,7 @@ impl Pool {
             let count = |list: &[PageId]| list.iter().filter(|page| page.0 as usize == at).count();
             assert_eq!(page.users as usize, count(had), "users of {at}");
             assert_eq!(count(&self.free), usize::from(page.users == 0), "free places of {at}");
-            assert!(page.users > 0 || PageShape::is_finite(&page.halves));
+            assert!(page.users > 0 || PageShape::is_finite(&page.pairs));
         }
     }
 }

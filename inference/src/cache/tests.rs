@@ -1,6 +1,8 @@
+use half::bf16;
 use proptest::prelude::*;
 
 use super::*;
+use crate::kernel::stored_dimensions;
 use crate::pack::GROUP;
 
 const SHAPE: PageShape = PageShape { layers: 2, kv_heads: 2, head_dim: 20 };
@@ -12,10 +14,12 @@ fn cache(pages: usize) -> Cache {
 /// Of prompts alone: the same for everybody.
 const PROMPT: u32 = 0;
 
-/// A key that tells its token, position and place, and on whose history it was computed; halves hold integers up to 2048.
+/// A key that tells its token, position and place, and on whose history it was computed; bf16 holds integers up to
+/// 256.
 fn key(token: u32, position: usize, layer: usize, history: u32) -> Vec<f32> {
-    let numbers = [token as f32, position as f32, layer as f32, history as f32];
-    (0..SHAPE.kv_heads * SHAPE.head_dim).map(|d| numbers.get(d).copied().unwrap_or(d as f32)).collect()
+    let position = position as u32;
+    let numbers = [token % 250, token / 250, position % 250, position / 250, layer as u32, history];
+    (0..SHAPE.kv_heads * SHAPE.head_dim).map(|d| numbers.get(d).copied().unwrap_or(d as u32) as f32).collect()
 }
 
 /// A sequence as a scheduler runs it.
@@ -99,15 +103,17 @@ impl Running {
 
 /// A dimension of the key and the value of a token.
 fn number(span: &Span<'_>, token: usize, d: usize) -> (f32, f32) {
-    let key = span.keys[d * (PAGE / GROUP) + token / GROUP].f16(token % GROUP);
-    (key, span.values[token * SHAPE.value_lines() + d / GROUP].f16(d % GROUP))
+    let lines = stored_dimensions(SHAPE.head_dim) / GROUP;
+    let key = span.keys[d / 2 * (PAGE / GROUP) + token / GROUP].0[token % GROUP][d % 2];
+    let value = span.values[token / 2 * lines + d / GROUP].0[d % GROUP][token % 2];
+    (bf16::from_bits(key).to_f32(), bf16::from_bits(value).to_f32())
 }
 
 /// Token, position, layer and history, as they are stored for a position.
 fn stored(cache: &Cache, table: &PageTable, position: usize) -> (u32, usize, usize, u32) {
     let span = cache.spans(table, position..position + 1, 0, 0).next().unwrap();
-    let key = |d| number(&span, position % PAGE, d).0;
-    (key(0) as u32, key(1) as usize, key(2) as usize, key(3) as u32)
+    let key = |d| number(&span, position % PAGE, d).0 as u32;
+    (key(0) + 250 * key(1), (key(2) + 250 * key(3)) as usize, key(4) as usize, key(5))
 }
 
 #[track_caller]

@@ -1,8 +1,33 @@
-//! Rows of activations, as floats and as 8-bit codes.
+//! Rows of activations: as floats, and in the form that they are multiplied in.
+
+use std::ops::Range;
 
 use super::Isa;
 use super::team::{Crew, Shared};
 use crate::pack::BLOCK;
+
+/// What activations are multiplied as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// 8-bit codes, one scale for 32 of them: for few rows, where reading the weights is what takes time.
+    Codes,
+    /// Tiles of bf16, for the many rows of a prompt. Only where [`Isa::has_tiles`].
+    Tiles,
+}
+
+/// Rows of a tile.
+pub(crate) const TILE_ROWS: usize = 16;
+/// Columns of a tile.
+pub(crate) const TILE_COLUMNS: usize = 32;
+
+/// Sixteen rows of 32 numbers (or, of weights, sixteen pairs of columns for sixteen outputs) as bf16.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub(crate) struct Tile(pub(crate) [[u16; TILE_COLUMNS]; TILE_ROWS]);
+
+impl Tile {
+    pub(crate) const ZERO: Tile = Tile([[0; TILE_COLUMNS]; TILE_ROWS]);
+}
 
 /// The inputs of a matrix product, for up to `capacity` rows: quantized once, and shared by all matrices that they are
 /// multiplied with.
@@ -16,6 +41,9 @@ pub(crate) struct Activations {
     scales: Vec<f32>,
     sums: Vec<i32>,
     scaled_sums: Vec<f32>,
+    form: Form,
+    /// `[row block][column block]`, columns filled up with zeros.
+    tiles: Vec<Tile>,
 }
 
 /// What kernels read. Dimensions: `columns` floats and codes a row, `columns / 32` scales.
@@ -44,10 +72,11 @@ pub(super) struct CodesMut<'a> {
 }
 
 impl Activations {
-    /// Room for `capacity` rows of `columns`. Columns beyond a multiple of 32 have no codes: only dense matrices have such
-    /// a count of columns.
-    pub(crate) fn new(capacity: usize, columns: usize) -> Self {
+    /// Room for `capacity` rows of `columns`, with tiles if `isa` has them. Columns beyond a multiple of 32 have no codes:
+    /// only dense matrices have such a count of columns.
+    pub(crate) fn new(isa: Isa, capacity: usize, columns: usize) -> Self {
         let blocks = columns / BLOCK;
+        let tiles = if isa.has_tiles() { capacity.div_ceil(TILE_ROWS) * columns.div_ceil(TILE_COLUMNS) } else { 0 };
         Self {
             columns,
             rows: 0,
@@ -56,6 +85,8 @@ impl Activations {
             scales: vec![0.0; capacity * blocks],
             sums: vec![0; capacity * blocks * 2],
             scaled_sums: vec![0.0; capacity * blocks],
+            form: Form::Codes,
+            tiles: vec![Tile::ZERO; tiles],
         }
     }
 
@@ -69,41 +100,54 @@ impl Activations {
         self.columns
     }
 
-    /// Takes `rows` rows into use, for the caller to fill; [`Activations::quantize`] comes next.
+    /// What the rows in use are multiplied as.
+    pub(crate) fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Takes `rows` rows into use, for the caller to fill; [`Activations::finish`] comes next.
     ///
     /// # Panics
-    /// If `rows` is over the capacity.
-    pub(crate) fn start(&mut self, rows: usize) -> &mut [f32] {
+    /// If `rows` is over the capacity, or there is no room for tiles.
+    pub(crate) fn start(&mut self, form: Form, rows: usize) -> &mut [f32] {
         let room = self.values.len();
         let values = rows.checked_mul(self.columns).and_then(|len| self.values.get_mut(..len));
         let values = values.unwrap_or_else(|| panic!("{rows} rows of {} do not fit {room} numbers", self.columns));
-        self.rows = rows; // only now: all that is unsafe here relies on the rows in use lying in the arrays
+        assert!(form == Form::Codes || !self.tiles.is_empty() || self.columns == 0, "no room for tiles");
+        (self.rows, self.form) = (rows, form); // only now: all that is unsafe here relies on the rows in use lying in the arrays
         values
     }
 
-    /// Fills `rows` rows by `fill(row, values)` and quantizes them.
+    /// Fills `rows` rows by `fill(row, values)` and brings them into their form.
     ///
     /// # Panics
-    /// If `rows` is over the capacity.
-    pub(crate) fn fill(&mut self, crew: &Crew, isa: Isa, rows: usize, fill: impl Fn(usize, &mut [f32]) + Sync) {
+    /// As [`Activations::start`].
+    pub(crate) fn fill(
+        &mut self,
+        crew: &Crew,
+        isa: Isa,
+        form: Form,
+        rows: usize,
+        fill: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
         let columns = self.columns;
-        self.start(rows);
-        let quantizer = Quantizer::new(self);
+        self.start(form, rows);
+        let writer = Writer::new(self, isa);
         let values = Shared(self.values.as_mut_ptr());
         for_rows(crew, rows, &|row| {
             // SAFETY: `start` has checked that the row lies in `values`, and no other task has the same row.
             let values = unsafe { std::slice::from_raw_parts_mut(values.get().add(row * columns), columns) };
             fill(row, values);
-            quantizer.row(isa, row, values);
+            writer.row(row, values);
         });
     }
 
-    /// Makes the codes of the rows in use.
-    pub(crate) fn quantize(&mut self, crew: &Crew, isa: Isa) {
+    /// Brings the rows in use into their form.
+    pub(crate) fn finish(&mut self, crew: &Crew, isa: Isa) {
         let (columns, rows) = (self.columns, self.rows);
-        let quantizer = Quantizer::new(self);
+        let writer = Writer::new(self, isa);
         let values = &self.values;
-        for_rows(crew, rows, &|row| quantizer.row(isa, row, &values[row * columns..][..columns]));
+        for_rows(crew, rows, &|row| writer.row(row, &values[row * columns..][..columns]));
     }
 
     pub(super) fn view(&self) -> View<'_> {
@@ -117,6 +161,22 @@ impl Activations {
             scaled_sums: &self.scaled_sums,
         }
     }
+
+    /// The row blocks in use, and how many tiles each has.
+    pub(super) fn tiles(&self) -> (&[Tile], usize) {
+        let blocks = self.columns.div_ceil(TILE_COLUMNS);
+        (&self.tiles[..self.rows.div_ceil(TILE_ROWS) * blocks], blocks)
+    }
+
+    /// What brings rows in use into their form, for several tasks.
+    pub(super) fn writer(&mut self, isa: Isa) -> Writer {
+        Writer::new(self, isa)
+    }
+
+    /// As [`Activations::tiles`], to be written by several tasks.
+    pub(super) fn tiles_mut(&mut self) -> (Shared<Tile>, usize) {
+        (Shared(self.tiles.as_mut_ptr()), self.columns.div_ceil(TILE_COLUMNS))
+    }
 }
 
 /// Rows that the leader does alone, at most, where little is done to each: waking the others takes longer.
@@ -126,44 +186,89 @@ fn for_rows(crew: &Crew, rows: usize, task: &(dyn Fn(usize) + Sync)) {
     if rows <= ALONE { (0..rows).for_each(task) } else { crew.run(rows, task) }
 }
 
-/// Writes the codes of rows, from several threads.
-struct Quantizer {
+/// Brings rows into their form, on several threads.
+pub(super) struct Writer {
+    isa: Isa,
+    columns: usize,
+    values: Shared<f32>,
+    form: Form,
     blocks: usize,
     codes: Shared<i8>,
     scales: Shared<f32>,
     sums: Shared<i32>,
     scaled_sums: Shared<f32>,
+    tiles: Shared<Tile>,
 }
 
-impl Quantizer {
-    fn new(x: &mut Activations) -> Self {
+impl Writer {
+    fn new(x: &mut Activations, isa: Isa) -> Self {
         Self {
+            isa,
+            columns: x.columns,
+            values: Shared(x.values.as_mut_ptr()),
+            form: x.form,
             blocks: x.columns / BLOCK,
             codes: Shared(x.codes.as_mut_ptr()),
             scales: Shared(x.scales.as_mut_ptr()),
             sums: Shared(x.sums.as_mut_ptr()),
             scaled_sums: Shared(x.scaled_sums.as_mut_ptr()),
+            tiles: Shared(x.tiles.as_mut_ptr()),
         }
     }
 
-    /// Both callers give every row that is in use once, while they hold the activations borrowed.
-    fn row(&self, isa: Isa, row: usize, values: &[f32]) {
-        /// # Safety
-        /// The `len` elements from `row × len` must lie in the array, and nobody else may use them.
-        unsafe fn part<'a, T>(array: &Shared<T>, row: usize, len: usize) -> &'a mut [T] {
-            // SAFETY: passed on to the caller.
-            unsafe { std::slice::from_raw_parts_mut(array.get().add(row * len), len) }
+    /// Brings a row into its form. Both callers give every row that is in use once, while they hold the activations
+    /// borrowed.
+    fn row(&self, row: usize, values: &[f32]) {
+        match self.form {
+            Form::Codes => {
+                // SAFETY: the row is in use, so `start` has found its place, and has one task.
+                unsafe { self.codes(row, 0, &values[..self.blocks * BLOCK]) }
+            }
+            Form::Tiles => {
+                let blocks = self.columns.div_ceil(TILE_COLUMNS);
+                for (block, values) in values.chunks(TILE_COLUMNS).enumerate() {
+                    // SAFETY: as above; the lines of a tile belong to different rows.
+                    let line =
+                        unsafe { &mut (*self.tiles.get().add(row / TILE_ROWS * blocks + block)).0[row % TILE_ROWS] };
+                    self.isa.round(values, line);
+                }
+            }
         }
-        let blocks = self.blocks;
-        // SAFETY: rows in use lie in the arrays, which were made for the capacity, and each row has one task.
+    }
+
+    /// Sets a part of a row, and its codes.
+    ///
+    /// # Safety
+    /// The row is in use, as codes; the columns are there, begin at a block and are as many as `values`; and nobody else
+    /// uses them.
+    pub(super) unsafe fn columns(&self, row: usize, columns: Range<usize>, values: &[f32]) {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            let to = self.values.get().add(row * self.columns + columns.start);
+            std::ptr::copy_nonoverlapping(values.as_ptr(), to, values.len());
+            self.codes(row, columns.start / BLOCK, &values[..values.len() / BLOCK * BLOCK]);
+        }
+    }
+
+    /// # Safety
+    /// The row is in use and has whole blocks for `values` from `block`; nobody else uses them.
+    unsafe fn codes(&self, row: usize, block: usize, values: &[f32]) {
+        /// # Safety
+        /// The `len` elements from `at` must lie in the array, and nobody else may use them.
+        unsafe fn part<'a, T>(array: &Shared<T>, at: usize, len: usize) -> &'a mut [T] {
+            // SAFETY: passed on to the caller.
+            unsafe { std::slice::from_raw_parts_mut(array.get().add(at), len) }
+        }
+        let (at, blocks) = (row * self.blocks + block, values.len() / BLOCK);
+        // SAFETY: rows in use lie in the arrays, which were made for the capacity; the rest is passed on to the caller.
         let mut codes = unsafe {
             CodesMut {
-                codes: part(&self.codes, row, blocks * BLOCK),
-                scales: part(&self.scales, row, blocks),
-                sums: part(&self.sums, row, blocks * 2),
-                scaled_sums: part(&self.scaled_sums, row, blocks),
+                codes: part(&self.codes, at * BLOCK, blocks * BLOCK),
+                scales: part(&self.scales, at, blocks),
+                sums: part(&self.sums, at * 2, blocks * 2),
+                scaled_sums: part(&self.scaled_sums, at, blocks),
             }
         };
-        isa.quantize(&values[..blocks * BLOCK], &mut codes);
+        self.isa.quantize(values, &mut codes);
     }
 }

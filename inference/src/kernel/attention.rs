@@ -5,22 +5,44 @@
 //! [`crate::cache`], and their borders are at fixed positions, so the result does not depend on how a prompt was cut into
 //! steps.
 //!
-//! Within a page, keys are `[dimension][token]` and values `[token][dimension]`, so that in both products the lanes of a
-//! register hold independent sums.
+//! Keys and values are bf16, two of them side by side that are multiplied for one sum: keys are `[dimension / 2][token][2]` and
+//! values `[token / 2][dimension][2]`. So in both products the lanes of a register hold independent sums, and the matrix
+//! unit reads both as they are.
 
 use super::{Isa, scalar};
-use crate::pack::{GROUP, Halves};
+use crate::pack::GROUP;
 
 /// Tokens in a page of the cache.
 pub const PAGE: usize = 64;
 
+/// Sixteen pairs of bf16: for each of 16 tokens two dimensions of its key, or for each of 16 dimensions the values of two
+/// tokens.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub struct Pairs(pub [[u16; 2]; GROUP]);
+
+/// Dimensions of a head as they are stored: filled up to whole tiles.
+pub(crate) const fn stored_dimensions(dimensions: usize) -> usize {
+    dimensions.next_multiple_of(2 * GROUP)
+}
+
+/// [`Pairs`] of the keys of a page.
+pub(crate) const fn key_pairs(dimensions: usize) -> usize {
+    stored_dimensions(dimensions) / 2 * (PAGE / GROUP)
+}
+
+/// [`Pairs`] of the values of a page.
+pub(crate) const fn value_pairs(dimensions: usize) -> usize {
+    PAGE / 2 * (stored_dimensions(dimensions) / GROUP)
+}
+
 /// A stretch of cached tokens, for one layer and one key-value head.
 #[derive(Clone, Copy)]
 pub struct Span<'a> {
-    /// Keys as halves, `[dimension][token]`: [`PAGE`] tokens a dimension.
-    pub keys: &'a [Halves],
-    /// Values as halves, `[token][dimension]`: dimensions filled up to a multiple of 16.
-    pub values: &'a [Halves],
+    /// Keys, `[dimension / 2][token]`: [`key_pairs`] of them.
+    pub keys: &'a [Pairs],
+    /// Values, `[token / 2][dimension]`: [`value_pairs`] of them.
+    pub values: &'a [Pairs],
     /// The first token that is looked at: below `tokens`.
     pub first: usize,
     /// Where the tokens that are looked at end: 1 to [`PAGE`].
@@ -58,11 +80,11 @@ pub(crate) fn attention<'a>(
         let mut softmax = [Softmax { peak: f32::NEG_INFINITY, sum: 0.0 }; HEADS];
         let softmax = &mut softmax[..out.len() / dimensions];
         for span in spans.clone() {
-            assert!(span.first < span.tokens && span.tokens <= PAGE && span.keys.len() >= dimensions * (PAGE / GROUP));
-            assert!(span.values.len() >= span.tokens * dimensions.div_ceil(GROUP));
+            assert!(span.first < span.tokens && span.tokens <= PAGE, "{} to {}", span.first, span.tokens);
+            assert!(span.keys.len() >= key_pairs(dimensions) && span.values.len() >= value_pairs(dimensions));
             match isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => super::avx512::attend(queries, span, cap, softmax, out),
+                Isa::Avx512 | Isa::Amx => super::avx512::attend(queries, span, cap, softmax, out),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => super::avx2::attend(queries, span, cap, softmax, out),
                 _ => scalar::attend(queries, span, cap, softmax, out),

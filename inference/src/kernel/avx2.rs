@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::Lanes;
 use super::activations::{CodesMut, View};
-use super::attention::{PAGE, Softmax, Span};
+use super::attention::{PAGE, Pairs, Softmax, Span, stored_dimensions};
 use super::element::exp;
 use crate::pack::{BLOCK, GROUP, Halves, Line, Packed, Quantized, Shift, Storage, Width};
 
@@ -208,10 +208,11 @@ pub(super) fn attend(queries: &[f32], span: Span<'_>, cap: Option<f32>, softmax:
 #[target_feature(enable = "avx2,fma,f16c")]
 fn attend_head(query: &[f32], span: Span<'_>, cap: Option<f32>, softmax: &mut Softmax, out: &mut [f32]) {
     let mut sums = [_mm256_setzero_ps(); PAGE / LANES];
-    for (&q, keys) in query.iter().zip(span.keys.chunks_exact(PAGE / GROUP)) {
-        let q = _mm256_set1_ps(q);
+    for (q, keys) in query.chunks(2).zip(span.keys.chunks_exact(PAGE / GROUP)) {
+        let q = [q[0], q.get(1).copied().unwrap_or(0.0)].map(|q| _mm256_set1_ps(q));
         for (line, sum) in sums.iter_mut().enumerate() {
-            *sum = _mm256_fmadd_ps(q, load_f16(&keys[line / 2], line % 2), *sum);
+            let [first, second] = load_pairs(&keys[line / 2], line % 2);
+            *sum = _mm256_fmadd_ps(q[1], second, _mm256_fmadd_ps(q[0], first, *sum));
         }
     }
     let mut scores = [0.0f32; PAGE];
@@ -232,11 +233,15 @@ fn attend_head(query: &[f32], span: Span<'_>, cap: Option<f32>, softmax: &mut So
     weights[seen.end..].fill(0.0);
     let decay = exp(softmax.peak - peak);
     *softmax = Softmax { peak, sum: softmax.sum * decay + weights.iter().sum::<f32>() };
-    let lines = out.len().div_ceil(GROUP);
+    let lines = stored_dimensions(out.len()) / GROUP;
+    let pairs = seen.start / 2..seen.end.div_ceil(2);
     for (part, out) in out.chunks_mut(LANES).enumerate() {
         let mut sums = _mm256_setzero_ps();
-        for (weight, values) in weights.iter().zip(span.values.chunks_exact(lines)).take(seen.end).skip(seen.start) {
-            sums = _mm256_fmadd_ps(_mm256_set1_ps(*weight), load_f16(&values[part / 2], part % 2), sums);
+        for pair in pairs.clone() {
+            let values = load_pairs(&span.values[pair * lines + part / 2], part % 2);
+            for (weight, values) in weights[2 * pair..2 * pair + 2].iter().zip(values) {
+                sums = _mm256_fmadd_ps(_mm256_set1_ps(*weight), values, sums);
+            }
         }
         let mut added = [0.0f32; LANES];
         // SAFETY: there are 8 places.
@@ -245,6 +250,17 @@ fn attend_head(query: &[f32], span: Span<'_>, cap: Option<f32>, softmax: &mut So
             *out = *out * decay + added;
         }
     }
+}
+
+/// The first and the second numbers of eight pairs: the `half`-th.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_pairs(pairs: &Pairs, half: usize) -> [__m256; 2] {
+    let pairs = &pairs.0[half * LANES..][..LANES];
+    // SAFETY: there are 8 pairs, 32 bytes.
+    let bits = unsafe { _mm256_loadu_si256(pairs.as_ptr().cast()) };
+    let second = _mm256_and_si256(bits, _mm256_set1_epi32(0xffff_0000_u32 as i32));
+    [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits)), _mm256_castsi256_ps(second)]
 }
 
 /// As the portable one in [`super::element`], compiled for these instructions.

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::activations::{CodesMut, View};
-use super::attention::{HEADS, PAGE, Softmax, Span};
+use super::attention::{HEADS, PAGE, Pairs, Softmax, Span, key_pairs, stored_dimensions, value_pairs};
 use super::{Lanes, TILE};
 use crate::pack::{BLOCK, GROUP, Halves, Line, Packed, Quantized, Shift, Storage, Width};
 
@@ -188,8 +188,7 @@ fn load_f32(line: &Line) -> __m512 {
 pub(super) fn attend(queries: &[f32], span: Span<'_>, cap: Option<f32>, softmax: &mut [Softmax], out: &mut [f32]) {
     let dimensions = queries.len() / softmax.len();
     assert!(queries.len() == out.len() && queries.len() == dimensions * softmax.len() && span.tokens <= PAGE);
-    assert!(span.keys.len() >= dimensions * (PAGE / GROUP));
-    assert!(span.values.len() >= span.tokens * dimensions.div_ceil(GROUP));
+    assert!(span.keys.len() >= key_pairs(dimensions) && span.values.len() >= value_pairs(dimensions));
     // SAFETY: see the module `kernel` for the features; the lengths were checked.
     unsafe {
         match softmax {
@@ -203,8 +202,7 @@ pub(super) fn attend(queries: &[f32], span: Span<'_>, cap: Option<f32>, softmax:
 }
 
 /// # Safety
-/// `queries` and `out` are `N × dimensions` long; the span has at most [`PAGE`] tokens, [`PAGE`] keys for each dimension,
-/// and for each token whole lines of values.
+/// `queries` and `out` are `N × dimensions` long; the span has at most [`PAGE`] tokens, and the keys and values of a page.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
 unsafe fn attend_page<const N: usize>(
     dimensions: usize,
@@ -216,14 +214,19 @@ unsafe fn attend_page<const N: usize>(
 ) {
     const LINES: usize = PAGE / GROUP;
     let mut scores = [[_mm512_setzero_ps(); LINES]; N];
-    for d in 0..dimensions {
+    for pair in 0..dimensions.div_ceil(2) {
+        let d = 2 * pair;
+        let odd = d + 1 < dimensions;
         for line in 0..LINES {
             // SAFETY: passed on to the caller.
-            let keys = load_f16(unsafe { span.keys.get_unchecked(d * LINES + line) });
+            let [first, second] = load_pairs(unsafe { span.keys.get_unchecked(pair * LINES + line) });
             for (head, scores) in scores.iter_mut().enumerate() {
                 // SAFETY: passed on to the caller.
-                let q = unsafe { *queries.get_unchecked(head * dimensions + d) };
-                scores[line] = _mm512_fmadd_ps(_mm512_set1_ps(q), keys, scores[line]);
+                let q = unsafe { queries.as_ptr().add(head * dimensions + d) };
+                // SAFETY: as above; the second number of the pair is there unless the dimensions are odd.
+                let q = unsafe { [*q, if odd { *q.add(1) } else { 0.0 }] };
+                scores[line] = _mm512_fmadd_ps(_mm512_set1_ps(q[0]), first, scores[line]);
+                scores[line] = _mm512_fmadd_ps(_mm512_set1_ps(q[1]), second, scores[line]);
             }
         }
     }
@@ -235,22 +238,21 @@ unsafe fn attend_page<const N: usize>(
     for (head, softmax) in softmax.into_iter().enumerate() {
         decays[head] = weigh(&scores[head], span.first..span.tokens, softmax, &mut weights[head]);
     }
-    let lines = dimensions.div_ceil(GROUP);
+    let lines = stored_dimensions(dimensions) / GROUP;
     // Two lines at once: with one, each sum would wait for itself.
-    for part in (0..lines).step_by(2) {
-        let second = (part + 1).min(lines - 1);
+    for part in (0..dimensions.div_ceil(GROUP)).step_by(2) {
         let mut sums = [[_mm512_setzero_ps(); 2]; N];
-        for token in span.first..span.tokens {
-            // SAFETY: passed on to the caller.
-            let values = unsafe {
-                [span.values.get_unchecked(token * lines + part), span.values.get_unchecked(token * lines + second)]
-            };
-            let values = [load_f16(values[0]), load_f16(values[1])];
-            for (sums, weights) in sums.iter_mut().zip(&weights) {
-                // SAFETY: there are as many weights as a page has tokens.
-                let weight = _mm512_set1_ps(unsafe { *weights.get_unchecked(token) });
-                sums[0] = _mm512_fmadd_ps(weight, values[0], sums[0]);
-                sums[1] = _mm512_fmadd_ps(weight, values[1], sums[1]);
+        for pair in span.first / 2..span.tokens.div_ceil(2) {
+            for line in 0..2 {
+                // SAFETY: passed on to the caller; the lines of a value are even in number.
+                let values = load_pairs(unsafe { span.values.get_unchecked(pair * lines + part + line) });
+                for (sums, weights) in sums.iter_mut().zip(&weights) {
+                    for (token, values) in values.into_iter().enumerate() {
+                        // SAFETY: there are as many weights as a page has tokens.
+                        let weight = _mm512_set1_ps(unsafe { *weights.get_unchecked(2 * pair + token) });
+                        sums[line] = _mm512_fmadd_ps(weight, values, sums[line]);
+                    }
+                }
             }
         }
         for (head, out) in out.chunks_exact_mut(dimensions).enumerate() {
@@ -273,6 +275,16 @@ fn capped(scores: __m512, cap: f32) -> __m512 {
     let power = exp(_mm512_mul_ps(scores, _mm512_set1_ps(2.0 / cap)));
     let rest = _mm512_div_ps(_mm512_set1_ps(2.0 * cap), _mm512_add_ps(power, _mm512_set1_ps(1.0)));
     _mm512_sub_ps(_mm512_set1_ps(cap), rest)
+}
+
+/// The first and the second numbers of sixteen pairs.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_pairs(pairs: &Pairs) -> [__m512; 2] {
+    // SAFETY: `Pairs` is 64 bytes, aligned to them.
+    let bits = unsafe { _mm512_load_si512(pairs.0.as_ptr().cast()) };
+    let second = _mm512_and_si512(bits, _mm512_set1_epi32(0xffff_0000_u32 as i32));
+    [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits)), _mm512_castsi512_ps(second)]
 }
 
 /// Turns scores into weights, and tells by how much earlier sums decay.

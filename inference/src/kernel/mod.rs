@@ -11,25 +11,30 @@
 //! name other than `Scalar`.
 
 mod activations;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod element;
+#[cfg(target_arch = "x86_64")]
+mod matrix;
 mod scalar;
 mod team;
 
-pub(crate) use activations::{ALONE, Activations};
-pub(crate) use attention::attention;
-pub use attention::{PAGE, Span};
+pub(crate) use activations::{ALONE, Activations, Form};
+pub use attention::{PAGE, Pairs, Span};
+pub(crate) use attention::{attention, key_pairs, stored_dimensions, value_pairs};
 pub use team::{Crew, MAX_THREADS, Team};
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::error::LoadError;
-use crate::pack::{GROUP, Packed, Storage};
-use activations::{CodesMut, View};
+use crate::pack::{BLOCK, GROUP, Packed, Storage};
+use activations::{CodesMut, TILE_COLUMNS, View};
 use team::Shared;
 
 /// Results of one row of activations and one group of weights.
@@ -54,11 +59,13 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW, VL, DQ and VNNI.
     Avx512,
+    /// The same with AVX-512 BF16, and AMX for bf16 and bytes, where the system gives its registers to processes.
+    Amx,
 }
 
 impl Isa {
     /// All of them, the slowest first.
-    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];
+    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Amx];
 
     /// The name, as in `CAUSERIE_ISA`.
     pub const fn name(self) -> &'static str {
@@ -66,6 +73,7 @@ impl Isa {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Amx => "amx",
         }
     }
 
@@ -86,9 +94,16 @@ impl Isa {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vnni")
             }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => Isa::Avx512.is_available() && amx::permitted(),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => false,
+            Isa::Avx2 | Isa::Avx512 | Isa::Amx => false,
         }
+    }
+
+    /// Whether it multiplies tiles ([`Form::Tiles`]).
+    pub(crate) const fn has_tiles(self) -> bool {
+        matches!(self, Isa::Amx)
     }
 
     /// Those that this processor has, the slowest first.
@@ -137,9 +152,9 @@ macro_rules! element {
             Isa::Avx2 => unsafe { element::avx2::$function($($argument),*) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as for AVX2.
-            Isa::Avx512 => unsafe { element::avx512::$function($($argument),*) },
+            Isa::Avx512 | Isa::Amx => unsafe { element::avx512::$function($($argument),*) },
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => element::portable::$function($($argument),*),
+            Isa::Avx2 | Isa::Avx512 | Isa::Amx => element::portable::$function($($argument),*),
         }
     };
 }
@@ -195,6 +210,17 @@ impl Isa {
         element!(self, cap(x, cap));
     }
 
+    /// `out = activation(gate) × up`.
+    ///
+    /// # Panics
+    /// If the three are not of one length.
+    fn gate(self, activation: Activation, gate: &[f32], up: &[f32], out: &mut [f32]) {
+        match activation {
+            Activation::Silu => self.swiglu(gate, up, out),
+            Activation::GeluTanh => self.geglu(gate, up, out),
+        }
+    }
+
     /// `x += y`.
     ///
     /// # Panics
@@ -223,12 +249,30 @@ impl Isa {
     fn quantize(self, values: &[f32], out: &mut CodesMut<'_>) {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512::quantize(values, out),
+            Isa::Avx512 | Isa::Amx => avx512::quantize(values, out),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => avx2::quantize(values, out),
             _ => element::quantize(values, out),
         }
     }
+
+    /// A line of a tile: up to 32 numbers, filled up with zeros.
+    fn round(self, values: &[f32], line: &mut [u16; TILE_COLUMNS]) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => amx::round_row(values, line),
+            _ => unreachable!("{self} has no tiles"),
+        }
+    }
+}
+
+/// What is done to a gate before it is multiplied with its partner (Shazeer, 2020).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x × sigmoid(x)`.
+    Silu,
+    /// GELU in its approximation by the hyperbolic tangent (Hendrycks and Gimpel, 2016).
+    GeluTanh,
 }
 
 /// One matrix product: `out[row][output] = Σ weights[output][column] × x[row][column]`.
@@ -239,54 +283,159 @@ pub(crate) struct Product<'a> {
     pub(crate) out: &'a mut [f32],
 }
 
+/// Tasks for each thread: enough that one that is held up costs little.
+const TASKS_PER_THREAD: usize = 6;
+
 /// Multiplies the rows of `x` with several matrices, spread over the threads.
 ///
 /// # Panics
 /// If a matrix has other columns than `x`, or an output has not as many numbers as its product.
 pub(crate) fn linear<const N: usize>(crew: &Crew, isa: Isa, x: &Activations, products: [Product<'_>; N]) {
-    /// Tasks for each thread: enough that one that is held up costs little.
-    const TASKS_PER_THREAD: usize = 6;
-    let rows = x.rows();
     let outs = products.map(|product| {
-        let Product { weights, out } = product;
-        assert_eq!(weights.columns, x.columns(), "a matrix takes rows of its own length");
-        assert_eq!(out.len(), rows * weights.rows, "an output holds its product");
-        (weights, Shared(out.as_mut_ptr()))
+        product.check(x);
+        (product.weights, Shared(product.out.as_mut_ptr()))
     });
+    #[cfg(target_arch = "x86_64")]
+    if x.form() == Form::Tiles {
+        return matrix::linear(crew, x, &outs);
+    }
+    let (view, rows) = (x.view(), x.rows());
     let groups: usize = outs.iter().map(|(weights, _)| weights.groups()).sum();
-    let span = groups.div_ceil(crew.threads() * TASKS_PER_THREAD).max(1);
-    let view = x.view();
-    crew.run(groups.div_ceil(span), &|task| {
+    spans(crew, groups, 1, &|wanted| {
         let mut first = 0; // of the current product, among the groups of all
         for (weights, out) in &outs {
-            let wanted = task * span..(task + 1) * span;
             let last = first + weights.groups();
             for group in wanted.start.max(first)..wanted.end.min(last) {
-                multiply_group(isa, weights, group - first, view, rows, out);
+                multiply_group(isa, weights, group - first, view, |row, lanes| {
+                    // SAFETY: `check` has found room for `rows × weights.rows` numbers, of which only this task has these.
+                    let out = unsafe { place(out, weights, row, group - first) };
+                    match out.as_mut_array::<GROUP>() {
+                        Some(out) => *out = *lanes, // of known length, so no call of `memmove`
+                        None => out.copy_from_slice(&lanes[..out.len()]),
+                    }
+                });
             }
             first = last;
         }
     });
+    debug_assert!(rows == view.rows);
 }
 
-/// All rows of `x` times one group of weights.
-fn multiply_group(isa: Isa, weights: &Packed, group: usize, x: View<'_>, rows: usize, out: &Shared<f32>) {
-    let first_output = group * GROUP;
-    let outputs = GROUP.min(weights.rows - first_output);
+/// Multiplies the rows of `x` with a matrix and adds the products to what is there.
+///
+/// # Panics
+/// As [`linear`].
+pub(crate) fn linear_add(crew: &Crew, isa: Isa, x: &Activations, product: Product<'_>) {
+    product.check(x);
+    #[cfg(target_arch = "x86_64")]
+    if x.form() == Form::Tiles {
+        return matrix::linear_add(crew, x, product);
+    }
+    let (weights, out, view) = (product.weights, Shared(product.out.as_mut_ptr()), x.view());
+    spans(crew, weights.groups(), 1, &|groups| {
+        for group in groups {
+            multiply_group(isa, weights, group, view, |row, lanes| {
+                // SAFETY: as in `linear`.
+                let out = unsafe { place(&out, weights, row, group) };
+                out.iter_mut().zip(lanes).for_each(|(out, lane)| *out += lane);
+            });
+        }
+    });
+}
+
+/// The gated half of a feed-forward part: `activation(gate · x + bias) × (up · x + bias)`.
+#[derive(Clone, Copy)]
+pub(crate) struct Gated<'a> {
+    /// What the gate goes through.
+    pub(crate) activation: Activation,
+    /// The matrices of gate and up.
+    pub(crate) weights: [&'a Packed; 2],
+    /// What is added to their products.
+    pub(crate) biases: [Option<&'a [f32]>; 2],
+}
+
+/// Computes it for all rows of `x`, in the form that `x` has.
+///
+/// # Panics
+/// If the matrices are not of one shape with the columns of `x`, or biases and columns of `out` are not as many as they have
+/// rows.
+pub(crate) fn gated(crew: &Crew, isa: Isa, x: &Activations, part: Gated<'_>, out: &mut Activations) {
+    /// Groups of 16 outputs whose results make a block of codes.
+    const GROUPS: usize = BLOCK / GROUP;
+    let Gated { activation, weights: [gate, up], biases } = part;
+    assert!(gate.columns == x.columns() && up.columns == x.columns(), "a matrix takes rows of its own length");
+    assert!(gate.rows == out.columns() && up.rows == out.columns(), "an output holds its product");
+    assert!(part.biases.iter().flatten().all(|bias| bias.len() == gate.rows), "a bias is added to each output");
+    out.start(x.form(), x.rows());
+    #[cfg(target_arch = "x86_64")]
+    if x.form() == Form::Tiles {
+        return matrix::gated(crew, x, part, out);
+    }
+    let view = x.view();
+    let writer = out.writer(isa);
+    spans(crew, gate.groups(), GROUPS, &|groups| {
+        for first in groups.clone().step_by(GROUPS) {
+            let groups = first..groups.end.min(first + GROUPS);
+            let columns = first * GROUP..gate.rows.min(groups.end * GROUP);
+            for row in (0..view.rows).step_by(TILE) {
+                let count = TILE.min(view.rows - row);
+                let mut tiles = [[[[0.0; GROUP]; TILE]; GROUPS]; 2];
+                for (weights, tiles) in [gate, up].into_iter().zip(&mut tiles) {
+                    for (group, tile) in groups.clone().zip(tiles) {
+                        multiply_tile(isa, weights, group, view, row, &mut tile[..count]);
+                    }
+                }
+                for (bias, tiles) in biases.into_iter().zip(&mut tiles) {
+                    for (bias, tile) in bias.iter().flat_map(|bias| bias[columns.clone()].chunks(GROUP)).zip(tiles) {
+                        tile.iter_mut()
+                            .for_each(|lanes| lanes.iter_mut().zip(bias).for_each(|(lane, bias)| *lane += bias));
+                    }
+                }
+                let [gates, ups] = tiles;
+                for n in 0..count {
+                    let mut values = [0.0; BLOCK];
+                    for (group, values) in values.chunks_exact_mut(GROUP).enumerate() {
+                        isa.gate(activation, &gates[group][n], &ups[group][n], values);
+                    }
+                    // SAFETY: `start` has taken the row into use, and only this task has these columns.
+                    unsafe { writer.columns(row + n, columns.clone(), &values[..columns.len()]) };
+                }
+            }
+        }
+    });
+}
+
+/// Cuts `groups` into spans of whole `unit`s and gives them to the threads.
+fn spans(crew: &Crew, groups: usize, unit: usize, task: &(dyn Fn(Range<usize>) + Sync)) {
+    let span = groups.div_ceil(crew.threads() * TASKS_PER_THREAD).next_multiple_of(unit).max(1);
+    crew.run(groups.div_ceil(span), &|index| task(index * span..groups.min((index + 1) * span)));
+}
+
+/// The places of a group's results in a row of the output.
+///
+/// # Safety
+/// The output holds the row, and nobody else uses these places.
+unsafe fn place<'a>(out: &Shared<f32>, weights: &Packed, row: usize, group: usize) -> &'a mut [f32] {
+    let outputs = GROUP.min(weights.rows - group * GROUP);
+    // SAFETY: passed on to the caller.
+    unsafe { std::slice::from_raw_parts_mut(out.get().add(row * weights.rows + group * GROUP), outputs) }
+}
+
+impl Product<'_> {
+    fn check(&self, x: &Activations) {
+        assert_eq!(self.weights.columns, x.columns(), "a matrix takes rows of its own length");
+        assert_eq!(self.out.len(), x.rows() * self.weights.rows, "an output holds its product");
+    }
+}
+
+/// All rows of `x` times one group of weights: `put(row, results)` for each.
+fn multiply_group(isa: Isa, weights: &Packed, group: usize, x: View<'_>, mut put: impl FnMut(usize, &Lanes)) {
     let mut tile = [[0.0; GROUP]; TILE];
-    for row in (0..rows).step_by(TILE) {
-        let count = TILE.min(rows - row);
+    for row in (0..x.rows).step_by(TILE) {
+        let count = TILE.min(x.rows - row);
         multiply_tile(isa, weights, group, x, row, &mut tile[..count]);
         for (n, lanes) in tile[..count].iter().enumerate() {
-            // SAFETY: `linear` has checked that the output holds `rows × weights.rows` numbers, of which only this group
-            // of this row has these.
-            let out = unsafe {
-                std::slice::from_raw_parts_mut(out.get().add((row + n) * weights.rows + first_output), outputs)
-            };
-            match out.as_mut_array::<GROUP>() {
-                Some(out) => *out = *lanes, // of known length, so no call of `memmove`
-                None => out.copy_from_slice(&lanes[..outputs]),
-            }
+            put(row + n, lanes);
         }
     }
 }
@@ -295,7 +444,7 @@ fn multiply_group(isa: Isa, weights: &Packed, group: usize, x: View<'_>, rows: u
 fn multiply_tile(isa: Isa, weights: &Packed, group: usize, x: View<'_>, row: usize, tile: &mut [Lanes]) {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => avx512::multiply(weights, group, x, row, tile),
+        Isa::Avx512 | Isa::Amx => avx512::multiply(weights, group, x, row, tile),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => avx2::multiply(weights, group, x, row, tile),
         _ => {

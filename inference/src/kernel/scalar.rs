@@ -1,7 +1,7 @@
 //! The reference: plain Rust that says what every other kernel computes, and the fallback where there is none.
 
 use super::activations::View;
-use super::attention::{PAGE, Softmax, Span};
+use super::attention::{PAGE, Softmax, Span, stored_dimensions};
 use super::{Lanes, element};
 use crate::pack::{BLOCK, GROUP, Halves, Line, Quantized, Shift};
 
@@ -69,12 +69,15 @@ pub(super) fn f32(columns: &[Line], x: View<'_>, row: usize) -> Lanes {
 /// Adds one page of keys and values to the running softmaxes of some query heads; see [`super::attention`].
 pub(super) fn attend(queries: &[f32], span: Span<'_>, cap: Option<f32>, softmax: &mut [Softmax], out: &mut [f32]) {
     let dimensions = queries.len() / softmax.len();
+    let lines = stored_dimensions(dimensions) / GROUP; // of the values of two tokens
     let heads = queries.chunks_exact(dimensions).zip(out.chunks_exact_mut(dimensions));
     for ((query, out), softmax) in heads.zip(softmax) {
         let mut scores = [0.0f32; PAGE];
-        for (q, keys) in query.iter().zip(span.keys.chunks_exact(PAGE / GROUP)) {
+        for (q, keys) in query.chunks(2).zip(span.keys.chunks_exact(PAGE / GROUP)) {
             for (t, score) in scores[..span.tokens].iter_mut().enumerate() {
-                *score += q * keys[t / GROUP].f16(t % GROUP);
+                for (q, key) in q.iter().zip(keys[t / GROUP].0[t % GROUP]) {
+                    *score += q * from_bf16(key);
+                }
             }
         }
         if let Some(cap) = cap {
@@ -85,13 +88,17 @@ pub(super) fn attend(queries: &[f32], span: Span<'_>, cap: Option<f32>, softmax:
         let decay = element::exp(softmax.peak - peak);
         *softmax = Softmax { peak, sum: softmax.sum * decay };
         out.iter_mut().for_each(|out| *out *= decay);
-        let values = span.values.chunks_exact(dimensions.div_ceil(GROUP));
-        for (score, values) in scores.iter().zip(values).take(seen.end).skip(seen.start) {
-            let weight = element::exp(score - peak);
+        for t in seen {
+            let weight = element::exp(scores[t] - peak);
             softmax.sum += weight;
+            let values = &span.values[t / 2 * lines..];
             for (d, out) in out.iter_mut().enumerate() {
-                *out += weight * values[d / GROUP].f16(d % GROUP);
+                *out += weight * from_bf16(values[d / GROUP].0[d % GROUP][t % 2]);
             }
         }
     }
+}
+
+fn from_bf16(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
 }

@@ -1,10 +1,10 @@
-use half::f16;
+use half::{bf16, f16};
 
 use super::activations::View;
 use super::*;
 use crate::block::tests::{largest_scale, put_scales};
 use crate::block::{BlockType, dequantize};
-use crate::pack::{BLOCK, Halves};
+use crate::pack::BLOCK;
 
 /// Reproducible numbers, evenly spread from -1 to 1.
 pub(crate) struct Noise(pub(crate) u64);
@@ -43,9 +43,15 @@ fn one_thread<R>(body: impl FnOnce(&Crew) -> R) -> R {
 }
 
 fn activations(isa: Isa, values: &[f32], columns: usize) -> Activations {
+    in_form(Form::Codes, isa, values, columns)
+}
+
+fn in_form(form: Form, isa: Isa, values: &[f32], columns: usize) -> Activations {
     let rows = values.len() / columns;
-    let mut x = Activations::new(rows, columns);
-    one_thread(|crew| x.fill(crew, isa, rows, |row, out| out.copy_from_slice(&values[row * columns..][..columns])));
+    let mut x = Activations::new(isa, rows, columns);
+    one_thread(|crew| {
+        x.fill(crew, isa, form, rows, |row, out| out.copy_from_slice(&values[row * columns..][..columns]));
+    });
     x
 }
 
@@ -256,8 +262,8 @@ const HEADS: usize = 7;
 /// Keys and values of one head in pages, and as floats.
 struct Stored {
     dimensions: usize,
-    keys: Vec<Halves>,
-    values: Vec<Halves>,
+    keys: Vec<Pairs>,
+    values: Vec<Pairs>,
     /// `[token][dimension]`
     all_keys: Vec<f32>,
     /// `[token][dimension]`
@@ -266,30 +272,36 @@ struct Stored {
 
 impl Stored {
     fn new(noise: &mut Noise, dimensions: usize, tokens: usize) -> Self {
-        let (lines, pages) = (dimensions.div_ceil(16), tokens.div_ceil(PAGE));
-        let mut keys = vec![Halves([0; 16]); pages * dimensions * (PAGE / 16)];
-        let mut values = vec![Halves([0; 16]); pages * PAGE * lines];
+        let (lines, pages) = (stored_dimensions(dimensions) / GROUP, tokens.div_ceil(PAGE));
         // What stands behind the last token must not be seen.
-        keys.iter_mut().chain(&mut values).for_each(|halves| halves.0 = [f16::from_f32(1000.0).to_bits(); 16]);
+        let unseen = Pairs([[bf16::from_f32(1000.0).to_bits(); 2]; GROUP]);
+        let mut keys = vec![unseen; pages * key_pairs(dimensions)];
+        let mut values = vec![unseen; pages * value_pairs(dimensions)];
         let (mut all_keys, mut all_values) = (Vec::new(), Vec::new());
         for token in 0..tokens {
             let (page, at) = (token / PAGE, token % PAGE);
-            for d in 0..dimensions {
-                let (key, value) = (f16::from_f32(noise.next()), f16::from_f32(noise.next()));
-                keys[(page * dimensions + d) * (PAGE / 16) + at / 16].0[at % 16] = key.to_bits();
-                values[(page * PAGE + at) * lines + d / 16].0[d % 16] = value.to_bits();
-                all_keys.push(key.to_f32());
-                all_values.push(value.to_f32());
+            let (keys, values) =
+                (&mut keys[page * key_pairs(dimensions)..], &mut values[page * value_pairs(dimensions)..]);
+            for d in 0..stored_dimensions(dimensions) {
+                // Dimensions that only fill up are zeros.
+                let numbers = if d < dimensions { [noise.next(), noise.next()] } else { [0.0; 2] };
+                let [key, value] = numbers.map(bf16::from_f32);
+                keys[d / 2 * (PAGE / GROUP) + at / GROUP].0[at % GROUP][d % 2] = key.to_bits();
+                values[at / 2 * lines + d / GROUP].0[d % GROUP][at % 2] = value.to_bits();
+                if d < dimensions {
+                    all_keys.push(key.to_f32());
+                    all_values.push(value.to_f32());
+                }
             }
         }
         Self { dimensions, keys, values, all_keys, all_values }
     }
 
     fn spans(&self, seen: std::ops::Range<usize>) -> impl Iterator<Item = Span<'_>> + Clone {
-        let (keys, values) = (self.dimensions * (PAGE / 16), PAGE * self.dimensions.div_ceil(16));
+        let (keys, values) = (key_pairs(self.dimensions), value_pairs(self.dimensions));
         (seen.start / PAGE..seen.end.div_ceil(PAGE)).map(move |page| Span {
-            keys: &self.keys[page * keys..],
-            values: &self.values[page * values..],
+            keys: &self.keys[page * keys..][..keys],
+            values: &self.values[page * values..][..values],
             first: seen.start.saturating_sub(page * PAGE),
             tokens: PAGE.min(seen.end - page * PAGE),
         })
@@ -318,7 +330,9 @@ impl Stored {
 #[test]
 fn attention_is_a_softmax_over_all_that_is_seen() {
     let mut noise = Noise(8);
-    for (dimensions, tokens) in [(64usize, 1usize), (64, 64), (64, 65), (16, 200), (20, 130), (8, 5), (256, 70)] {
+    for (dimensions, tokens) in
+        [(64usize, 1usize), (64, 64), (64, 65), (16, 200), (20, 130), (7, 40), (8, 5), (256, 70)]
+    {
         let stored = Stored::new(&mut noise, dimensions, tokens);
         let queries = noise.numbers(HEADS * dimensions);
         for first in [0, tokens / 3, tokens / 2, tokens - 1] {
@@ -338,11 +352,11 @@ fn attention_is_a_softmax_over_all_that_is_seen() {
 fn rows_over_the_capacity_are_refused_and_change_nothing() {
     let mut x = activations(Isa::Scalar, &[1.0; 64], 32);
     for rows in [3, usize::MAX, usize::MAX / 32 + 2] {
-        let start = std::panic::AssertUnwindSafe(|| x.start(rows).len());
+        let start = std::panic::AssertUnwindSafe(|| x.start(Form::Codes, rows).len());
         assert!(std::panic::catch_unwind(start).is_err(), "{rows}");
         assert_eq!((x.rows(), x.view().values), (2, &[1.0; 64][..]), "{rows}");
     }
-    assert_eq!(x.start(2).len(), 64);
+    assert_eq!(x.start(Form::Codes, 2).len(), 64);
 }
 
 #[test]
@@ -354,4 +368,96 @@ fn the_environment_names_an_instruction_set() {
         error.to_string(),
         "kernels `sse9` cannot be used here; this processor has: scalar, avx2; set CAUSERIE_ISA to one of these or leave it out"
     );
+}
+
+/// What the matrix unit gives beside what plain floats do, for types of every storage form, tails and several parts.
+#[test]
+fn products_of_tiles_are_near_the_reference() {
+    let mut noise = Noise(21);
+    for isa in Isa::available().filter(|isa| isa.has_tiles()) {
+        for block_type in BlockType::ALL {
+            for (m, rows, columns) in [(1, 16, 256), (16, 17, 512), (17, 48, 256), (33, 40, 768), (300, 80, 256)] {
+                let bytes = noise.blocks(block_type, rows * columns);
+                let packed = Packed::new(block_type, rows, columns, &bytes);
+                let mut dense = vec![0.0; rows * columns];
+                dequantize(block_type, &bytes, &mut dense);
+                let numbers = noise.numbers(m * columns);
+                let truth: Vec<f32> = numbers
+                    .chunks_exact(columns)
+                    .flat_map(|x| dense.chunks_exact(columns).map(move |w| x.iter().zip(w).map(|(x, w)| x * w).sum()))
+                    .collect();
+                let x = in_form(Form::Tiles, isa, &numbers, columns);
+                let what = format!("{isa} {} {m} {rows} {columns}", block_type.name());
+                for threads in [1, 3] {
+                    assert_near(&what, &product(isa, &packed, &x, threads), &truth, 1e-2);
+                }
+                let mut sums = vec![1.0; m * rows];
+                one_thread(|crew| linear_add(crew, isa, &x, Product { weights: &packed, out: &mut sums }));
+                sums.iter_mut().for_each(|sum| *sum -= 1.0);
+                assert_near(&format!("{what}, added"), &sums, &truth, 1e-2);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_of_tiles_gets_the_same_whatever_is_beside_it() {
+    let mut noise = Noise(22);
+    let (m, rows, columns) = (70, 50, 512);
+    let packed = Packed::new(BlockType::Q4_1, rows, columns, &noise.blocks(BlockType::Q4_1, rows * columns));
+    let numbers = noise.numbers(m * columns);
+    for isa in Isa::available().filter(|isa| isa.has_tiles()) {
+        let together = product(isa, &packed, &in_form(Form::Tiles, isa, &numbers, columns), 3);
+        for (row, x) in numbers.chunks_exact(columns).enumerate() {
+            let alone = product(isa, &packed, &in_form(Form::Tiles, isa, x, columns), 1);
+            assert_eq!(alone, together[row * rows..(row + 1) * rows], "{isa} row {row}");
+        }
+    }
+}
+
+/// The fused feed-forward half beside its parts, in every form.
+#[test]
+fn gates() {
+    let mut noise = Noise(23);
+    for (m, rows, columns) in [(1, 32, 64), (3, 96, 64), (40, 64, 256), (9, 48, 32)] {
+        let weights =
+            [(); 2].map(|()| Packed::new(BlockType::F32, rows, columns, &noise.blocks(BlockType::F32, rows * columns)));
+        let (numbers, bias) = (noise.numbers(m * columns), noise.numbers(rows));
+        for isa in Isa::available() {
+            for activation in [Activation::Silu, Activation::GeluTanh] {
+                for form in [Form::Codes, Form::Tiles] {
+                    if form == Form::Tiles && !isa.has_tiles() {
+                        continue;
+                    }
+                    let x = in_form(form, isa, &numbers, columns);
+                    let [mut gates, ups] = weights.each_ref().map(|weights| product(isa, weights, &x, 2));
+                    gates.chunks_exact_mut(rows).for_each(|gates| isa.add(gates, &bias));
+                    let mut expected = vec![0.0; m * rows];
+                    isa.gate(activation, &gates, &ups, &mut expected);
+                    let part = Gated { activation, weights: weights.each_ref(), biases: [Some(&bias), None] };
+                    let mut out = Activations::new(isa, m, rows);
+                    Team::new(Some(2)).unwrap().enter(|crew| gated(crew, isa, &x, part, &mut out));
+                    let what = format!("{isa} {activation:?} {form:?} {m} {rows}");
+                    if form == Form::Codes {
+                        assert_near(&what, &out.view().values[..m * rows], &expected, 1e-6);
+                        let codes = in_form(form, isa, &expected, rows);
+                        let blocks = rows / BLOCK;
+                        assert_near(&what, &out.view().scales[..m * blocks], &codes.view().scales[..m * blocks], 1e-5);
+                        assert_eq!(out.view().codes.len(), codes.view().codes.len());
+                    } else {
+                        let (tiles, blocks) = out.tiles();
+                        for (at, expected) in expected.iter().enumerate() {
+                            let (row, column) = (at / rows, at % rows);
+                            let tile = &tiles[row / 16 * blocks + column / 32];
+                            let seen = bf16::from_bits(tile.0[row % 16][column % 32]).to_f32();
+                            assert!(
+                                (seen - expected).abs() <= 4e-3 * expected.abs() + 1e-6,
+                                "{what} {seen} {expected}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
 }

@@ -3,6 +3,8 @@
 //! All of them are dense transformers with RMS norms before each part, rotary positions, grouped queries and a gated
 //! feed-forward part; the facts here are those that their files leave unsaid.
 
+pub use crate::kernel::Activation;
+
 /// A family of models, by the name in `general.architecture`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {
@@ -30,15 +32,6 @@ pub enum RopePairs {
     Neighbours,
     /// `(x[i], x[i + dims / 2])`, as GPT-NeoX has it (Black et al., 2022).
     Halves,
-}
-
-/// What the gate of the feed-forward part goes through before it is multiplied with `up` (Shazeer, 2020).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// `x × sigmoid(x)`.
-    Silu,
-    /// GELU in its approximation by the hyperbolic tangent (Hendrycks and Gimpel, 2016).
-    GeluTanh,
 }
 
 /// Which layers look back only so far.

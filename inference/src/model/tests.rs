@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::block::dequantize;
 use crate::cache::{Cache, PageTable};
-use crate::forward::{Row, forward};
+use crate::forward::{Row, Work, forward};
 use crate::gguf::writer::Writer;
 use crate::kernel::tests::Noise;
 use crate::scratch::Scratch;
@@ -124,8 +124,11 @@ fn logits(model: &Model, tokens: &[u32], step: usize) -> Vec<f32> {
     let row = |(position, &token)| Row { token, position, table: 0, logits: true };
     let rows: Vec<Row> = (0..).zip(tokens).map(row).collect();
     let team = Team::new(Some(2)).unwrap();
+    let work = if step > 1 { Work::Prompt } else { Work::Generation };
     rows.chunks(step)
-        .flat_map(|rows| team.enter(|crew| forward(model, crew, &mut cache, &[&table], rows, &mut scratch).to_vec()))
+        .flat_map(|rows| {
+            team.enter(|crew| forward(model, crew, &mut cache, &[&table], work, rows, &mut scratch).to_vec())
+        })
         .collect()
 }
 
@@ -226,8 +229,8 @@ fn check(what: &str, tiny: &Tiny, tolerance: f64) {
 #[test]
 fn a_model_of_any_type_computes_what_the_formulas_say() {
     for block_type in BlockType::ALL {
-        // Keys and values are halves; quantized weights meet activations of 8 bits.
-        let tolerance = if block_type.block_len() == 1 { 1e-3 } else { 3e-2 };
+        // Keys and values are bf16, in prompts weights and activations too; quantized weights meet activations of 8 bits.
+        let tolerance = if block_type.block_len() == 1 { 3e-3 } else { 3e-2 };
         check(block_type.name(), &Tiny::new(block_type, 2), tolerance);
     }
 }
@@ -236,7 +239,7 @@ fn a_model_of_any_type_computes_what_the_formulas_say() {
 fn variants_of_the_family() {
     let base = || (Tiny::new(BlockType::F32, 4), Noise(12));
     let (one_head, _) = (Tiny::new(BlockType::F32, 1), ());
-    check("one key-value head", &one_head, 1e-3);
+    check("one key-value head", &one_head, 3e-3);
 
     let (mut untied, mut noise) = base();
     untied.add(&mut noise, "output.weight", BlockType::Q8_0, &[WIDTH, VOCABULARY]);
@@ -248,7 +251,7 @@ fn variants_of_the_family() {
     {
         biased.add(&mut noise, &format!("blk.1.{part}.bias"), BlockType::F32, &[len]);
     }
-    check("biases", &biased, 1e-3);
+    check("biases", &biased, 3e-3);
 
     let (mut rope, mut noise) = base();
     rope.numbers.insert("llama.rope.dimension_count", 32);
@@ -256,7 +259,7 @@ fn variants_of_the_family() {
     rope.floats.insert("llama.rope.scaling.factor", 2.5);
     rope.texts.insert("llama.rope.scaling.type", "linear");
     rope.add(&mut noise, "rope_freqs.weight", BlockType::F32, &[16]);
-    check("rotary positions", &rope, 1e-3);
+    check("rotary positions", &rope, 3e-3);
 }
 
 #[test]

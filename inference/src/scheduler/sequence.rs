@@ -232,7 +232,7 @@ pub(super) struct Sequence {
     /// What it computed is no good.
     failed: bool,
     /// Tokens of the prompt.
-    prompt: usize,
+    pub(super) prompt: usize,
     /// The prompt and what was generated.
     pub(super) tokens: Vec<u32>,
     /// Tokens that its session left in the cache.

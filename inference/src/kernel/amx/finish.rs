@@ -1,0 +1,155 @@
+//! What is done with a block of sums while it is in the nearest cache.
+
+use std::arch::x86_64::*;
+
+use super::Sums;
+use crate::kernel::Activation;
+use crate::kernel::activations::{TILE_COLUMNS, TILE_ROWS, Tile};
+use crate::pack::GROUP;
+
+/// A place in rows of activations, as tiles: `[row block][column block]`.
+pub(in crate::kernel) struct Place {
+    /// The first tile of all.
+    pub(in crate::kernel) start: *mut Tile,
+    /// Tiles of a row block.
+    pub(in crate::kernel) blocks: usize,
+    /// The first row.
+    pub(in crate::kernel) row: usize,
+    /// The first column, a multiple of 16.
+    pub(in crate::kernel) column: usize,
+}
+
+/// Writes `rows` rows of sums to rows of a matrix, `stride` floats apart: `outputs` of them.
+///
+/// # Safety
+/// The processor has AVX-512; `out` has the places, and nobody else uses them.
+#[target_feature(enable = "avx512f")]
+pub(in crate::kernel) unsafe fn store(sums: &Sums, rows: usize, outputs: usize, out: *mut f32, stride: usize) {
+    let masks = masks(outputs);
+    for (row, sums) in sums.0[..rows].iter().enumerate() {
+        for (half, mask) in masks.into_iter().enumerate() {
+            // SAFETY: `Sums` has 32 numbers a row, and the mask covers the places that there are.
+            unsafe {
+                let sums = _mm512_load_ps(sums.as_ptr().add(half * GROUP));
+                _mm512_mask_storeu_ps(out.add(row * stride + half * GROUP), mask, sums);
+            }
+        }
+    }
+}
+
+/// Adds `rows` rows of sums to rows of a matrix; as [`store`].
+///
+/// # Safety
+/// As [`store`].
+#[target_feature(enable = "avx512f")]
+pub(in crate::kernel) unsafe fn add(sums: &Sums, rows: usize, outputs: usize, out: *mut f32, stride: usize) {
+    let masks = masks(outputs);
+    for (row, sums) in sums.0[..rows].iter().enumerate() {
+        for (half, mask) in masks.into_iter().enumerate() {
+            // SAFETY: as in `store`.
+            unsafe {
+                let out = out.add(row * stride + half * GROUP);
+                let sums = _mm512_load_ps(sums.as_ptr().add(half * GROUP));
+                _mm512_mask_storeu_ps(out, mask, _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out), sums));
+            }
+        }
+    }
+}
+
+fn masks(outputs: usize) -> [u16; 2] {
+    [0, 1].map(|half| ((1u32 << outputs.saturating_sub(half * GROUP).min(GROUP)) - 1) as u16)
+}
+
+/// Gates `rows` rows of sums, which are 16 of the gate and 16 of what it is multiplied with, to 16 columns.
+///
+/// # Safety
+/// The processor has AVX-512 with BF16; the rows and columns are there, and nobody else uses them.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+pub(in crate::kernel) unsafe fn gate(
+    activation: Activation,
+    sums: &Sums,
+    rows: usize,
+    bias: &[[f32; GROUP]; 2],
+    place: &Place,
+) {
+    // SAFETY: there are 16 numbers.
+    let [of_gate, of_up] = bias.each_ref().map(|bias| unsafe { _mm512_loadu_ps(bias.as_ptr()) });
+    let Place { start, blocks, column, .. } = *place;
+    for (row, sums) in (place.row..).zip(&sums.0[..rows]) {
+        // SAFETY: `Sums` has 32 numbers a row; the caller answers for the place.
+        unsafe {
+            let x = _mm512_add_ps(_mm512_load_ps(sums.as_ptr()), of_gate);
+            let up = _mm512_add_ps(_mm512_load_ps(sums.as_ptr().add(GROUP)), of_up);
+            let gated = match activation {
+                Activation::Silu => _mm512_mul_ps(x, sigmoid(x)),
+                Activation::GeluTanh => _mm512_mul_ps(x, sigmoid(gelu_argument(x))),
+            };
+            let tile = start.add(row / TILE_ROWS * blocks + column / TILE_COLUMNS);
+            let line = (&raw mut (*tile).0[row % TILE_ROWS]).cast::<u16>();
+            _mm256_store_si256(line.add(column % TILE_COLUMNS).cast(), round(_mm512_mul_ps(gated, up)));
+        }
+    }
+}
+
+/// `(1 + tanh(y)) / 2 = sigmoid(2 y)`, with `y = √(2/π) (x + 0.044715 x³)`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn gelu_argument(x: __m512) -> __m512 {
+    const TWO_ROOT: f32 = 1.595_769;
+    let cube = _mm512_fmadd_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(TWO_ROOT * 0.044_715), _mm512_set1_ps(TWO_ROOT));
+    _mm512_mul_ps(x, cube)
+}
+
+/// `1 / (1 + e^-x)` to some 13 bits, more than what it is rounded to.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn sigmoid(x: __m512) -> __m512 {
+    let power = exp2(_mm512_mul_ps(x, _mm512_set1_ps(-std::f32::consts::LOG2_E)));
+    _mm512_rcp14_ps(_mm512_add_ps(_mm512_set1_ps(1.0), power))
+}
+
+/// `2^x` to some 16 bits; at most 2^126, so that its reciprocal is a number.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn exp2(x: __m512) -> __m512 {
+    let x = _mm512_min_ps(x, _mm512_set1_ps(126.0));
+    // The fraction from -1/2 to 1/2 by a polynomial (minimax in the relative error), the integer into the exponent.
+    let n = _mm512_roundscale_ps::<0x08>(x);
+    let f = _mm512_sub_ps(x, n);
+    let mut p = _mm512_set1_ps(0.009_582_59);
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.055_905_79));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.240_240_99));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.693_124_3));
+    p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0));
+    _mm512_scalef_ps(p, n)
+}
+
+/// To bf16, to the nearest.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+pub(super) fn round(x: __m512) -> __m256i {
+    // SAFETY: both are 32 bytes, for which every pattern is a value.
+    unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(x)) }
+}
+
+/// A line of a tile: up to 32 numbers, filled up with zeros.
+///
+/// # Panics
+/// If there are more.
+pub(in crate::kernel) fn round_row(values: &[f32], line: &mut [u16; TILE_COLUMNS]) {
+    assert!(values.len() <= TILE_COLUMNS, "{} numbers", values.len());
+    // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
+    unsafe { round_line(values, line) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+fn round_line(values: &[f32], line: &mut [u16; TILE_COLUMNS]) {
+    let masks = masks(values.len());
+    for (half, (mask, line)) in masks.into_iter().zip(line.as_chunks_mut::<GROUP>().0).enumerate() {
+        // SAFETY: the mask covers the numbers that there are, of which only those are read; the half has 16 places.
+        unsafe {
+            let values = _mm512_maskz_loadu_ps(mask, values.as_ptr().wrapping_add(half * GROUP));
+            _mm256_storeu_si256(line.as_mut_ptr().cast(), round(values));
+        }
+    }
+}

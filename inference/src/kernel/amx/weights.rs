@@ -1,0 +1,144 @@
+//! Packed weights as tiles of bf16: the one step between the compact form and the matrix unit.
+//!
+//! A code becomes a float without a conversion: its bits are put into the mantissa of a power of two, and that power,
+//! scaled, is taken off again by the addend that the multiplication has anyway.
+
+use std::arch::x86_64::*;
+
+use crate::kernel::activations::Tile;
+use crate::pack::{BLOCK, GROUP, Halves, Packed, Quantized, Shift, Storage, Width};
+
+/// The weights of a group of 16 outputs: a tile for each 32 columns, of which the last is filled up with zeros.
+///
+/// # Panics
+/// If there is no such group, or `out` has another number of tiles.
+pub(in crate::kernel) fn unpack(weights: &Packed, group: usize, out: &mut [Tile]) {
+    assert!(group < weights.groups() && out.len() == weights.columns.div_ceil(BLOCK), "{group}, {} tiles", out.len());
+    // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
+    unsafe { unpack_group(weights, group, out) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
+fn unpack_group(weights: &Packed, group: usize, out: &mut [Tile]) {
+    let columns = group * weights.columns..(group + 1) * weights.columns;
+    match &weights.storage {
+        Storage::Quantized(q) => match (q.width, q.scales_per_block) {
+            (Width::Nibble, 1) => quantized::<4, 1>(q, group, out),
+            (Width::Nibble, _) => quantized::<4, 2>(q, group, out),
+            (Width::Byte, 1) => quantized::<8, 1>(q, group, out),
+            (Width::Byte, _) => quantized::<8, 2>(q, group, out),
+        },
+        Storage::F16(halves) => dense(&halves[columns], out, |halves| _mm512_cvtph_ps(load(halves))),
+        Storage::Bf16(halves) => {
+            dense(&halves[columns], out, |halves| {
+                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(load(halves))))
+            });
+        }
+        // SAFETY: a line is 64 bytes, aligned to them.
+        Storage::F32(lines) => dense(&lines[columns], out, |line| unsafe { _mm512_load_ps(line.0.as_ptr().cast()) }),
+    }
+}
+
+/// `LINES` is 4 for nibbles and 8 for bytes; a block has 1 or 2 `SCALES`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
+fn quantized<const LINES: usize, const SCALES: usize>(q: &Quantized, group: usize, out: &mut [Tile]) {
+    let first = group * out.len();
+    // What is taken off in units of the scale: the power of two of `nibble` or `byte`, and what code 0 stands for.
+    let power = if LINES == 4 { 128.0 } else { 256.0 };
+    let zero = if let Shift::Offset { bits } = q.shift { (1u32 << bits) as f32 } else { 0.0 };
+    let off = _mm512_set1_ps(-(power + zero));
+    for (block, tile) in (first..).zip(out) {
+        let scales: [__m512; SCALES] =
+            std::array::from_fn(|part| _mm512_cvtph_ps(load(&q.scales[block * SCALES + part])));
+        let bases: [__m512; SCALES] = match &q.shift {
+            Shift::Offset { .. } => scales.map(|scale| _mm512_mul_ps(scale, off)),
+            Shift::Min(mins) => {
+                let min = _mm512_cvtph_ps(load(&mins[block]));
+                scales.map(|scale| _mm512_fmadd_ps(scale, off, min))
+            }
+        };
+        let put = |tile: &mut Tile, pair: usize, part: usize, even: __m512i, odd: __m512i| {
+            let value = |code: __m512i| _mm512_fmadd_ps(_mm512_castsi512_ps(code), scales[part], bases[part]);
+            put(tile, pair, value(even), value(odd));
+        };
+        for v in 0..LINES {
+            // SAFETY: a line is 64 bytes, aligned to them.
+            let line = unsafe { _mm512_load_si512(q.codes[block * LINES + v].0.as_ptr().cast()) };
+            if LINES == 4 {
+                let [left12, left4, right4, right12] = [
+                    _mm512_slli_epi32::<12>(line),
+                    _mm512_slli_epi32::<4>(line),
+                    _mm512_srli_epi32::<4>(line),
+                    _mm512_srli_epi32::<12>(line),
+                ];
+                let [left16, left8, right8] =
+                    [_mm512_slli_epi32::<16>(line), _mm512_slli_epi32::<8>(line), _mm512_srli_epi32::<8>(line)];
+                put(tile, 2 * v, 0, nibble(left16), nibble(left8));
+                put(tile, 2 * v + 1, 0, nibble(line), nibble(right8));
+                put(tile, 8 + 2 * v, SCALES - 1, nibble(left12), nibble(left4));
+                put(tile, 9 + 2 * v, SCALES - 1, nibble(right4), nibble(right12));
+            } else {
+                let [left15, left7] = [_mm512_slli_epi32::<15>(line), _mm512_slli_epi32::<7>(line)];
+                let [right1, right9] = [_mm512_srli_epi32::<1>(line), _mm512_srli_epi32::<9>(line)];
+                put(tile, 2 * v, v * SCALES / LINES, byte(left15), byte(left7));
+                put(tile, 2 * v + 1, v * SCALES / LINES, byte(right1), byte(right9));
+            }
+        }
+    }
+}
+
+/// 128 plus the four bits from bit 16, as a float.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn nibble(bits: __m512i) -> __m512i {
+    masked_or(bits, _mm512_set1_epi32(0x000f_0000), _mm512_set1_epi32(0x4300_0000))
+}
+
+/// 256 plus the eight bits from bit 15, as a float.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn byte(bits: __m512i) -> __m512i {
+    masked_or(bits, _mm512_set1_epi32(0x007f_8000), _mm512_set1_epi32(0x4380_0000))
+}
+
+/// `bits & mask | also`
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn masked_or(bits: __m512i, mask: __m512i, also: __m512i) -> __m512i {
+    _mm512_ternarylogic_epi32::<0b1110_1010>(bits, mask, also)
+}
+
+/// Dense columns of 16 numbers each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn dense<T>(columns: &[T], out: &mut [Tile], value: impl Fn(&T) -> __m512) {
+    for (columns, tile) in columns.chunks(BLOCK).zip(out) {
+        let whole = columns.len() == BLOCK;
+        for pair in 0..GROUP {
+            let number = |column: usize| {
+                if whole || column < columns.len() { value(&columns[column]) } else { _mm512_setzero_ps() }
+            };
+            put(tile, pair, number(2 * pair), number(2 * pair + 1));
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,f16c")]
+fn load(halves: &Halves) -> __m256i {
+    // SAFETY: `Halves` is 32 bytes, aligned to them.
+    unsafe { _mm256_load_si256(halves.0.as_ptr().cast()) }
+}
+
+/// Rounds two columns of 16 outputs to bf16, side by side.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn put(tile: &mut Tile, pair: usize, even: __m512, odd: __m512) {
+    let half = _mm512_set1_epi32(0x8000);
+    let even = _mm512_add_epi32(_mm512_castps_si512(even), half);
+    let odd = _mm512_add_epi32(_mm512_castps_si512(odd), half);
+    let both = _mm512_mask_blend_epi16(0xaaaa_aaaa, _mm512_srli_epi32::<16>(even), odd);
+    // SAFETY: a row of a tile is 64 bytes, aligned to them.
+    unsafe { _mm512_store_si512(tile.0[pair].as_mut_ptr().cast(), both) };
+}
