@@ -12,19 +12,25 @@
 //! | `pool` | the pages, and how many have each |
 //! | `tree` | which tokens lead to which pages, who may use them, and which was longest unused |
 //! | `sessions` | what each session itself left |
+//! | `file`, `saved` | what stands in a file that outlasts the process; writing it and taking pages from it |
 
+mod file;
 mod layout;
 mod pool;
+mod saved;
 mod sessions;
 mod tree;
 
 use std::ops::Range;
 
 pub use crate::kernel::{PAGE, Pairs, Span};
+pub use file::{SAVED_PAGES, SavedError};
 pub use layout::PageShape;
+pub use saved::SAVED_BYTES;
 pub use sessions::SESSIONS;
 
 use pool::{PageId, Pool};
+use saved::SavedFile;
 use sessions::Sessions;
 use tree::{Entry, Inserted, NodeId, Origin, Tree};
 
@@ -34,6 +40,7 @@ pub struct Cache {
     pool: Pool,
     tree: Tree,
     sessions: Sessions,
+    file: Option<SavedFile>,
 }
 
 /// The pages of one sequence, in the order of positions. It must go back by [`Cache::release`] or [`Cache::keep`].
@@ -68,12 +75,15 @@ pub struct Exhausted;
 enum Unusable {
     /// Its numbers are no good. It is gone now, and all behind it.
     Damaged,
+    /// It is in the saved file, and there is no room for it in memory.
+    NoRoom,
 }
 
 impl Cache {
     /// A cache of at most `limit_bytes`, and at least one page. Memory is taken as it is used.
     pub fn new(shape: PageShape, limit_bytes: usize) -> Self {
-        Self { shape, pool: Pool::new(shape, limit_bytes), tree: Tree::new(), sessions: Sessions::default() }
+        let (pool, sessions) = (Pool::new(shape, limit_bytes), Sessions::default());
+        Self { shape, pool, tree: Tree::new(), sessions, file: None }
     }
 
     /// Pages that may exist at once.
@@ -102,6 +112,7 @@ impl Cache {
             let page = match self.sound_page(node) {
                 Ok(page) => page,
                 Err(Unusable::Damaged) => continue,
+                Err(Unusable::NoRoom) => break,
             };
             let prompt = self.tree.entry(node).map_or(0, |entry| entry.prompt);
             if common < PAGE {
@@ -123,18 +134,27 @@ impl Cache {
         Resumed { table, known, own: own.min(known) }
     }
 
-    /// The page of a node, whose numbers are finite. That is checked when a page is first used again, not when it is
-    /// published, since most never are.
+    /// The page of a node, in memory, with numbers that are finite. That is checked when a page is first used again, not
+    /// when it is published, since most never are.
     fn sound_page(&mut self, node: NodeId) -> Result<PageId, Unusable> {
-        let page = self.tree.page(node).ok_or(Unusable::Damaged)?;
-        if !self.tree.is_finite(node) {
-            if !PageShape::is_finite(&self.pool[page]) {
-                let pool = &mut self.pool;
-                self.tree.remove(node, &mut |page| pool.give_back(page));
-                return Err(Unusable::Damaged);
-            }
-            self.tree.set_finite(node);
+        let page = self.page_in_memory(node).and_then(|page| {
+            let finite = self.tree.is_finite(node) || PageShape::is_finite(&self.pool[page]);
+            finite.then_some(page).ok_or(Unusable::Damaged)
+        });
+        match page {
+            Ok(_) => self.tree.set_finite(node),
+            Err(Unusable::Damaged) => self.tree.remove(node, &mut |page| self.pool.give_back(page)),
+            Err(Unusable::NoRoom) => {}
         }
+        page
+    }
+
+    fn page_in_memory(&mut self, node: NodeId) -> Result<PageId, Unusable> {
+        if let Some(page) = self.tree.page(node) {
+            return Ok(page);
+        }
+        let page = self.load(self.tree.saved(node).ok_or(Unusable::Damaged)?)?;
+        self.tree.set_page(node, page);
         Ok(page)
     }
 
@@ -196,13 +216,17 @@ impl Cache {
         let rest = &tokens[(table.published * PAGE).min(tokens.len())..];
         let last = if rest.is_empty() { None } else { self.enter(&mut table, &rest[..rest.len().min(PAGE)]) };
         if let Some(session) = table.session {
-            let before = std::iter::successors(Some(table.node), |&node| self.tree.parent(node));
-            let mut path: Vec<NodeId> = last.into_iter().chain(before).collect();
-            path.retain(|&node| node != NodeId::default());
-            path.reverse();
-            self.sessions.leave(session, path, tokens.len());
+            self.sessions.leave(session, self.path(last.unwrap_or(table.node)), tokens.len());
         }
         self.release(table);
+    }
+
+    /// The nodes up to this one.
+    fn path(&self, last: NodeId) -> Vec<NodeId> {
+        let nodes = std::iter::successors(Some(last), |&node| self.tree.parent(node));
+        let mut path: Vec<NodeId> = nodes.filter(|&node| node != NodeId::default()).collect();
+        path.reverse();
+        path
     }
 
     /// Ends a sequence and keeps nothing of what is not published.

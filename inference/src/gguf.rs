@@ -16,6 +16,7 @@
 //! into it changes what they read. Replace model files by renaming a new one over them, as `causerie pull` does: the
 //! mapping then keeps the old file. The map is dropped as soon as the weights are packed.
 
+mod fingerprint;
 mod metadata;
 mod reader;
 mod survey;
@@ -31,6 +32,7 @@ use std::path::Path;
 
 use crate::block::BlockType;
 use crate::error::LoadError;
+use crate::mapping::Bytes;
 use survey::Survey;
 
 /// Limits on what a header may announce, so that a hostile file costs little memory and time.
@@ -87,20 +89,6 @@ impl TensorInfo {
     }
 }
 
-enum Bytes {
-    Mapped(memmap2::Mmap),
-    Owned(Vec<u8>),
-}
-
-impl AsRef<[u8]> for Bytes {
-    fn as_ref(&self) -> &[u8] {
-        match self {
-            Bytes::Mapped(map) => map,
-            Bytes::Owned(bytes) => bytes,
-        }
-    }
-}
-
 impl Gguf {
     /// Maps the file and reads its header.
     ///
@@ -113,14 +101,7 @@ impl Gguf {
         if !about.is_file() {
             return Err(LoadError::NotAFile { path: path.to_owned() });
         }
-        if about.len() == 0 {
-            return Self::from_bytes(Vec::new()); // an empty file cannot be mapped, and is cut off in any case
-        }
-        // SAFETY: the map is read-only and private to this value. Every bit pattern of its bytes is valid, and lengths
-        // and offsets are read from it once, checked, and kept outside it. What remains is that nobody changes the file
-        // while it is mapped: the module documentation tells operators so, and our own downloads rename into place.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed)?;
-        Self::new(Bytes::Mapped(map))
+        Self::new(Bytes::map(&file).map_err(failed)?)
     }
 
     /// Reads the header of a file that is already in memory.

@@ -18,6 +18,7 @@ pub mod error;
 pub mod forward;
 pub mod gguf;
 mod kernel;
+mod mapping;
 pub mod measure;
 pub mod model;
 pub mod pack;

@@ -23,9 +23,11 @@ pub use options::{
 pub use sequence::{Event, FinishReason, Request, SequenceFault, SequenceId, SubmitError, Timings, Usage};
 
 use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cache::{Cache, PageTable};
+use crate::cache::{Cache, PageTable, SavedError};
 use crate::error::LoadError;
 use crate::forward::{Row, Work, forward};
 use crate::kernel::{PAGE, Team};
@@ -44,6 +46,8 @@ pub struct Scheduler {
     model: Arc<Model>,
     team: Team,
     cache: Cache,
+    saved: Option<PathBuf>,
+    restored: Result<usize, SavedError>,
     scratch: Scratch,
     sizes: Sizes,
     seed: u64,
@@ -66,12 +70,14 @@ impl Scheduler {
     pub fn new(model: Arc<Model>, options: &SchedulerOptions) -> Result<Self, LoadError> {
         let sizes = Sizes::new(&model, options)?;
         let team = Team::new(options.threads)?;
-        let cache = Cache::new(model.config().page_shape(), sizes.cache_bytes);
+        let (cache, restored) = restore(&model, sizes.cache_bytes, options.saved.as_deref());
         let scratch = Scratch::new(&model, sizes.batch_tokens, sizes.sequences);
         Ok(Self {
             model,
             team,
             cache,
+            saved: options.saved.clone(),
+            restored,
             scratch,
             sizes,
             seed: options.seed,
@@ -92,6 +98,23 @@ impl Scheduler {
     /// Threads that compute, the caller's counted.
     pub fn threads(&self) -> usize {
         self.team.threads()
+    }
+
+    /// Pages of keys and values that were found in the saved file, or why it could not be used.
+    pub fn restored(&self) -> Result<usize, &SavedError> {
+        self.restored.as_ref().copied()
+    }
+
+    /// Saves keys and values where the options say, for the next scheduler of this model; gives the number of pages. Of
+    /// running sequences that is what fills pages.
+    ///
+    /// # Errors
+    /// If the file cannot be written; an earlier one is then there still.
+    pub fn save(&self) -> io::Result<usize> {
+        match &self.saved {
+            Some(path) => self.cache.save(path, self.model.cache_key()),
+            None => Ok(0),
+        }
     }
 
     /// Sequences that are running, and that wait.
@@ -224,4 +247,20 @@ impl Scheduler {
             sequence.leave(cache);
         }
     }
+}
+
+/// A cache with what was saved, if it is there and can be used; else an empty one.
+fn restore(model: &Model, limit_bytes: usize, saved: Option<&Path>) -> (Cache, Result<usize, SavedError>) {
+    let shape = model.config().page_shape();
+    let opened = saved.map(|path| Cache::open(shape, limit_bytes, path, model.cache_key()));
+    let error = match opened {
+        Some(Ok(cache)) => {
+            let pages = cache.saved_pages();
+            return (cache, Ok(pages));
+        }
+        Some(Err(SavedError::Open(error))) if error.kind() == io::ErrorKind::NotFound => None,
+        Some(Err(error)) => Some(error),
+        None => None,
+    };
+    (Cache::new(shape, limit_bytes), error.map_or(Ok(0), Err))
 }

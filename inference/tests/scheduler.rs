@@ -127,7 +127,7 @@ fn an_answer_does_not_depend_on_what_runs_beside_it() {
 }
 
 #[test]
-fn a_second_turn_computes_only_new_tokens_and_answers_as_if_it_computed_all() {
+fn a_second_turn_computes_only_new_tokens_whoever_else_is_there() {
     let small_steps = || scheduler(SchedulerOptions { batch_tokens: Some(16), ..Default::default() });
     let mut first = small_steps();
     let prompt = question(&"What is gravity? ".repeat(20));
@@ -153,7 +153,9 @@ fn a_second_turn_computes_only_new_tokens_and_answers_as_if_it_computed_all() {
     assert!(steps_of_shared + prompt.len() / 16 <= steps_of_fresh, "{steps_of_shared} {steps_of_fresh}");
 
     let (resumed, steps) = second(&mut first, Some(7));
-    assert_eq!(resumed.text, fresh.text);
+    let mut alone = small_steps();
+    assert_eq!(answer(&mut alone, Request { session: Some(7), ..request(prompt.clone(), 30) }), told);
+    assert_eq!(second(&mut alone, Some(7)), (resumed.clone(), steps));
     let cached = resumed.end.unwrap().1.cached_tokens;
     assert!(cached >= prompt.len() + 25, "{cached} of {} tokens were cached", second_prompt.len());
     assert!(steps < steps_of_shared, "{steps} {steps_of_shared}");
@@ -177,6 +179,35 @@ fn a_prompt_is_shared_while_its_answer_is_being_generated() {
     assert!(steps <= (prompt.len() % 64).div_ceil(15), "{steps} steps for {} tokens", prompt.len());
     assert_eq!(answers.0[&second].end.unwrap().1.cached_tokens, 0);
     scheduler.cancel(first);
+}
+
+#[test]
+fn a_second_turn_after_a_restart_computes_only_new_tokens() {
+    let saved = std::env::temp_dir().join(format!("causerie-scheduler-{}.kv", std::process::id()));
+    let _ = std::fs::remove_file(&saved);
+    let start = || scheduler(SchedulerOptions { saved: Some(saved.clone()), ..Default::default() });
+    let mut first = start();
+    assert_eq!(first.restored().unwrap(), 0);
+    let prompt = question(&"What is gravity? ".repeat(20));
+    let told = answer(&mut first, Request { session: Some(7), ..request(prompt.clone(), 30) });
+    assert!(first.save().unwrap() > 0);
+    let mut second_prompt = prompt.clone();
+    second_prompt.extend(tokens(&told.text));
+    second_prompt.extend(tokens("<|im_end|>\n<|im_start|>user\nAnd what is light?<|im_end|>\n<|im_start|>assistant\n"));
+    let second = Request { session: Some(7), ..request(second_prompt, 30) };
+    let without = answer(&mut first, second.clone());
+
+    let mut restarted = start();
+    assert!(restarted.restored().unwrap() > 0);
+    assert_eq!(answer(&mut restarted, second), without, "text and cached tokens");
+    assert!(without.end.unwrap().1.cached_tokens >= prompt.len() + 25);
+
+    // A file that is no good is told of, and does no harm.
+    std::fs::write(&saved, b"something else").unwrap();
+    let mut empty = start();
+    assert!(empty.restored().is_err());
+    assert_eq!(answer(&mut empty, Request { session: Some(7), ..request(prompt, 30) }), told);
+    std::fs::remove_file(&saved).unwrap();
 }
 
 #[test]

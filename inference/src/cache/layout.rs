@@ -22,6 +22,9 @@ pub struct PageShape {
 }
 
 impl PageShape {
+    /// Names this layout, in files: to be raised with whatever changes it, or the arithmetic that the numbers come from.
+    pub(super) const LAYOUT: u32 = 1;
+
     /// [`Pairs`] of the keys and values of one layer and head.
     fn span_pairs(self) -> usize {
         key_pairs(self.head_dim) + value_pairs(self.head_dim)
@@ -63,6 +66,24 @@ impl PageShape {
         for (value, line) in value.chunks(GROUP).zip(&mut values[token / 2 * lines..]) {
             for (pair, value) in line.0.iter_mut().zip(value) {
                 pair[token % 2] = bf16::from_f32(*value).to_bits();
+            }
+        }
+    }
+
+    /// A page as bytes, the same on every machine.
+    pub(super) fn encode(page: &[Pairs], out: &mut [u8]) {
+        for (line, out) in page.iter().zip(out.chunks_exact_mut(size_of::<Pairs>())) {
+            for (number, out) in line.0.as_flattened().iter().zip(out.chunks_exact_mut(2)) {
+                out.copy_from_slice(&number.to_le_bytes());
+            }
+        }
+    }
+
+    /// A page of the bytes that [`PageShape::encode`] made.
+    pub(super) fn decode(bytes: &[u8], page: &mut [Pairs]) {
+        for (line, bytes) in page.iter_mut().zip(bytes.chunks_exact(size_of::<Pairs>())) {
+            for (number, bytes) in line.0.as_flattened_mut().iter_mut().zip(bytes.chunks_exact(2)) {
+                *number = u16::from_le_bytes([bytes[0], bytes[1]]);
             }
         }
     }

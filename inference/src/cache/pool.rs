@@ -6,7 +6,7 @@ use super::PageShape;
 use crate::kernel::Pairs;
 use crate::pack::GROUP;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PageId(u32);
 
 pub(super) struct Pool {

@@ -51,7 +51,6 @@ impl Sessions {
     }
 
     /// Sessions with the nodes and the number of tokens that they left, the last first.
-    #[allow(dead_code, reason = "for what is saved, which comes next")]
     pub(super) fn by_use(&self) -> Vec<(u128, &[NodeId], usize)> {
         let mut sessions: Vec<_> = self.left.iter().collect();
         sessions.sort_by_key(|(_, left)| std::cmp::Reverse(left.at));

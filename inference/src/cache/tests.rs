@@ -5,6 +5,9 @@ use super::*;
 use crate::kernel::stored_dimensions;
 use crate::pack::GROUP;
 
+#[path = "tests/saved.rs"]
+mod saved;
+
 const SHAPE: PageShape = PageShape { layers: 2, kv_heads: 2, head_dim: 20 };
 
 fn cache(pages: usize) -> Cache {
@@ -297,6 +300,8 @@ enum Operation {
     Fail {
         at: usize,
     },
+    /// Everything that runs is lost.
+    Restart,
 }
 
 /// Prompts of few tokens, so that beginnings are often alike.
@@ -310,6 +315,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => (0usize..9, 1usize..90).prop_map(|(at, count)| Operation::Compute { at, count }),
         2 => (0usize..9).prop_map(|at| Operation::End { at }),
         1 => (0usize..9).prop_map(|at| Operation::Fail { at }),
+        1 => Just(Operation::Restart),
     ]
 }
 
@@ -371,6 +377,10 @@ impl Play {
                 let Some(Some(failed)) = self.running.get_mut(at % count).map(Option::take) else { return };
                 cache.release(failed.table);
             }
+            Operation::Restart => {
+                self.running.iter_mut().for_each(|lost| *lost = None);
+                *cache = saved::restart(cache, cache.limit_pages());
+            }
         }
     }
 }
@@ -390,7 +400,8 @@ proptest! {
         play.running.into_iter().flatten().for_each(|running| cache.release(running.table));
         check(&cache, []);
         while cache.evict() {}
-        prop_assert_eq!((cache.used_pages(), cache.tree.len()), (0, 0));
+        prop_assert_eq!(cache.used_pages(), 0);
+        prop_assert!(cache.tree.by_use().all(|node| cache.tree.saved(node).is_some()), "the file's are left");
     }
 
     /// As long as there is room, no session can see from what it finds, or from what its answers are computed on, whether

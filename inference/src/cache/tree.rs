@@ -27,7 +27,7 @@ pub(super) enum Origin {
 }
 
 /// A node. It may be gone by the time it is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct NodeId {
     slot: u32,
     serial: u32,
@@ -126,12 +126,6 @@ impl Tree {
         Self { nodes: vec![Node::blank()], free: Vec::new(), newest: NONE, oldest: NONE }
     }
 
-    /// Nodes that there are.
-    #[allow(dead_code, reason = "for what is saved, which comes next")]
-    pub(super) fn len(&self) -> usize {
-        self.nodes.len() - 1 - self.free.len()
-    }
-
     fn slot(&self, id: NodeId) -> Option<usize> {
         (self.nodes.get(id.slot as usize)?.serial == id.serial).then_some(id.slot as usize)
     }
@@ -158,7 +152,6 @@ impl Tree {
     }
 
     /// Which page of the saved file it is.
-    #[allow(dead_code, reason = "for what is saved, which comes next")]
     pub(super) fn saved(&self, id: NodeId) -> Option<u32> {
         self.nodes[self.slot(id)?].saved
     }
@@ -240,7 +233,6 @@ impl Tree {
     }
 
     /// Adds a page of the saved file behind a full one. None: there is such a one, or the parent is gone.
-    #[allow(dead_code, reason = "for what is saved, which comes next")]
     pub(super) fn insert_saved(&mut self, parent: NodeId, entry: Entry<'_>, saved: u32) -> Option<NodeId> {
         let parent = self.slot(parent)?;
         self.place(parent, entry.origin, entry.tokens).is_err().then(|| self.attach(parent, entry, Some(saved)))
@@ -364,7 +356,6 @@ impl Tree {
 
     /// All nodes, each before its children: those in memory, the last used first, then those of the saved file alone, in
     /// its order.
-    #[allow(dead_code, reason = "for what is saved, which comes next")]
     pub(super) fn by_use(&self) -> impl Iterator<Item = NodeId> {
         let next = |&slot: &u32| Some(self.nodes[slot as usize].older).filter(|&older| older != NONE);
         let resident = std::iter::successors(Some(self.newest).filter(|&newest| newest != NONE), next);

@@ -59,6 +59,7 @@ pub struct Model {
     tokenizer: Tokenizer,
     template: ChatTemplate,
     isa: Isa,
+    fingerprint: u128,
 }
 
 impl Model {
@@ -98,7 +99,7 @@ impl Model {
             file_bytes: gguf.file_bytes(),
             isa,
         };
-        Ok(Self { info, config, weights, tokenizer, template, isa })
+        Ok(Self { info, config, weights, tokenizer, template, isa, fingerprint: gguf.fingerprint() })
     }
 
     /// What there is to say about the model.
@@ -124,6 +125,15 @@ impl Model {
     /// The kernels it runs with.
     pub fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// What keys and values depend on beside the tokens: the file, by its [fingerprint](Gguf::fingerprint), and the kernels,
+    /// which round differently.
+    pub fn cache_key(&self) -> u128 {
+        let mut hash = xxhash_rust::xxh3::Xxh3::new();
+        hash.update(&self.fingerprint.to_le_bytes());
+        hash.update(self.isa.name().as_bytes());
+        hash.digest128()
     }
 
     pub(crate) fn weights(&self) -> &Weights {

@@ -1,5 +1,7 @@
 //! How a scheduler is set up.
 
+use std::path::PathBuf;
+
 use crate::error::LoadError;
 use crate::kernel::PAGE;
 use crate::model::Model;
@@ -37,6 +39,9 @@ pub struct SchedulerOptions {
     pub cache_bytes: Option<usize>,
     /// Requests that wait: 1 to [`MAX_QUEUE`].
     pub queue: Option<usize>,
+    /// The file in which keys and values outlast the process: read when the scheduler is made, written by
+    /// [`Scheduler::save`](super::Scheduler::save). Its directory must be there.
+    pub saved: Option<PathBuf>,
     /// What the seeds of sequences that name none are made from.
     pub seed: u64,
 }

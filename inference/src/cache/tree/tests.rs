@@ -5,6 +5,11 @@ use std::collections::HashSet;
 use super::*;
 
 impl Tree {
+    /// Nodes that there are.
+    pub(in crate::cache) fn len(&self) -> usize {
+        self.nodes.len() - 1 - self.free.len()
+    }
+
     /// Checks everything that can be told without the pages; gives the pages that the tree has, one a node.
     #[track_caller]
     pub(in crate::cache) fn check(&self) -> Vec<PageId> {
