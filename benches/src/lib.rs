@@ -9,7 +9,9 @@
 //! | `cargo bench -p causerie-benches --bench scheduler` | steps with many sequences, admission, cancelling |
 
 mod model_file;
+mod roofline;
 mod session;
 
 pub use model_file::{MODEL_FILE, ModelMissing, model_file};
+pub use roofline::Roofline;
 pub use session::Session;

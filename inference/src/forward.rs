@@ -34,6 +34,16 @@ pub enum Work {
     Generation,
 }
 
+impl Work {
+    /// What activations are multiplied as.
+    pub(crate) fn form(self, isa: Isa) -> Form {
+        match self {
+            Work::Prompt if isa.has_tiles() => Form::Tiles,
+            Work::Prompt | Work::Generation => Form::Codes,
+        }
+    }
+}
+
 /// Computes `rows`, stores their keys and values, and gives the logits of the rows that want them, in order:
 /// `[wanted row][vocabulary]`.
 ///
@@ -51,11 +61,7 @@ pub fn forward<'s>(
 ) -> &'s mut [f32] {
     assert!(rows.len() <= scratch.capacity, "{} rows of {}", rows.len(), scratch.capacity);
     let (config, weights) = (model.config(), model.weights());
-    let form = match work {
-        Work::Prompt if model.isa().has_tiles() => Form::Tiles,
-        Work::Prompt | Work::Generation => Form::Codes,
-    };
-    let step = Step { config, isa: model.isa(), form, crew, tables, rows };
+    let step = Step { config, isa: model.isa(), form: work.form(model.isa()), crew, tables, rows };
     let residual = &mut scratch.residual[..rows.len() * config.width];
     for (row, x) in rows.iter().zip(residual.chunks_exact_mut(config.width)) {
         weights.embedding.row(row.token as usize, x);

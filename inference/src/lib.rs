@@ -11,6 +11,8 @@
 //!
 //! Nothing here opens a socket, reads a clock for a decision, or starts a thread that outlives the value that owns it.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod block;
 pub mod cache;
 pub mod chat;

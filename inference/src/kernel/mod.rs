@@ -21,12 +21,16 @@ mod avx512;
 mod element;
 #[cfg(target_arch = "x86_64")]
 mod matrix;
+#[cfg(feature = "bench")]
+mod peak;
 mod scalar;
 mod team;
 
 pub(crate) use activations::{ALONE, Activations, Form};
 pub use attention::{PAGE, Pairs, Span};
 pub(crate) use attention::{attention, key_pairs, stored_dimensions, value_pairs};
+#[cfg(feature = "bench")]
+pub use peak::{Peak, peaks};
 pub use team::{Crew, MAX_THREADS, Team};
 
 use std::fmt;

@@ -10,7 +10,7 @@ use crate::Isa;
 use crate::job::{Job, Reply};
 
 /// The peer's side: it gets a job as we do.
-const PEER_SCRIPT: &str = include_str!("../../../peers/llama_cpp.py");
+const PEER_SCRIPT: &str = include_str!("../../../peers/llama.py");
 /// What a process writes when its time begins to count; for others it counts from their start.
 const TIME_BEGINS: &str = "imported";
 /// Bytes of what a process complains about that are kept: the end of it, as the reason comes last.

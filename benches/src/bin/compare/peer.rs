@@ -29,7 +29,7 @@ pub(crate) fn mismatch(features: &[String], isa: Option<Isa>, machine_has_amx: b
         Some("avx2") if has("AVX512") || has("AMX") => "is built for more than AVX2",
         Some("avx512") if has("AMX") => "is built for AMX too",
         Some("avx512") if !has("AVX512_VNNI") => "is built without AVX-512-VNNI",
-        None if machine_has_amx && !has("AMX") => "is built without AMX, which this processor has",
+        None | Some("amx") if machine_has_amx && !has("AMX") => "is built without AMX, which this processor has",
         _ => return None,
     };
     Some(format!("This llama.cpp {what}, so the comparison is not fair.\n{}", how_to_install(isa)))
@@ -51,6 +51,7 @@ mod tests {
             (avx2, Some("avx512"), true, false),
             (amx, Some("avx512"), true, false),
             (amx, None, true, true),
+            (avx512, Some("amx"), true, false),
             (avx512, None, true, false),
             (avx512, None, false, true),
         ] {

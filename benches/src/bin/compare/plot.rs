@@ -35,11 +35,12 @@ pub(crate) fn svg(report: &Report) -> Option<String> {
     for (file, rows) in &models {
         y += 2.0 * LINE;
         drawing.text(8.0, y, "start", "bold", file);
-        drawing.equality(y + LINE - BAR, y + rows.len() as f64 * LINE + 4.0);
+        let top = y + LINE - BAR;
         for (what, times) in rows {
             y += LINE;
             drawing.bar(y, what, *times);
         }
+        drawing.equality(top, y + 4.0);
     }
     let height = (lines as f64 + 0.5) * LINE;
     Some(format!(

@@ -1,0 +1,65 @@
+//! Kernels for benchmarks, with the feature `bench`: they are no part of what the engine promises.
+
+use crate::forward::Work;
+use crate::kernel::{self, Activations, Isa, Product, Team};
+use crate::pack::Packed;
+
+pub use crate::kernel::{Peak, peaks};
+
+/// A product of a matrix and some rows of activations, to be repeated.
+pub struct MatrixProduct<'w> {
+    isa: Isa,
+    weights: &'w Packed,
+    x: Activations,
+    out: Vec<f32>,
+}
+
+impl<'w> MatrixProduct<'w> {
+    /// A matrix and `rows` rows of activations between -1 and 1, prepared for the kernels as a step of such work does it.
+    ///
+    /// # Panics
+    /// If the processor lacks the instruction set.
+    pub fn new(isa: Isa, work: Work, weights: &'w Packed, rows: usize, team: &Team) -> Self {
+        assert!(isa.is_available(), "this processor lacks {isa}");
+        let columns = weights.columns;
+        let form = work.form(isa);
+        let mut x = Activations::new(isa, rows, columns);
+        let value = |i: usize| ((i * 7919) % 2_001) as f32 / 1_000.0 - 1.0;
+        team.enter(|crew| {
+            x.fill(crew, isa, form, rows, |row, out| {
+                out.iter_mut().enumerate().for_each(|(column, out)| *out = value(row * columns + column));
+            });
+        });
+        let out = vec![0.0; rows * weights.rows];
+        Self { isa, weights, x, out }
+    }
+
+    /// Bytes of the packed matrix: what must be read for one product.
+    pub fn bytes(&self) -> usize {
+        self.weights.bytes()
+    }
+
+    /// Multiplications and additions of one product.
+    pub fn operations(&self) -> u64 {
+        2 * (self.weights.rows * self.weights.columns * self.x.rows()) as u64
+    }
+
+    /// Computes the product so many times, all in one step of the team.
+    pub fn run(&mut self, team: &Team, times: u64) {
+        let Self { isa, weights, x, out } = self;
+        team.enter(|crew| {
+            for _ in 0..times {
+                kernel::linear(crew, *isa, x, [Product { weights, out }]);
+            }
+        });
+    }
+}
+
+/// Has a team do so many jobs that consist of nothing, in one step: what keeping it together costs.
+pub fn empty_jobs(team: &Team, jobs: u64) {
+    team.enter(|crew| {
+        for _ in 0..jobs {
+            crew.run(crew.threads(), &|_| ());
+        }
+    });
+}
