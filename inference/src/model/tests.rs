@@ -1,115 +1,18 @@
-use std::collections::BTreeMap;
+mod families;
+mod tiny;
+mod truth;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::block::dequantize;
 use crate::cache::{Cache, PageTable};
 use crate::forward::{Row, Work, forward};
-use crate::gguf::writer::Writer;
 use crate::kernel::tests::Noise;
 use crate::scratch::Scratch;
 
-const VOCABULARY: usize = 40;
-const WIDTH: usize = 256;
-const HIDDEN: usize = 512;
-const HEADS: usize = 4;
-const HEAD_DIM: usize = 64;
-
-/// A small llama under construction: metadata, and tensors as stored.
-#[derive(Clone)]
-pub(crate) struct Tiny {
-    numbers: BTreeMap<&'static str, u32>,
-    floats: BTreeMap<&'static str, f32>,
-    texts: BTreeMap<&'static str, &'static str>,
-    tensors: BTreeMap<String, (BlockType, Vec<u64>, Vec<u8>)>,
-}
-
-impl Tiny {
-    pub(crate) fn new(block_type: BlockType, kv_heads: usize) -> Self {
-        let mut tiny = Self {
-            numbers: BTreeMap::from([
-                ("llama.block_count", 2),
-                ("llama.context_length", 256),
-                ("llama.embedding_length", WIDTH as u32),
-                ("llama.feed_forward_length", HIDDEN as u32),
-                ("llama.attention.head_count", HEADS as u32),
-                ("llama.attention.head_count_kv", kv_heads as u32),
-            ]),
-            floats: BTreeMap::from([("llama.attention.layer_norm_rms_epsilon", 1e-5)]),
-            texts: BTreeMap::from([
-                ("general.architecture", "llama"),
-                ("tokenizer.ggml.model", "gpt2"),
-                ("tokenizer.ggml.pre", "smollm"),
-            ]),
-            tensors: BTreeMap::new(),
-        };
-        let mut noise = Noise(11);
-        let kv = kv_heads * HEAD_DIM;
-        tiny.add(&mut noise, "token_embd.weight", block_type, &[WIDTH, VOCABULARY]);
-        tiny.add(&mut noise, "output_norm.weight", BlockType::F32, &[WIDTH]);
-        for layer in 0..2 {
-            for (name, shape) in [
-                ("attn_q", [WIDTH, WIDTH]),
-                ("attn_k", [WIDTH, kv]),
-                ("attn_v", [WIDTH, kv]),
-                ("attn_output", [WIDTH, WIDTH]),
-                ("ffn_gate", [WIDTH, HIDDEN]),
-                ("ffn_up", [WIDTH, HIDDEN]),
-                ("ffn_down", [HIDDEN, WIDTH]),
-            ] {
-                tiny.add(&mut noise, &format!("blk.{layer}.{name}.weight"), block_type, &shape);
-            }
-            for name in ["attn_norm", "ffn_norm"] {
-                tiny.add(&mut noise, &format!("blk.{layer}.{name}.weight"), BlockType::F32, &[WIDTH]);
-            }
-        }
-        tiny
-    }
-
-    /// Says that it was trained for so many positions.
-    pub(crate) fn with_context(mut self, positions: u32) -> Self {
-        self.numbers.insert("llama.context_length", positions);
-        self
-    }
-
-    fn add(&mut self, noise: &mut Noise, name: &str, block_type: BlockType, dimensions: &[usize]) {
-        let bytes = noise.blocks(block_type, dimensions.iter().product());
-        let dimensions = dimensions.iter().map(|&dimension| dimension as u64).collect();
-        self.tensors.insert(name.to_owned(), (block_type, dimensions, bytes));
-    }
-
-    fn file(&self) -> Vec<u8> {
-        let mut writer = Writer::new();
-        for (key, &value) in &self.numbers {
-            writer = writer.u32(key, value);
-        }
-        for (key, &value) in &self.floats {
-            writer = writer.f32(key, value);
-        }
-        for (key, value) in &self.texts {
-            writer = writer.str(key, value);
-        }
-        let tokens: Vec<String> =
-            (0..VOCABULARY as u32).map(|id| char::from_u32('A' as u32 + id).unwrap().to_string()).collect();
-        writer = writer.strs("tokenizer.ggml.tokens", &tokens);
-        for (name, (block_type, dimensions, bytes)) in &self.tensors {
-            writer = writer.tensor(name, block_type.id(), dimensions, bytes);
-        }
-        writer.finish()
-    }
-
-    pub(crate) fn load(&self, isa: Isa) -> Result<Model, LoadError> {
-        load(self.file(), isa)
-    }
-
-    fn values(&self, name: &str) -> Option<Vec<f64>> {
-        let (block_type, dimensions, bytes) = self.tensors.get(name)?;
-        let mut values = vec![0.0; dimensions.iter().product::<u64>() as usize];
-        dequantize(*block_type, bytes, &mut values);
-        Some(values.into_iter().map(f64::from).collect())
-    }
-}
+pub(crate) use tiny::Tiny;
+use tiny::{HIDDEN, VOCABULARY, WIDTH};
+use truth::truth;
 
 fn load(file: Vec<u8>, isa: Isa) -> Result<Model, LoadError> {
     Model::from_gguf(&Gguf::from_bytes(file)?, "tiny", &LoadOptions { isa: Some(isa), threads: Some(1) })
@@ -128,79 +31,6 @@ fn logits(model: &Model, tokens: &[u32], step: usize) -> Vec<f32> {
     rows.chunks(step)
         .flat_map(|rows| {
             team.enter(|crew| forward(model, crew, &mut cache, &[&table], work, rows, &mut scratch).to_vec())
-        })
-        .collect()
-}
-
-/// The forward pass in f64, written as plainly as can be.
-fn truth(tiny: &Tiny, tokens: &[u32]) -> Vec<f64> {
-    let kv_heads = tiny.numbers["llama.attention.head_count_kv"] as usize;
-    let rope_dims = tiny.numbers.get("llama.rope.dimension_count").map_or(HEAD_DIM, |&dims| dims as usize);
-    let base = tiny.floats.get("llama.rope.freq_base").map_or(10_000.0, |&base| f64::from(base));
-    let stretch = tiny.floats.get("llama.rope.scaling.factor").map_or(1.0, |&factor| f64::from(factor));
-    let divisors = tiny.values("rope_freqs.weight");
-    let linear = |name: &str, x: &[f64]| -> Vec<f64> {
-        let w = tiny.values(&format!("{name}.weight")).unwrap();
-        let product = w.chunks_exact(x.len()).map(|w| w.iter().zip(x).map(|(w, x)| w * x).sum::<f64>());
-        match tiny.values(&format!("{name}.bias")) {
-            Some(bias) => product.zip(bias).map(|(y, bias)| y + bias).collect(),
-            None => product.collect(),
-        }
-    };
-    let norm = |name: &str, x: &[f64]| -> Vec<f64> {
-        let root = (x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64 + 1e-5).sqrt();
-        x.iter().zip(tiny.values(name).unwrap()).map(|(x, w)| x / root * w).collect()
-    };
-    let rope = |x: &mut [f64], position: usize| {
-        for head in x.chunks_exact_mut(HEAD_DIM) {
-            for i in 0..rope_dims / 2 {
-                let divisor = divisors.as_ref().map_or(1.0, |divisors| divisors[i]);
-                let angle = position as f64 / stretch * base.powf(-2.0 * i as f64 / rope_dims as f64) / divisor;
-                let (a, b) = (head[2 * i], head[2 * i + 1]);
-                (head[2 * i], head[2 * i + 1]) = (a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos());
-            }
-        }
-    };
-    let embedding = tiny.values("token_embd.weight").unwrap();
-    let mut xs: Vec<Vec<f64>> =
-        tokens.iter().map(|&token| embedding[token as usize * WIDTH..][..WIDTH].to_vec()).collect();
-    for layer in 0..2 {
-        let name = |part: &str| format!("blk.{layer}.{part}");
-        let (mut keys, mut values) = (Vec::new(), Vec::new());
-        for (position, x) in xs.iter_mut().enumerate() {
-            let normed = norm(&name("attn_norm.weight"), x);
-            let mut query = linear(&name("attn_q"), &normed);
-            let mut key = linear(&name("attn_k"), &normed);
-            rope(&mut query, position);
-            rope(&mut key, position);
-            keys.push(key);
-            values.push(linear(&name("attn_v"), &normed));
-            let mut attended = Vec::new();
-            for (head, query) in query.chunks_exact(HEAD_DIM).enumerate() {
-                let of_kv = head / (HEADS / kv_heads) * HEAD_DIM..(head / (HEADS / kv_heads) + 1) * HEAD_DIM;
-                let dot = |key: &Vec<f64>| key[of_kv.clone()].iter().zip(query).map(|(k, q)| k * q).sum::<f64>();
-                let weights: Vec<f64> = keys.iter().map(|key| (dot(key) / (HEAD_DIM as f64).sqrt()).exp()).collect();
-                let sum: f64 = weights.iter().sum();
-                for d in of_kv {
-                    attended
-                        .push(weights.iter().zip(&values).map(|(weight, value)| weight * value[d]).sum::<f64>() / sum);
-                }
-            }
-            let added = linear(&name("attn_output"), &attended);
-            x.iter_mut().zip(added).for_each(|(x, y)| *x += y);
-            let normed = norm(&name("ffn_norm.weight"), x);
-            let gate = linear(&name("ffn_gate"), &normed);
-            let up = linear(&name("ffn_up"), &normed);
-            let hidden: Vec<f64> = gate.iter().zip(up).map(|(gate, up)| gate / (1.0 + (-gate).exp()) * up).collect();
-            let added = linear(&name("ffn_down"), &hidden);
-            x.iter_mut().zip(added).for_each(|(x, y)| *x += y);
-        }
-    }
-    let head = tiny.values("output.weight").unwrap_or(embedding);
-    xs.iter()
-        .flat_map(|x| {
-            let normed = norm("output_norm.weight", x);
-            head.chunks_exact(WIDTH).map(|w| w.iter().zip(&normed).map(|(w, x)| w * x).sum::<f64>()).collect::<Vec<_>>()
         })
         .collect()
 }
@@ -254,10 +84,10 @@ fn variants_of_the_family() {
     check("biases", &biased, 3e-3);
 
     let (mut rope, mut noise) = base();
-    rope.numbers.insert("llama.rope.dimension_count", 32);
-    rope.floats.insert("llama.rope.freq_base", 500.0);
-    rope.floats.insert("llama.rope.scaling.factor", 2.5);
-    rope.texts.insert("llama.rope.scaling.type", "linear");
+    rope.number("llama.rope.dimension_count", 32);
+    rope.float("llama.rope.freq_base", 500.0);
+    rope.float("llama.rope.scaling.factor", 2.5);
+    rope.text("llama.rope.scaling.type", "linear");
     rope.add(&mut noise, "rope_freqs.weight", BlockType::F32, &[16]);
     check("rotary positions", &rope, 3e-3);
 }
@@ -284,7 +114,7 @@ fn refused(change: impl FnOnce(&mut Tiny), message: &str) {
 #[test]
 fn impossible_metadata_are_refused() {
     refused(
-        |tiny| _ = tiny.texts.insert("general.architecture", "foo"),
+        |tiny| tiny.text("general.architecture", "foo"),
         "architecture `foo` is not supported; supported: llama, qwen2, qwen3, gemma2, gemma3, phi3, smollm3",
     );
     refused(
@@ -302,38 +132,53 @@ fn impossible_metadata_are_refused() {
         ("context_length", CONTEXT + 1, CONTEXT),
         ("context_length", u32::MAX, CONTEXT),
     ] {
-        let key: &'static str = Box::leak(format!("llama.{key}").into_boxed_str());
+        let key = format!("llama.{key}");
         refused(
-            |tiny| _ = tiny.numbers.insert(key, seen),
+            |tiny| tiny.number(&key, seen),
             &format!("metadata key `{key}`: {seen} is not from 1 to {limit}; the file is damaged"),
         );
     }
     refused(
-        |tiny| _ = tiny.numbers.insert("llama.attention.head_count_kv", 3),
+        |tiny| tiny.number("llama.attention.head_count_kv", 3),
         "metadata key `llama.attention.head_count_kv`: 3 does not divide the 4 query heads",
     );
     refused(
-        |tiny| _ = tiny.numbers.insert("llama.embedding_length", 255),
+        |tiny| tiny.number("llama.embedding_length", 255),
         "metadata key `llama.attention.head_count`: 4 does not divide the width 255",
     );
     refused(
-        |tiny| _ = tiny.numbers.insert("llama.rope.dimension_count", 66),
+        |tiny| tiny.number("llama.rope.dimension_count", 66),
         "metadata key `llama.rope.dimension_count`: 66 is odd or more than the 64 numbers of a head",
     );
     refused(
-        |tiny| _ = tiny.floats.insert("llama.attention.layer_norm_rms_epsilon", 0.0),
+        |tiny| tiny.float("llama.attention.layer_norm_rms_epsilon", 0.0),
         "metadata key `llama.attention.layer_norm_rms_epsilon`: 0 is not a positive number; the file is damaged",
     );
     refused(
-        |tiny| _ = tiny.floats.insert("llama.rope.freq_base", f32::INFINITY),
+        |tiny| tiny.float("llama.rope.freq_base", f32::INFINITY),
         "metadata key `llama.rope.freq_base`: NaN is not a positive number; the file is damaged",
     );
     refused(
-        |tiny| _ = tiny.texts.insert("llama.rope.scaling.type", "foo"),
+        |tiny| tiny.text("llama.rope.scaling.type", "foo"),
         "metadata key `llama.rope.scaling.type`: `foo` is not supported; supported: none, linear, yarn, longrope",
     );
     refused(
-        |tiny| _ = tiny.numbers.insert("llama.expert_count", 8),
+        |tiny| tiny.number("llama.attention.sliding_window", CONTEXT + 1),
+        &format!(
+            "metadata key `llama.attention.sliding_window`: {} is not from 0 to {CONTEXT}; the file is damaged",
+            CONTEXT + 1
+        ),
+    );
+    refused(
+        |tiny| tiny.text("llama.attention.sliding_window_pattern", "every other"),
+        "metadata key `llama.attention.sliding_window_pattern`: neither a number nor a list of the 2 layers; the file is damaged",
+    );
+    refused(
+        |tiny| tiny.float("llama.attn_logit_softcapping", -1.0),
+        "metadata key `llama.attn_logit_softcapping`: -1 is not a positive number; the file is damaged",
+    );
+    refused(
+        |tiny| tiny.number("llama.expert_count", 8),
         "metadata key `llama.expert_count`: mixtures of experts (8 here) are not supported; take a dense model",
     );
 }
@@ -347,7 +192,7 @@ fn impossible_tensors_are_refused() {
         "tensor `blk.1.ffn_up.weight` is missing; the file is incomplete or only one part of a split model",
     );
     refused(
-        |tiny| _ = tiny.numbers.insert("llama.block_count", 1),
+        |tiny| tiny.number("llama.block_count", 1),
         "tensor `blk.1.attn_k.weight` belongs to no layer, as the metadata announce 1; the file is damaged, convert the model again",
     );
     refused(
@@ -359,7 +204,7 @@ fn impossible_tensors_are_refused() {
         "tensor `token_embd.weight` is missing; the file is incomplete or only one part of a split model",
     );
     refused(
-        |tiny| _ = tiny.numbers.insert("llama.attention.head_count_kv", 4),
+        |tiny| tiny.number("llama.attention.head_count_kv", 4),
         "tensor `blk.0.attn_k.weight` has the shape [256, 128] where the metadata call for [256, 256]; convert the model again",
     );
     refused(
