@@ -1,4 +1,4 @@
-//! Matrix products of every packed form and number of rows, beside what the machine can do.
+//! Matrix products of every packed form and number of rows, and attention, beside what the machine can do.
 //!
 //! ```sh
 //! cargo bench -p causerie-benches --bench kernels                       # with the fastest kernels
@@ -9,16 +9,16 @@
 //! operations a second ("elements") for the latter. Below each stands the part of the limit that was measured in the same
 //! run: of reading as many bytes as the matrix has, with as many threads, and of a loop that does nothing but multiply.
 
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use causerie_benches::Roofline;
-use causerie_inference::bench::{MatrixProduct, empty_jobs, peaks};
+use causerie_inference::bench::{Attention, MatrixProduct, empty_jobs, peaks};
 use causerie_inference::block::BlockType;
 use causerie_inference::forward::Work;
 use causerie_inference::pack::Packed;
 use causerie_inference::{Isa, Team};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 /// Outputs and inputs of the matrix: together more than most caches of one core hold.
 const SIZE: usize = 4_096;
@@ -63,6 +63,23 @@ fn matrix(block_type: BlockType, places: &[usize], high: u8) -> Packed {
     Packed::new(block_type, SIZE, SIZE, &bytes)
 }
 
+/// Measures something that can be done many times at once. Gives the seconds of one time, of the best sample; `None` if it is
+/// not among what was asked for.
+fn timed(group: &mut BenchmarkGroup<'_, WallTime>, id: BenchmarkId, mut work: impl FnMut(u64)) -> Option<f64> {
+    let mut best = None;
+    group.bench_function(id, |b| {
+        b.iter_custom(|times| {
+            let began = Instant::now();
+            work(times);
+            let spent = began.elapsed();
+            let one = spent.as_secs_f64() / times as f64;
+            best = Some(best.map_or(one, |best: f64| best.min(one)));
+            spent
+        });
+    });
+    best
+}
+
 fn limits(roofline: &mut Roofline, isa: Isa, threads: usize) {
     println!("kernels: {isa}, {threads} threads; what this machine can do:");
     for bytes in READ_BYTES {
@@ -97,31 +114,39 @@ fn products(c: &mut Criterion) {
             } else {
                 Throughput::Elements(operations)
             });
-            let best = Cell::new(f64::INFINITY); // seconds
             let id = BenchmarkId::new(block_type.name(), format!("{rows} rows"));
-            group.bench_function(id, |b| {
-                b.iter_custom(|times| {
-                    let began = Instant::now();
-                    product.run(&team, times);
-                    let spent = began.elapsed();
-                    best.set(best.get().min(spent.as_secs_f64() / times as f64));
-                    spent
-                });
-            });
-            if best.get().is_infinite() {
-                continue; // not among those that were asked for
-            }
+            let Some(seconds) = timed(&mut group, id, |times| product.run(&team, times)) else { continue };
             if few {
-                let (rate, limit) = (bytes as f64 / best.get(), roofline.reading(bytes, team.threads()));
+                let (rate, limit) = (bytes as f64 / seconds, roofline.reading(bytes, team.threads()));
                 println!("  {:.1} GB/s, {:.0} % of reading as many bytes\n", rate / 1e9, 100.0 * rate / limit);
             } else {
-                let rate = operations as f64 / best.get();
+                let rate = operations as f64 / seconds;
                 for peak in peaks(isa) {
                     let part = 100.0 * rate / roofline.multiplying(&peak, team.threads());
                     println!("  {:.3} TOPS, {part:.0} % of {}", rate / 1e12, peak.what);
                 }
                 println!();
             }
+        }
+    }
+    group.finish();
+}
+
+/// One query position of a key-value head, as the default model and Gemma 3 270M have them.
+fn attention(c: &mut Criterion) {
+    let isa = Isa::choose(None).unwrap_or_else(|error| panic!("{error}"));
+    let mut roofline = Roofline::default();
+    let mut group = c.benchmark_group(format!("attention, {isa}, one thread"));
+    for (heads, dimensions) in [(3, 64), (4, 256)] {
+        for tokens in [256, 4_096] {
+            let mut attention = Attention::new(isa, dimensions, heads, tokens);
+            let bytes = attention.bytes();
+            group.throughput(Throughput::BytesDecimal(bytes as u64));
+            let id = BenchmarkId::new(format!("{heads} heads of {dimensions}"), format!("{tokens} tokens"));
+            let run = |times| (0..times).for_each(|_| attention.run());
+            let Some(seconds) = timed(&mut group, id, run) else { continue };
+            let (rate, limit) = (bytes as f64 / seconds, roofline.reading(bytes, 1));
+            println!("  {:.1} GB/s, {:.0} % of reading as many bytes\n", rate / 1e9, 100.0 * rate / limit);
         }
     }
     group.finish();
@@ -147,6 +172,6 @@ criterion_group! {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = team, products
+    targets = team, products, attention
 }
 criterion_main!(benches);

@@ -74,6 +74,45 @@ fn without_the_peer_there_are_causeries_figures_and_a_record() {
     }
 }
 
+/// In the place of a Python with llama.cpp stands causerie itself: both sides speak the same way.
+#[cfg(unix)]
+#[test]
+fn with_a_peer_there_are_ratios_and_a_plot() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("both");
+    let _ = std::fs::remove_dir_all(&directory);
+    std::fs::create_dir(&directory).unwrap();
+    let (peer, record) = (directory.join("python"), directory.join("record"));
+    let script = format!("#!/bin/sh\necho imported\nexec '{}' --child\n", env!("CARGO_BIN_EXE_compare"));
+    std::fs::write(&peer, script).unwrap();
+    std::fs::set_permissions(&peer, std::fs::Permissions::from_mode(0o755)).unwrap();
+
+    let (peer, record) = (peer.to_str().unwrap(), record.to_str().unwrap());
+    let text = stdout_of(&compare(&["--quick", "--threads", "1", "--peer-python", peer, "--record", record]));
+    for row in ROWS {
+        let line = text.lines().find(|line| line.starts_with(row)).unwrap_or_else(|| panic!("no {row:?} in\n{text}"));
+        let columns: Vec<&str> = line[row.len()..].split_whitespace().collect();
+        let figures = columns.iter().skip_while(|column| ["tok/s", "s", "MiB"].contains(column));
+        assert!(figures.take(3).all(|column| figure(column) > 0.0), "{line}");
+        if row.starts_with("mean KL") {
+            assert_eq!((columns[0], columns[2]), (columns[1], "1.00"), "the same engine is as exact: {line}");
+        }
+    }
+    let files: Vec<PathBuf> = std::fs::read_dir(record).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let file = |extension: &str| files.iter().find(|path| path.extension().is_some_and(|found| found == extension));
+    let json: Value = serde_json::from_slice(&std::fs::read(file("json").unwrap()).unwrap()).unwrap();
+    for row in json["models"][0]["rows"].as_array().unwrap() {
+        let ratio = row["causerie"][0].as_f64().unwrap() / row["llama_cpp"][0].as_f64().unwrap();
+        assert!((row["ratio"]["median"].as_f64().unwrap() - ratio).abs() < 1e-9, "{row}");
+    }
+    let svg = std::fs::read_to_string(file("svg").unwrap()).unwrap();
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
+    for row in &ROWS[..8] {
+        assert!(svg.contains(&format!(">{row}<")), "{row}: {svg}");
+    }
+}
+
 #[test]
 fn a_peer_that_is_not_there_can_be_installed() {
     let output = compare(&["--quick", "--peer-python", "/nonexistent/python", "--model", "/nonexistent/model.gguf"]);

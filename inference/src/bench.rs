@@ -1,8 +1,8 @@
 //! Kernels for benchmarks, with the feature `bench`: they are no part of what the engine promises.
 
 use crate::forward::Work;
-use crate::kernel::{self, Activations, Isa, Product, Team};
-use crate::pack::Packed;
+use crate::kernel::{self, Activations, Isa, PAGE, Pairs, Product, Span, Team};
+use crate::pack::{GROUP, Packed};
 
 pub use crate::kernel::{Peak, peaks};
 
@@ -52,6 +52,57 @@ impl<'w> MatrixProduct<'w> {
                 kernel::linear(crew, *isa, x, [Product { weights, out }]);
             }
         });
+    }
+}
+
+/// Attention of the query heads that share a key-value head over some tokens, to be repeated on one thread.
+pub struct Attention {
+    isa: Isa,
+    dimensions: usize,
+    tokens: usize,
+    /// Of one page; the values of the next page follow its keys.
+    key_pairs: usize,
+    value_pairs: usize,
+    pages: Vec<Pairs>,
+    queries: Vec<f32>,
+    out: Vec<f32>,
+}
+
+impl Attention {
+    /// `heads` queries over `tokens` tokens, of numbers that are small and not zero.
+    ///
+    /// # Panics
+    /// If the processor lacks the instruction set.
+    pub fn new(isa: Isa, dimensions: usize, heads: usize, tokens: usize) -> Self {
+        assert!(isa.is_available(), "this processor lacks {isa}");
+        let (key_pairs, value_pairs) = (kernel::key_pairs(dimensions), kernel::value_pairs(dimensions));
+        let some = |i: usize| 0x3d00 | (i * 7919 % 256) as u16; // bf16 of 0.03 to 0.06
+        let pairs = |i: usize| Pairs(std::array::from_fn(|lane| [some(2 * (GROUP * i + lane)), some(3 * lane + i)]));
+        Self {
+            isa,
+            dimensions,
+            tokens,
+            key_pairs,
+            value_pairs,
+            pages: (0..tokens.div_ceil(PAGE) * (key_pairs + value_pairs)).map(pairs).collect(),
+            queries: vec![0.1; heads * dimensions],
+            out: vec![0.0; heads * dimensions],
+        }
+    }
+
+    /// Bytes of the keys and values.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.pages[..])
+    }
+
+    /// Computes it once.
+    pub fn run(&mut self) {
+        let Self { isa, dimensions, tokens, key_pairs, value_pairs, pages, queries, out } = self;
+        let spans = pages.chunks_exact(*key_pairs + *value_pairs).enumerate().map(|(page, pairs)| {
+            let (keys, values) = pairs.split_at(*key_pairs);
+            Span { keys, values, first: 0, tokens: PAGE.min(*tokens - page * PAGE) }
+        });
+        kernel::attention(*isa, *dimensions, None, queries, &spans, out);
     }
 }
 
