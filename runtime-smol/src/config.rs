@@ -32,6 +32,10 @@ pub struct ServeOptions {
     #[command(flatten)]
     pub data: DataOptions,
 
+    /// Where computed conversations are kept over a restart.
+    #[command(flatten)]
+    pub kv_cache: KvCacheOptions,
+
     /// Which model.
     #[command(flatten)]
     pub model: ModelOptions,
@@ -51,6 +55,18 @@ pub struct DataOptions {
     /// Directory of the database and the secret [default: $XDG_DATA_HOME/causerie or ~/.local/share/causerie]
     #[arg(long, env = "CAUSERIE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+}
+
+/// Where the keys and values of conversations are kept over a restart, so that nothing is computed twice.
+#[derive(Args, Clone, Debug, Default)]
+pub struct KvCacheOptions {
+    /// Directory for what was computed of conversations, 256 MiB at most [default: kv in the data directory]
+    #[arg(long, env = "CAUSERIE_KV_CACHE_DIR", value_name = "DIR", conflicts_with = "no_kv_cache")]
+    pub kv_cache_dir: Option<PathBuf>,
+
+    /// Keep nothing of it: after a restart, conversations are computed anew
+    #[arg(long, env = "CAUSERIE_NO_KV_CACHE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub no_kv_cache: bool,
 }
 
 /// Which model answers.
@@ -120,6 +136,13 @@ impl DataOptions {
             Some(directory) => Ok(directory.clone()),
             None => user_directory("XDG_DATA_HOME", ".local/share").ok_or(ConfigError::NoDataDirectory),
         }
+    }
+}
+
+impl KvCacheOptions {
+    /// The directory, if there is to be one.
+    pub fn directory(&self, data_dir: &Path) -> Option<PathBuf> {
+        (!self.no_kv_cache).then(|| self.kv_cache_dir.clone().unwrap_or_else(|| data_dir.join("kv")))
     }
 }
 

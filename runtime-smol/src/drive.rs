@@ -309,6 +309,7 @@ mod tests {
             source: ModelSource::File(data.path().join("none.gguf")),
             fetch: FetchOptions::from_environment(true).unwrap(),
             engine: EngineOptions::default(),
+            saved: None,
         };
         let (clock, wall_clock) = Clock::start();
         let hub = Hub::new(causerie_core::Options {

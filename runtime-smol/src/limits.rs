@@ -87,6 +87,10 @@ pub const DRAIN_CLOSE_TIME: Duration = Duration::from_secs(2);
 /// What connections have to hear of the end when no answer is running: for acknowledgements on their way.
 pub const DRAIN_IDLE_TIME: Duration = Duration::from_millis(300);
 
+/// From the end of the drain to the end of the process, if the inference thread takes that long: for the step that it is
+/// in, and for saving what was computed, which takes half a second for 256 MiB. With [`DRAIN_TIME`] less than ten seconds.
+pub const SAVE_TIME: Duration = Duration::from_millis(1_900);
+
 /// Replies of storage that wait for the hub; when it is full, the thread of storage waits, which the hub never does for
 /// it. Each may hold a page of history: together some 16 MiB.
 pub const STORE_REPLIES: usize = 64;

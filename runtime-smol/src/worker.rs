@@ -13,7 +13,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 
 use causerie_core::{
     FinishReason, GenerationFailure, GenerationId, GenerationNotice, Sampling, SessionId, Timings, Usage,
@@ -34,6 +34,8 @@ pub(crate) struct WorkerOptions {
     pub(crate) fetch: FetchOptions,
     /// How to run it.
     pub(crate) engine: EngineOptions,
+    /// The file in which its keys and values outlast the process.
+    pub(crate) saved: Option<PathBuf>,
 }
 
 /// What the thread is doing about a model.
@@ -132,6 +134,8 @@ pub(crate) struct Worker {
     running: HashMap<GenerationId, bool>,
     /// Shared with a reload that the thread has not taken yet.
     reload: Arc<()>,
+    /// Closed when the thread has ended. Nothing comes.
+    ended: Receiver<()>,
 }
 
 /// Room for two commands of each generation, and for those that belong to none.
@@ -145,8 +149,12 @@ impl Worker {
     pub(crate) fn start(options: WorkerOptions, events: Sender<Event>) -> io::Result<Worker> {
         let (commands, inbox) = sync_channel(QUEUE);
         let thread = thread::Thread::new(options, commands.clone(), inbox, events);
-        std::thread::Builder::new().name("inference".to_owned()).spawn(move || thread.run())?;
-        Ok(Worker { commands, running: HashMap::new(), reload: Arc::new(()) })
+        let (running, ended) = sync_channel(0);
+        std::thread::Builder::new().name("inference".to_owned()).spawn(move || {
+            thread.run();
+            drop(running);
+        })?;
+        Ok(Worker { commands, running: HashMap::new(), reload: Arc::new(()), ended })
     }
 
     /// Gives the thread a conversation to answer.
@@ -203,8 +211,11 @@ struct NotTaken;
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Not awaited: it holds nothing that must be saved, and loading a large model takes its time.
         let _ = self.commands.try_send(Command::Stop);
+        // For what it saves. That may be lost, too: a step or the loading of a large model can take longer than people wait.
+        if self.ended.recv_timeout(limits::SAVE_TIME) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the inference thread did not end in time; what it computed last is not saved");
+        }
     }
 }
 
@@ -215,7 +226,8 @@ mod tests {
     #[test]
     fn many_reloads_leave_the_queue_to_others() {
         let (commands, inbox) = sync_channel(QUEUE);
-        let mut worker = Worker { commands, running: HashMap::new(), reload: Arc::new(()) };
+        let (_, ended) = sync_channel(0);
+        let mut worker = Worker { commands, running: HashMap::new(), reload: Arc::new(()), ended };
         for _ in 0..10 * QUEUE {
             worker.reload();
         }

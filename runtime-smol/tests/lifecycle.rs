@@ -294,3 +294,50 @@ fn health_tells_how_far_the_model_is() {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// Asks in a session, and gives what was found of the prompt, and the prompt.
+fn cached(client: &mut Client, question: &str) -> (u64, u64) {
+    ask(client, question, 20);
+    let usage = answer(client)["usage"].clone();
+    (usage["cached_tokens"].as_u64().unwrap(), usage["prompt_tokens"].as_u64().unwrap())
+}
+
+#[test]
+fn what_was_computed_of_a_conversation_is_known_after_a_restart() {
+    let server = Server::start();
+    let mut ada = server.connect("ada");
+    let session = ada.create_session("Long lived");
+    let (known, first) = cached(&mut ada, &"What is gravity? ".repeat(30));
+    assert_eq!(known, 0);
+    let again = |data_dir, args: &[&str]| {
+        let args = args.iter().map(|&arg| arg.to_owned()).collect();
+        let server = Server::start_with(Options { data_dir: Some(data_dir), args, ..Options::default() });
+        let mut ada = server.connect("ada");
+        ada.send(&json!({"type": "join_session", "session_id": session}));
+        ada.expect("session_joined");
+        (server, ada)
+    };
+    let (server, mut ada) = again(server.stop(), &[]);
+    let (known, second) = cached(&mut ada, "And what is light?");
+    assert!(known > first && known < second, "{first} tokens, then {known} of {second}");
+
+    // Another session that asks the same is not told whether somebody has asked it.
+    ada.create_session("Curious");
+    assert_eq!(cached(&mut ada, &"What is gravity? ".repeat(30)), (0, first));
+    drop(ada);
+
+    // A damaged file is no reason not to start, and no answer is wrong for it.
+    let data_dir = server.stop();
+    let file = data_dir.path().join("kv/pages.kv");
+    let mut bytes = std::fs::read(&file).expect("it is in the data directory");
+    let last = bytes.len() - 1;
+    bytes.truncate(last);
+    std::fs::write(&file, bytes).unwrap();
+    let (server, mut ada) = again(data_dir, &[]);
+    assert_eq!(cached(&mut ada, "And what is sound?").0, 0);
+    assert!(server.process().output().text().contains("conversations are computed anew"));
+
+    let (server, mut ada) = again(server.stop(), &["--no-kv-cache"]);
+    assert_eq!(cached(&mut ada, "And what is silence?").0, 0);
+    drop(server);
+}

@@ -162,6 +162,25 @@ impl Server {
         client
     }
 
+    /// Asks it to stop (SIGTERM), waits until it has, and gives its data directory, for the next one.
+    ///
+    /// # Panics
+    /// When it does not end well.
+    #[must_use]
+    pub fn stop(mut self) -> Arc<TempDir> {
+        let asked = Command::new("kill").arg(self.process.id().to_string()).status();
+        assert!(asked.is_ok_and(|status| status.success()), "`kill` is in every system");
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            if let Some(ended) = self.process.ended() {
+                assert!(ended.success(), "the server ended with {ended}");
+                return self.data_dir();
+            }
+            assert!(Instant::now() < deadline, "the server did not stop within {WITHIN:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Ends it as a power cut would (SIGKILL) and gives its data directory, for the next one.
     #[must_use]
     pub fn kill(mut self) -> Arc<TempDir> {

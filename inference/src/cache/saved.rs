@@ -101,7 +101,7 @@ impl Cache {
     }
 
     /// Writes the cache to a file, the last used pages first, up to [`SAVED_BYTES`]; gives the number of pages. The file
-    /// appears whole or not at all. On Unix only its owner can read it: it tells of conversations.
+    /// appears whole or not at all, but for a power cut, after which it is refused. On Unix only its owner can read it: it tells of conversations.
     ///
     /// # Errors
     /// If the file cannot be written; what was there before is there still.
@@ -129,7 +129,8 @@ impl Cache {
             let page = self.bytes_of(source, &mut buffer);
             file.write_all(page.ok_or_else(|| io::Error::other("the saved cache has changed while it was in use"))?)?;
         }
-        file.into_inner()?.sync_all()
+        // Not synced to the disk, which may take seconds: whatever a power cut leaves of it, the checksums tell.
+        file.flush()
     }
 
     fn bytes_of<'a>(&'a self, source: Source, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {

@@ -127,12 +127,13 @@ impl Model {
         self.isa
     }
 
-    /// What keys and values depend on beside the tokens: the file, by its [fingerprint](Gguf::fingerprint), and the kernels,
-    /// which round differently.
+    /// What keys and values depend on beside the tokens: the file, by its [fingerprint](Gguf::fingerprint), and the kernels
+    /// of this version, which round differently.
     pub fn cache_key(&self) -> u128 {
         let mut hash = xxhash_rust::xxh3::Xxh3::new();
         hash.update(&self.fingerprint.to_le_bytes());
         hash.update(self.isa.name().as_bytes());
+        hash.update(env!("CARGO_PKG_VERSION").as_bytes());
         hash.digest128()
     }
 

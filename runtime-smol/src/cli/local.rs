@@ -132,8 +132,9 @@ impl Local {
         let context = self.scheduler.context();
         let room = context - max_tokens.min(context / ANSWER_PART).max(1);
         let prompt = chat::prompt(self.model.tokenizer(), self.model.template(), turns, room).map_err(Failure::of)?;
-        let request =
-            Request { prompt: prompt.tokens, sampling: options.sampling()?, max_tokens, ..Request::default() };
+        let sampling = options.sampling()?;
+        let session = Some(0); // there is one conversation
+        let request = Request { prompt: prompt.tokens, sampling, max_tokens, session, ..Request::default() };
         let id = self.scheduler.submit(request).map_err(Failure::of)?;
         let mut outcome = Outcome::default();
         while self.scheduler.step(&mut |from, event| outcome.take(from == id, event, sink)) {

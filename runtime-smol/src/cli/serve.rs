@@ -104,6 +104,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
         source: options.model.source(),
         fetch: FetchOptions::from_environment(options.model.offline).map_err(ServeError::Config)?,
         engine: options.engine.clone(),
+        saved: options.kv_cache.directory(&data_dir).and_then(|directory| saved_cache(&directory)),
     };
     let model = worker.source.to_string();
     let worker = Worker::start(worker, event).map_err(|source| ServeError::System { what: "a thread", source })?;
@@ -144,6 +145,21 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     smol::block_on(executor.run(drive.run(Sources { arrivals, replies, events, stop: stops })));
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The file in which conversations are kept as they were computed; none where it cannot be.
+fn saved_cache(directory: &Path) -> Option<PathBuf> {
+    match make_private(directory) {
+        Ok(()) => Some(directory.join("pages.kv")),
+        Err(error) => {
+            let directory = directory.display();
+            tracing::warn!(
+                "cannot make {directory}: {error}; after a restart, conversations are computed anew. \
+                 Give another directory with --kv-cache-dir, or --no-kv-cache"
+            );
+            None
+        }
+    }
 }
 
 /// The directory and those above it, readable by their owner alone where they are new.

@@ -1,7 +1,7 @@
 //! The model with its scheduler, in the terms of the protocol: generations in, events out.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use causerie_core::{FinishReason, GenerationFailure, GenerationId, GenerationNotice, MessageRole, Sampling};
@@ -32,11 +32,11 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Reads a model file and makes ready for it.
+    /// Reads a model file and makes ready for it, with the keys and values that an earlier engine saved.
     ///
     /// # Errors
     /// When the file is no good, or the options do not suit the model.
-    pub(super) fn load(path: &Path, options: &EngineOptions) -> Result<Engine, LoadError> {
+    pub(super) fn load(path: &Path, options: &EngineOptions, saved: Option<PathBuf>) -> Result<Engine, LoadError> {
         let threads = options.threads.map(std::num::NonZero::get);
         let model = Arc::new(Model::load(path, &LoadOptions { threads, ..LoadOptions::default() })?);
         let scheduler = Scheduler::new(
@@ -46,6 +46,7 @@ impl Engine {
                 max_sequences: options.parallel.map(std::num::NonZero::get),
                 context: options.context.map(std::num::NonZero::get),
                 queue: Some(limits::WORKER_GENERATIONS),
+                saved,
                 seed: seed(),
                 ..SchedulerOptions::default()
             },
@@ -61,6 +62,11 @@ impl Engine {
             scheduler.threads(),
             info.isa,
         );
+        match scheduler.restored() {
+            Ok(0) => {}
+            Ok(pages) => tracing::info!("{pages} pages of keys and values are known from before"),
+            Err(error) => tracing::warn!("conversations are computed anew: {error}"),
+        }
         let name = path.file_stem().map_or_else(|| info.name.clone(), |stem| stem.to_string_lossy().into_owned());
         Ok(Engine { name, model, scheduler, generations: HashMap::new(), sequences: HashMap::new() })
     }
@@ -68,6 +74,15 @@ impl Engine {
     /// What people call the model: its file's name.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Saves keys and values for the next engine. If it cannot be done, the next one computes them anew.
+    pub(super) fn save(&self) {
+        match self.scheduler.save() {
+            Ok(0) => {}
+            Ok(pages) => tracing::info!("{pages} pages of keys and values are saved"),
+            Err(error) => tracing::warn!("keys and values cannot be saved, conversations are computed anew: {error}"),
+        }
     }
 
     /// Whether there is anything for [`Engine::step`] to do.

@@ -99,7 +99,7 @@ impl Thread {
         self.tell(Status::Loading { model: self.options.source.to_string() });
         // Taken before: another file that comes while this one is being read is to be noticed.
         let stamp = self.stamp();
-        let mut engine = match Engine::load(&path, &self.options.engine) {
+        let mut engine = match Engine::load(&path, &self.options.engine, self.options.saved.clone()) {
             Ok(engine) => engine,
             Err(error) => {
                 let reason = format!("the model {} cannot be used: {error}", path.display());
@@ -107,7 +107,9 @@ impl Thread {
             }
         };
         self.tell(Status::Ready { model: engine.name().to_owned() });
-        self.answer(&mut engine)
+        let ended = self.answer(&mut engine);
+        engine.save();
+        ended
     }
 
     /// The model's file, fetched if it has to be. Meanwhile everything is answered with "unavailable".
