@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the files of ../../../fuzz/corpus/gguf: a sound model of some numbers, and one file for each fault that
+"""Writes the files of ../../../fuzz/corpus/gguf: sound models of some numbers, and one file for each fault that
 `tests/hostile.rs` expects to be refused. Uses nothing but Python's library, since no other writer makes such files.
 
     python3 hostile.py
@@ -14,7 +14,6 @@ BLOCKS = {  # type id: values and bytes of a block
     21: (256, 110), 22: (256, 82), 23: (256, 136), 29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66), 39: (32, 17),
     40: (64, 36),
 }  # fmt: skip
-rng = random.Random(7)
 
 
 def text(value):
@@ -35,10 +34,10 @@ class File:
 
     def __init__(self, keys=(), tensors=()):
         self.magic, self.version, self.counts, self.cut = b"GGUF", 3, [None, None], None
-        self.keys, self.tensors, self.data = dict(keys), [], b""
+        self.keys, self.more_keys, self.tensors, self.data = dict(keys), b"", [], b""
+        self.rng = random.Random(7)
         for name, dimensions in tensors:
             self.tensor(name, dimensions)
-        self.more_keys = b""
 
     def tensor(self, name, dimensions, kind=0, offset=None):
         if offset is None:
@@ -49,9 +48,9 @@ class File:
                 count *= dimension
             values, size = BLOCKS[kind]
             if kind == 0:
-                self.data += b"".join(struct.pack("<f", rng.uniform(-1, 1)) for _ in range(count))
+                self.data += b"".join(struct.pack("<f", self.rng.uniform(-1, 1)) for _ in range(count))
             else:
-                self.data += rng.randbytes(count // values * size)
+                self.data += self.rng.randbytes(count // values * size)
         self.tensors.append((name, dimensions, kind, offset))
         return self
 
@@ -80,24 +79,42 @@ def small():
     return File({"general.architecture": (TEXT, text("llama"))}, [("a", [8]), ("b", [4, 2])])
 
 
-def model(layers=2):
-    """A llama of four numbers a token, with six tokens."""
-    file = File({"general.architecture": (TEXT, text("llama"))})
-    for name, value in [("block_count", 2), ("context_length", 64), ("embedding_length", 4), ("feed_forward_length", 4),
-                        ("attention.head_count", 2), ("attention.head_count_kv", 1)]:  # fmt: skip
-        file.number(f"llama.{name}", value)
-    file.key("llama.attention.layer_norm_rms_epsilon", F32, struct.pack("<f", 1e-5))
-    file.key("tokenizer.ggml.model", TEXT, text("gpt2")).key("tokenizer.ggml.pre", TEXT, text("gpt-2"))
-    file.key("tokenizer.ggml.tokens", ARRAY, texts(["a", "b", "c", "ab", "abc", "<|im_end|>"]))
-    file.key("tokenizer.ggml.token_type", ARRAY, array(5, 6, struct.pack("<6i", 1, 1, 1, 1, 1, 3)))
-    file.key("tokenizer.ggml.merges", ARRAY, texts(["a b", "ab c"]))
+def model(family="llama", width=4, kind=0):
+    """A model of two layers and a few numbers a token, with six tokens."""
+    file = File({"general.architecture": (TEXT, text(family))})
+    for name, value in [("block_count", 2), ("context_length", 64), ("embedding_length", width),
+                        ("feed_forward_length", width), ("attention.head_count", 2), ("attention.head_count_kv", 1),
+                        ("attention.sliding_window", 2)]:  # fmt: skip
+        if family == "gemma3" or name != "attention.sliding_window":
+            file.number(f"{family}.{name}", value)
+    file.key(f"{family}.attention.layer_norm_rms_epsilon", F32, struct.pack("<f", 1e-5))
+    if family in ("gemma3", "phi3"):
+        file.key("tokenizer.ggml.model", TEXT, text("llama"))
+        file.key("tokenizer.ggml.tokens", ARRAY, texts(["<unk>", "<s>", "<0x61>", "\u2581", "a", "\u2581a"]))
+        file.key("tokenizer.ggml.token_type", ARRAY, array(5, 6, struct.pack("<6i", 2, 3, 6, 1, 1, 1)))
+        file.key("tokenizer.ggml.scores", ARRAY, array(F32, 6, struct.pack("<6f", 0, 0, 0, -2, -1, -3)))
+        file.number("tokenizer.ggml.bos_token_id", 1)
+    else:
+        file.key("tokenizer.ggml.model", TEXT, text("gpt2")).key("tokenizer.ggml.pre", TEXT, text("gpt-2"))
+        file.key("tokenizer.ggml.tokens", ARRAY, texts(["a", "b", "c", "ab", "abc", "<|im_end|>"]))
+        file.key("tokenizer.ggml.token_type", ARRAY, array(5, 6, struct.pack("<6i", 1, 1, 1, 1, 1, 3)))
+        file.key("tokenizer.ggml.merges", ARRAY, texts(["a b", "ab c"]))
     file.number("tokenizer.ggml.eos_token_id", 5)
-    file.tensor("token_embd.weight", [4, 6]).tensor("output_norm.weight", [4])
-    for layer in range(layers):
-        for name, dimensions in [("attn_norm", [4]), ("attn_q", [4, 4]), ("attn_k", [4, 2]), ("attn_v", [4, 2]),
-                                 ("attn_output", [4, 4]), ("ffn_norm", [4]), ("ffn_gate", [4, 4]), ("ffn_up", [4, 4]),
-                                 ("ffn_down", [4, 4])]:  # fmt: skip
-            file.tensor(f"blk.{layer}.{name}.weight", dimensions)
+    file.tensor("token_embd.weight", [width, 6], kind).tensor("output_norm.weight", [width])
+    rows = {"attn_q": width, "attn_k": width // 2, "attn_v": width // 2, "attn_output": width, "ffn_gate": width,
+            "ffn_up": width, "ffn_down": width}  # fmt: skip
+    norms = {"attn_norm": width, "ffn_norm": width}
+    if family == "phi3":
+        rows = {"attn_qkv": 2 * width, "attn_output": width, "ffn_up": 2 * width, "ffn_down": width}
+    if family in ("qwen3", "gemma3"):
+        norms |= {"attn_q_norm": width // 2, "attn_k_norm": width // 2}
+    if family == "gemma3":
+        norms |= {"post_attention_norm": width, "post_ffw_norm": width}
+    for layer in range(2):
+        for name, count in rows.items():
+            file.tensor(f"blk.{layer}.{name}.weight", [width, count], kind)
+        for name, count in norms.items():
+            file.tensor(f"blk.{layer}.{name}.weight", [count])
     return file
 
 
@@ -117,6 +134,10 @@ def every_type():
 HUGE = 2**64 - 1
 files = {
     "sound": model(),
+    "sound-qwen3": model("qwen3"),
+    "sound-gemma3": model("gemma3"),
+    "sound-phi3": model("phi3"),
+    "sound-q4_0": model("llama", 32, 2),
     "every-type": every_type(),
     "not-gguf": but(small(), magic=b"PK\x03\x04"),
     "version-1": but(small(), version=1),
@@ -163,6 +184,9 @@ files = {
     "heads-zero": model().number("llama.attention.head_count", 0),
     "width-of-another": model().number("llama.embedding_length", 8),
     "epsilon-not-a-number": model().key("llama.attention.layer_norm_rms_epsilon", F32, struct.pack("<f", float("nan"))),
+    "fused-too-short": model("phi3").number("phi3.feed_forward_length", 2),
+    "window-of-no-kind": model("gemma3").key("gemma3.attention.sliding_window", TEXT, text("2")),
+    "scores-too-few": model("gemma3").key("tokenizer.ggml.scores", ARRAY, array(F32, 1, bytes(4))),
     "tensor-unused": model().tensor("blk.0.attn_q.scale", [1]),
     "tokens-missing": model().key("tokenizer.ggml.tokens", TEXT, text("abc")),
     "tokens-more-than-rows": model().key("tokenizer.ggml.tokens", ARRAY, texts(["a", "b", "c", "ab", "abc", "d", "e"]))
