@@ -341,13 +341,15 @@ fn quantize_blocks(values: &[f32], out: &mut CodesMut<'_>) {
     let (blocks, _) = values.as_chunks::<BLOCK>();
     let (codes, _) = out.codes.as_chunks_mut::<BLOCK>();
     let (sums, _) = out.sums.as_chunks_mut::<2>();
+    let (most, least) = (_mm512_set1_epi32(127), _mm512_set1_epi32(-127));
     for (b, (block, codes)) in blocks.iter().zip(codes).enumerate() {
         // SAFETY: a block has two times 16 floats.
         let halves = unsafe { [_mm512_loadu_ps(block.as_ptr()), _mm512_loadu_ps(block.as_ptr().add(GROUP))] };
         let largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(halves[0]), _mm512_abs_ps(halves[1])));
         let inverse = _mm512_set1_ps(if largest > 0.0 { 127.0 / largest } else { 0.0 });
         for (half, (values, codes)) in halves.into_iter().zip(codes.as_chunks_mut::<GROUP>().0).enumerate() {
-            let rounded = _mm512_cvtps_epi32(_mm512_mul_ps(values, inverse));
+            let nearest = _mm512_cvtps_epi32(_mm512_mul_ps(values, inverse));
+            let rounded = _mm512_max_epi32(_mm512_min_epi32(nearest, most), least); // as in the portable one
             sums[b][half] = _mm512_reduce_add_epi32(rounded);
             // SAFETY: there are 16 codes.
             unsafe { _mm_storeu_si128(codes.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(rounded)) };

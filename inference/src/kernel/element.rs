@@ -133,7 +133,8 @@ pub(super) fn quantize(values: &[f32], out: &mut CodesMut<'_>) {
         let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
         let mut rounded = [0i32; BLOCK];
         for (rounded, x) in rounded.iter_mut().zip(block) {
-            *rounded = ((x * inverse + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+            let nearest = ((x * inverse + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+            *rounded = nearest.clamp(-127, 127); // a number that is not finite would be any
         }
         for (code, &rounded) in codes.iter_mut().zip(&rounded) {
             *code = rounded as i8;

@@ -208,6 +208,21 @@ fn codes_of_activations() {
 }
 
 #[test]
+fn codes_of_what_is_no_number_are_codes() {
+    let mut values = Noise(9).numbers(128);
+    (values[3], values[40], values[70], values[71]) = (f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::NAN);
+    values[96..].iter_mut().for_each(|x| *x *= 1e-44);
+    for isa in Isa::available() {
+        let x = activations(isa, &values, 128);
+        let View { codes, sums, .. } = x.view();
+        for (codes, &sum) in codes.chunks_exact(BLOCK / 2).zip(sums) {
+            assert!(codes.iter().all(|&code| code > i8::MIN), "{isa}");
+            assert_eq!(codes.iter().map(|&code| i32::from(code)).sum::<i32>(), sum, "{isa}");
+        }
+    }
+}
+
+#[test]
 fn exp_is_near_the_true_one() {
     for i in -8700..8830 {
         let x = i as f32 / 100.0;
