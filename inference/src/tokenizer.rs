@@ -88,10 +88,10 @@ impl Tokenizer {
             (other, _) => return Err(TokenizerError::Kind { seen: other.to_string() }),
         };
         let alphabet = if pre.is_some() { Alphabet::Bytes } else { Alphabet::Spaces };
-        let (vocabulary, ids) = Vocabulary::new(config.tokens, config.token_type, alphabet)?;
+        let vocabulary = Vocabulary::new(config.tokens, config.token_type, alphabet)?;
         config.check_ids(vocabulary.len())?;
         let encoding = match pre {
-            Some(pre) => Encoding::ByteLevel(ByteLevel::new(config, pre, &vocabulary, &ids)?),
+            Some(pre) => Encoding::ByteLevel(ByteLevel::new(config, pre, &vocabulary)?),
             None => Encoding::SentencePiece(sentencepiece(config, &vocabulary)?),
         };
 

@@ -27,19 +27,19 @@ pub(super) struct ByteLevel {
 }
 
 impl ByteLevel {
-    /// Builds the tables; `ids` are those of the texts as the file writes them.
+    /// Builds the tables.
     pub(super) fn new(
         config: &TokenizerConfig<'_>,
         pre: PreTokenizer,
         vocabulary: &Vocabulary,
-        ids: &HashMap<&str, u32>,
     ) -> Result<Self, TokenizerError> {
+        let ids = ids_of(config.tokens)?;
         let ignores_merges = config.ignore_merges.unwrap_or(pre.ignores_merges());
         Ok(Self {
             byte_tokens: Box::new(std::array::from_fn(|byte| {
                 ids.get(bytes::char_of(byte as u8).encode_utf8(&mut [0; 4]) as &str).copied()
             })),
-            merges: read_merges(config.merges, ids)?,
+            merges: read_merges(config.merges, &ids)?,
             splitter: Splitter::new(pre),
             whole: if ignores_merges { whole_pieces(vocabulary) } else { HashMap::new() },
         })
@@ -56,6 +56,17 @@ impl ByteLevel {
             }
         });
     }
+}
+
+/// The ids of the tokens by their texts, as the file writes them.
+fn ids_of(texts: &[String]) -> Result<HashMap<&str, u32>, TokenizerError> {
+    let mut ids = HashMap::with_capacity(texts.len());
+    for (id, text) in texts.iter().enumerate() {
+        if let Some(first) = ids.insert(text.as_str(), id as u32) {
+            return Err(TokenizerError::Duplicate { first, second: id, text: text.clone() });
+        }
+    }
+    Ok(ids)
 }
 
 fn read_merges(texts: &[String], ids: &HashMap<&str, u32>) -> Result<Merges, TokenizerError> {

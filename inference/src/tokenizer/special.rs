@@ -1,6 +1,6 @@
 //! Tokens that are found in text as they stand: control tokens, and tokens that the model's makers added whole.
 
-use regex::Regex;
+use aho_corasick::{AhoCorasick, BuildError, Input, MatchKind};
 
 /// The most tokens that are looked for in text. Known vocabularies have up to some 6,500.
 pub const MAX_SPECIAL_TOKENS: usize = 1 << 14;
@@ -12,13 +12,13 @@ pub(crate) enum Part<'t> {
     Token(u32),
 }
 
-/// Finds tokens in text: from left to right, at each place the longest.
+/// Finds tokens in text: from left to right, at each place the longest, in time that is linear whatever they are.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SpecialTokens {
-    /// All texts as alternatives, the longest first; none when there are no tokens.
-    regex: Option<Regex>,
-    /// Sorted by text.
-    ids: Vec<(String, u32)>,
+    /// Of all texts (Aho and Corasick, 1975); none when there are no tokens.
+    automaton: Option<AhoCorasick>,
+    /// Ids and texts, in the order of the automaton's patterns: sorted by text.
+    tokens: Vec<(String, u32)>,
 }
 
 impl SpecialTokens {
@@ -26,24 +26,23 @@ impl SpecialTokens {
     ///
     /// # Errors
     /// When their texts are together too long for an automaton; the message says the limit.
-    pub(super) fn new(mut ids: Vec<(String, u32)>) -> Result<Self, regex::Error> {
-        let mut texts: Vec<&str> = ids.iter().map(|(text, _)| text.as_str()).collect();
-        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        let alternatives: Vec<String> = texts.iter().map(|text| regex::escape(text)).collect();
-        let regex = (!ids.is_empty()).then(|| Regex::new(&alternatives.join("|"))).transpose()?;
-        ids.sort();
-        Ok(Self { regex, ids })
+    pub(super) fn new(mut tokens: Vec<(String, u32)>) -> Result<Self, BuildError> {
+        tokens.sort();
+        let mut builder = AhoCorasick::builder();
+        builder.match_kind(MatchKind::LeftmostLongest);
+        let automaton = (!tokens.is_empty()).then(|| builder.build(tokens.iter().map(|(text, _)| text))).transpose()?;
+        Ok(Self { automaton, tokens })
     }
 
     pub(super) fn id(&self, text: &str) -> Option<u32> {
-        let place = self.ids.binary_search_by(|(known, _)| known.as_str().cmp(text)).ok()?;
-        Some(self.ids[place].1)
+        let place = self.tokens.binary_search_by(|(known, _)| known.as_str().cmp(text)).ok()?;
+        Some(self.tokens[place].1)
     }
 
     /// The first token's place in `text`, not before byte `from`.
     pub(super) fn find_at(&self, text: &str, from: usize) -> Option<(std::ops::Range<usize>, u32)> {
-        let found = self.regex.as_ref()?.find_at(text, from)?;
-        Some((found.range(), self.id(found.as_str())?))
+        let found = self.automaton.as_ref()?.find(Input::new(text).range(from..))?;
+        Some((found.range(), self.tokens[found.pattern().as_usize()].1))
     }
 
     /// Gives `part` the tokens in `text` and what is between them, in order, without empty parts.

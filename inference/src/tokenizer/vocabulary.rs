@@ -3,7 +3,6 @@
 use super::bytes::byte_of;
 use super::error::TokenizerError;
 use super::sentencepiece::SPACE;
-use std::collections::HashMap;
 
 /// The most tokens of a vocabulary: four times the largest that is known (262,144).
 pub const MAX_VOCABULARY: usize = 1 << 20;
@@ -83,30 +82,22 @@ pub(super) struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// Reads the tokens, and gives the map from their texts, as the file writes them, to their ids.
-    pub(super) fn new<'f>(
-        texts: &'f [String],
-        types: Option<&[i32]>,
-        alphabet: Alphabet,
-    ) -> Result<(Self, HashMap<&'f str, u32>), TokenizerError> {
+    /// Reads the tokens.
+    pub(super) fn new(texts: &[String], types: Option<&[i32]>, alphabet: Alphabet) -> Result<Self, TokenizerError> {
         check_size(texts, types)?;
         let mut vocabulary = Self {
             bytes: Vec::with_capacity(texts.iter().map(String::len).sum()),
             ends: Vec::with_capacity(texts.len()),
             kinds: Vec::with_capacity(texts.len()),
         };
-        let mut ids = HashMap::with_capacity(texts.len());
         for (id, text) in texts.iter().enumerate() {
             let kind = match types {
                 Some(types) => TokenKind::from_id(id, types[id])?,
                 None => TokenKind::Normal,
             };
             vocabulary.push(id, text, kind, alphabet)?;
-            if let Some(first) = ids.insert(text.as_str(), id as u32) {
-                return Err(TokenizerError::Duplicate { first, second: id, text: text.clone() });
-            }
         }
-        Ok((vocabulary, ids))
+        Ok(vocabulary)
     }
 
     fn push(&mut self, id: usize, text: &str, kind: TokenKind, alphabet: Alphabet) -> Result<(), TokenizerError> {
