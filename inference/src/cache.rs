@@ -54,6 +54,16 @@ pub struct PageTable {
     published: usize,
     /// The last of them.
     node: NodeId,
+    /// Logits behind all of it were finite.
+    sound: bool,
+}
+
+impl PageTable {
+    /// Says that logits were finite that everything stored so far took part in. Its numbers need not be looked at then
+    /// before they are used again: whatever they are, they do no harm.
+    pub fn vouch(&mut self) {
+        self.sound = true;
+    }
 }
 
 /// What [`Cache::resume`] found.
@@ -134,8 +144,8 @@ impl Cache {
         Resumed { table, known, own: own.min(known) }
     }
 
-    /// The page of a node, in memory, with numbers that are finite. That is checked when a page is first used again, not
-    /// when it is published, since most never are.
+    /// The page of a node, in memory, with numbers that are finite. If no sequence vouched for it, that is checked when a
+    /// page is first used again, not when it is published, since most never are.
     fn sound_page(&mut self, node: NodeId) -> Result<PageId, Unusable> {
         let page = self.page_in_memory(node).and_then(|page| {
             let finite = self.tree.is_finite(node) || PageShape::is_finite(&self.pool[page]);
@@ -215,6 +225,9 @@ impl Cache {
         self.publish(&mut table, tokens);
         let rest = &tokens[(table.published * PAGE).min(tokens.len())..];
         let last = if rest.is_empty() { None } else { self.enter(&mut table, &rest[..rest.len().min(PAGE)]) };
+        if table.sound {
+            self.tree.vouch(last.unwrap_or(table.node));
+        }
         if let Some(session) = table.session {
             self.sessions.leave(session, self.path(last.unwrap_or(table.node)), tokens.len());
         }

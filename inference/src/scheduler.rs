@@ -5,7 +5,8 @@
 //! a step. While others are generating, a prompt gets the fewer rows the deeper it is. A step does no input or output and
 //! starts nothing: a thread calls it in a loop, a test by hand. Time is read for [`Timings`] alone.
 //!
-//! What a sequence generates depends on its prompt, options and seed, never on what runs beside it.
+//! What a sequence generates depends on its prompt, options and seed, and on what its own session generated before; never on
+//! what runs beside it. What others computed of the same prompt is used, being what the sequence itself would compute.
 //!
 //! ```text
 //! submit ─▶ queue ─▶ running: prompt in pieces ─▶ a token a step ─▶ Finished

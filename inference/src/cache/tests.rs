@@ -98,7 +98,8 @@ impl Running {
         }
     }
 
-    fn end(self, cache: &mut Cache) {
+    fn end(mut self, cache: &mut Cache) {
+        self.table.vouch();
         let computed = self.computed();
         cache.keep(self.table, &self.tokens[..computed]);
     }

@@ -70,7 +70,7 @@ struct Node {
     page: Option<PageId>,
     /// Which page of the saved file it is.
     saved: Option<u32>,
-    /// All its numbers were found to be finite.
+    /// All its numbers are known to be finite.
     finite: bool,
     /// Sequences that go on from here.
     pins: u32,
@@ -156,7 +156,7 @@ impl Tree {
         self.nodes[self.slot(id)?].saved
     }
 
-    /// Whether all its numbers were found to be finite.
+    /// Whether all its numbers are known to be finite.
     pub(super) fn is_finite(&self, id: NodeId) -> bool {
         self.slot(id).is_some_and(|slot| self.nodes[slot].finite)
     }
@@ -164,6 +164,15 @@ impl Tree {
     pub(super) fn set_finite(&mut self, id: NodeId) {
         if let Some(slot) = self.slot(id) {
             self.nodes[slot].finite = true;
+        }
+    }
+
+    /// All numbers up to a node are known to be finite.
+    pub(super) fn vouch(&mut self, id: NodeId) {
+        let mut slot = self.slot(id).unwrap_or(ROOT as usize);
+        while slot as u32 != ROOT && !self.nodes[slot].finite {
+            self.nodes[slot].finite = true;
+            slot = self.nodes[slot].parent as usize;
         }
     }
 

@@ -25,7 +25,8 @@ pub struct Request {
     pub max_tokens: usize,
     /// Text that ends the answer and is not part of it.
     pub stop: Vec<String>,
-    /// The conversation that this is a turn of: its earlier turns are looked for first in the cache.
+    /// The conversation that this is a turn of. What was generated in it is found in the cache by its later turns, and by
+    /// nobody else; without it, an answer is found by none.
     pub session: Option<u128>,
 }
 
@@ -322,12 +323,14 @@ impl Sequence {
     }
 
     /// Leaves its pages for later turns.
-    pub(super) fn leave(self, cache: &mut Cache) {
+    pub(super) fn leave(mut self, cache: &mut Cache) {
         if self.failed {
-            cache.release(self.table);
-        } else {
-            cache.keep(self.table, &self.tokens[..self.computed]);
+            return cache.release(self.table);
         }
+        if self.first_token.is_some() {
+            self.table.vouch();
+        }
+        cache.keep(self.table, &self.tokens[..self.computed]);
     }
 
     fn usage(&self) -> Usage {
@@ -344,5 +347,36 @@ impl Sequence {
         let after_first = self.tokens.len() - self.prompt - 1;
         let tokens_per_second = if after_first > 0 { after_first as f32 / generation.as_secs_f32() } else { 0.0 };
         Timings { first_token: first.duration_since(self.submitted), generation, tokens_per_second }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::block::BlockType;
+    use crate::cache::PAGE;
+    use crate::kernel::Isa;
+    use crate::model::tests::Tiny;
+    use crate::scheduler::{Scheduler, SchedulerOptions};
+
+    #[test]
+    fn what_broke_is_not_kept() {
+        const BROKEN: u32 = 39;
+        let model = Tiny::new(BlockType::F32, 2).with_broken_token(BROKEN as usize).load(Isa::Scalar).unwrap();
+        let options = SchedulerOptions { threads: Some(1), batch_tokens: Some(50), ..SchedulerOptions::default() };
+        let mut scheduler = Scheduler::new(Arc::new(model), &options).unwrap();
+        let mut prompt: Vec<u32> = (0..200).map(|i| i % 30).collect();
+        prompt[70] = BROKEN;
+        for _ in 0..2 {
+            let request = Request { prompt: prompt.clone(), max_tokens: 5, session: Some(1), ..Request::default() };
+            let id = scheduler.submit(request).unwrap();
+            let mut told = Vec::new();
+            while scheduler.step(&mut |of, event| told.push((of, matches!(event, Event::Failed { .. })))) {}
+            assert_eq!(told, [(id, true)]);
+        }
+        let Resumed { known, .. } = scheduler.cache.resume(Some(1), &prompt);
+        assert_eq!(known, PAGE, "the page before it is whole");
     }
 }

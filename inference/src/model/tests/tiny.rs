@@ -95,6 +95,14 @@ impl Tiny {
         self
     }
 
+    /// Makes the embedding of a token, which is of floats, no numbers.
+    pub(crate) fn with_broken_token(mut self, token: usize) -> Self {
+        let (block_type, _, bytes) = self.tensors.get_mut("token_embd.weight").expect("every model has it");
+        assert_eq!(*block_type, BlockType::F32);
+        bytes[token * WIDTH * 4..][..WIDTH * 4].copy_from_slice(&f32::NAN.to_le_bytes().repeat(WIDTH));
+        self
+    }
+
     pub(super) fn add(&mut self, noise: &mut Noise, name: &str, block_type: BlockType, dimensions: &[usize]) {
         let bytes = noise.blocks(block_type, dimensions.iter().product());
         let dimensions = dimensions.iter().map(|&dimension| dimension as u64).collect();
