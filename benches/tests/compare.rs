@@ -1,4 +1,5 @@
 //! The comparison as people start it, with the real model. Figures are not looked at: machines differ.
+#![cfg(target_os = "linux")] // elsewhere there is no row for memory
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -75,7 +76,6 @@ fn without_the_peer_there_are_causeries_figures_and_a_record() {
 }
 
 /// In the place of a Python with llama.cpp stands causerie itself: both sides speak the same way.
-#[cfg(unix)]
 #[test]
 fn with_a_peer_there_are_ratios_and_a_plot() {
     use std::os::unix::fs::PermissionsExt;
