@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use causerie_inference::gguf::limits;
+use causerie_inference::measure::logits;
 use causerie_inference::{Gguf, Isa, LoadError, LoadOptions, Model};
 
 struct Counting;
@@ -141,11 +142,15 @@ fn every_fault_is_refused_and_named() {
 }
 
 #[test]
-fn sound_files_are_accepted() {
+fn sound_files_are_accepted_and_compute() {
     let _alone = alone();
-    for name in ["sound", "sound-qwen3", "sound-gemma3", "sound-phi3", "sound-q4_0"] {
+    for name in ["sound", "sound-qwen3", "sound-gemma3", "sound-phi3", "sound-q4_0", "sound-infinite"] {
         let model = load(seed(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!((model.info().vocabulary_size, model.config().layers.len()), (6, 2), "{name}");
+        let report = logits(&model, &[0, 1, 2], 6, 0, Some(1)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let all = report.positions.iter().flat_map(|position| &position.top);
+        let finite = all.clone().filter(|(_, logit)| logit.is_finite()).count();
+        assert_eq!((all.count(), finite), (18, if name == "sound-infinite" { 0 } else { 18 }), "{name}");
     }
 }
 

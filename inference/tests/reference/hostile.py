@@ -32,10 +32,10 @@ def texts(values):
 class File:
     """A file under construction; nothing is checked."""
 
-    def __init__(self, keys=(), tensors=()):
+    def __init__(self, keys=(), tensors=(), scale=1.0):
         self.magic, self.version, self.counts, self.cut = b"GGUF", 3, [None, None], None
         self.keys, self.more_keys, self.tensors, self.data = dict(keys), b"", [], b""
-        self.rng = random.Random(7)
+        self.rng, self.scale = random.Random(7), struct.pack("<e", scale)
         for name, dimensions in tensors:
             self.tensor(name, dimensions)
 
@@ -49,6 +49,8 @@ class File:
             values, size = BLOCKS[kind]
             if kind == 0:
                 self.data += b"".join(struct.pack("<f", self.rng.uniform(-1, 1)) for _ in range(count))
+            elif kind == 2:  # Q4_0, of which models are made too
+                self.data += b"".join(self.scale + self.rng.randbytes(16) for _ in range(count // values))
             else:
                 self.data += self.rng.randbytes(count // values * size)
         self.tensors.append((name, dimensions, kind, offset))
@@ -79,9 +81,9 @@ def small():
     return File({"general.architecture": (TEXT, text("llama"))}, [("a", [8]), ("b", [4, 2])])
 
 
-def model(family="llama", width=4, kind=0):
+def model(family="llama", width=4, kind=0, scale=1 / 16):
     """A model of two layers and a few numbers a token, with six tokens."""
-    file = File({"general.architecture": (TEXT, text(family))})
+    file = File({"general.architecture": (TEXT, text(family))}, scale=scale)
     for name, value in [("block_count", 2), ("context_length", 64), ("embedding_length", width),
                         ("feed_forward_length", width), ("attention.head_count", 2), ("attention.head_count_kv", 1),
                         ("attention.sliding_window", 2)]:  # fmt: skip
@@ -138,6 +140,7 @@ files = {
     "sound-gemma3": model("gemma3"),
     "sound-phi3": model("phi3"),
     "sound-q4_0": model("llama", 32, 2),
+    "sound-infinite": model("llama", 32, 2, scale=float("inf")),
     "every-type": every_type(),
     "not-gguf": but(small(), magic=b"PK\x03\x04"),
     "version-1": but(small(), version=1),
