@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
         stored += info.bytes;
     }
     assert!(stored <= data.len(), "tensors lie apart");
-    let options = LoadOptions { isa: Some(Isa::Scalar), threads: Some(1) };
+    let options = LoadOptions { isa: Some(Isa::Scalar), threads: Some(1), ..LoadOptions::default() };
     let Ok(model) = Model::from_gguf(&gguf, "fuzz", &options) else { return };
     let vocabulary = model.info().vocabulary_size;
     let tokens: Vec<u32> = (0..TOKENS.min(model.config().context)).map(|i| (i % vocabulary) as u32).collect();

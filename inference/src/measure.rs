@@ -154,7 +154,7 @@ pub fn bench(path: &Path, options: &BenchOptions) -> Result<BenchReport, Measure
         within("the number of streams", streams, 1, MAX_SEQUENCES)?;
     }
     let began = Instant::now();
-    let model = Model::load(path, &LoadOptions { threads: options.threads, isa: None })?;
+    let model = Model::load(path, &LoadOptions { threads: options.threads, ..LoadOptions::default() })?;
     let load_s = began.elapsed().as_secs_f64();
     let context = model.config().context;
     within("the tokens of the prompt", options.prompt, 1, context)?;

@@ -35,6 +35,7 @@ use crate::kernel::{PAGE, Team};
 use crate::model::Model;
 use crate::scratch::Scratch;
 use options::Sizes;
+pub(crate) use options::default_context;
 use sequence::{Sequence, Waiting};
 
 /// Pairs of a query and a key that one step computes for the rows of a prompt while others wait for their next token.

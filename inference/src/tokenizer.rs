@@ -101,7 +101,8 @@ impl Tokenizer {
                 let what = "the number of special tokens";
                 return Err(TokenizerError::TooMany { what, limit: MAX_SPECIAL_TOKENS, got: found.len() });
             }
-            SpecialTokens::new(found).map_err(|error| TokenizerError::Special { reason: error.to_string() })
+            SpecialTokens::new(found, config.strips_after_special)
+                .map_err(|error| TokenizerError::Special { reason: error.to_string() })
         };
         let mut ends = vocabulary.ends_by_text();
         ends.extend([config.eos_token_id, config.eot_token_id, config.eom_token_id].into_iter().flatten());

@@ -99,7 +99,7 @@ fn run(model: &Model, team: &Team, golden: &Golden, step: usize, distance: &mut 
 fn check(file: &Path, texts: &[Golden], brief: usize) {
     let team = Team::new(None).unwrap();
     for isa in Isa::available() {
-        let model = Model::load(file, &LoadOptions { isa: Some(isa), threads: None }).unwrap();
+        let model = Model::load(file, &LoadOptions { isa: Some(isa), ..LoadOptions::default() }).unwrap();
         for (way, step) in [("in steps of 64", 64), ("one by one", 1)] {
             let mut distance = Distance::default();
             for golden in if isa == Isa::Scalar { &texts[brief..=brief] } else { texts } {

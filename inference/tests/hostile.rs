@@ -64,7 +64,7 @@ fn seed(name: &str) -> Vec<u8> {
 }
 
 fn load(file: Vec<u8>) -> Result<Model, LoadError> {
-    let options = LoadOptions { isa: Some(Isa::Scalar), threads: Some(1) };
+    let options = LoadOptions { isa: Some(Isa::Scalar), threads: Some(1), ..LoadOptions::default() };
     Model::from_gguf(&Gguf::from_bytes(file)?, "seed", &options)
 }
 

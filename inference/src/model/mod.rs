@@ -18,6 +18,7 @@ use crate::block::BlockType;
 use crate::error::LoadError;
 use crate::gguf::Gguf;
 use crate::kernel::{Isa, Team};
+use crate::scheduler::{DEFAULT_CACHE_BYTES, default_context};
 use crate::template::ChatTemplate;
 use crate::tokenizer::Tokenizer;
 
@@ -28,6 +29,9 @@ pub struct LoadOptions {
     pub isa: Option<Isa>,
     /// Threads for packing; otherwise as many as the machine has cores.
     pub threads: Option<usize>,
+    /// Tokens that sequences may have; otherwise as [`SchedulerOptions`](crate::SchedulerOptions) have it by default. Models
+    /// of `LongRoPE` (Phi-3) turn heads in one way for short contexts and in another for long ones.
+    pub context: Option<usize>,
 }
 
 /// What there is to say about a model.
@@ -82,7 +86,8 @@ impl Model {
         let config = Config::from_metadata(gguf.metadata())?;
         let tokenizer = Tokenizer::from_metadata(gguf.metadata())?;
         let template = ChatTemplate::from_metadata(gguf.metadata(), &tokenizer)?;
-        let weights = Team::pack(options.threads, || Weights::load(gguf, &config))??;
+        let context = options.context.unwrap_or_else(|| default_context(&config, DEFAULT_CACHE_BYTES));
+        let weights = Team::pack(options.threads, || Weights::load(gguf, &config, context))??;
         if tokenizer.vocabulary_size() > weights.vocabulary() {
             return Err(LoadError::VocabularySize {
                 tokenizer: tokenizer.vocabulary_size(),
@@ -127,11 +132,14 @@ impl Model {
         self.isa
     }
 
-    /// What keys and values depend on beside the tokens: the file, by its [fingerprint](Gguf::fingerprint), and the kernels
-    /// of this version, which round differently.
+    /// What keys and values depend on beside the tokens: the file, by its [fingerprint](Gguf::fingerprint), how positions
+    /// turn heads (which may depend on [`LoadOptions::context`]), and the kernels of this version, which round differently.
     pub fn cache_key(&self) -> u128 {
         let mut hash = xxhash_rust::xxh3::Xxh3::new();
         hash.update(&self.fingerprint.to_le_bytes());
+        for frequency in self.weights.ropes.iter().flat_map(|rope| &rope.of_pairs) {
+            hash.update(&frequency.to_le_bytes());
+        }
         hash.update(self.isa.name().as_bytes());
         hash.update(env!("CARGO_PKG_VERSION").as_bytes());
         hash.digest128()

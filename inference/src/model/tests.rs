@@ -15,7 +15,7 @@ use tiny::{HIDDEN, VOCABULARY, WIDTH};
 use truth::truth;
 
 fn load(file: Vec<u8>, isa: Isa) -> Result<Model, LoadError> {
-    Model::from_gguf(&Gguf::from_bytes(file)?, "tiny", &LoadOptions { isa: Some(isa), threads: Some(1) })
+    Model::from_gguf(&Gguf::from_bytes(file)?, "tiny", &LoadOptions { isa: Some(isa), threads: Some(1), context: None })
 }
 
 /// The logits of every token of a text, computed in steps of `step`.

@@ -63,12 +63,12 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Packs the weights, with all threads of the current rayon pool.
+    /// Packs the weights, with all threads of the current rayon pool, for sequences of at most `context` tokens.
     ///
     /// # Errors
     /// [`LoadError::MissingTensor`] and [`LoadError::TensorShape`]; [`LoadError::LayerBeyond`] and
     /// [`LoadError::UnknownTensor`] for what would be left unused: a model that lacks a part of itself answers nonsense.
-    pub fn load(gguf: &Gguf, config: &Config) -> Result<Self, LoadError> {
+    pub fn load(gguf: &Gguf, config: &Config, context: usize) -> Result<Self, LoadError> {
         refuse_layers_beyond(gguf, config.layers.len())?;
         let source = Source { gguf, used: RefCell::default() };
         let embedding_info = source.tensor("token_embd.weight")?;
@@ -78,7 +78,7 @@ impl Weights {
             Some(_) => Some(source.matrix("output.weight", vocabulary, config.width)?),
             None => None,
         };
-        let divisors = source.rope_divisors(config)?;
+        let divisors = source.rope_divisors(config, context)?;
         // A rope of local layers is never stretched.
         let of_rope = |(index, rope): (usize, &Rope)| {
             rope.frequencies(config.rope_dims, divisors.as_deref().filter(|_| index == 0))
@@ -197,8 +197,8 @@ impl<'a> Source<'a> {
 
     /// What each rotary frequency is divided by: `[rope_dims / 2]`, where the file has such. Llama 3's are one list;
     /// of `LongRoPE`'s two (Ding et al., 2024) the long one is for contexts beyond the original.
-    fn rope_divisors(&self, config: &Config) -> Result<Option<Vec<f32>>, LoadError> {
-        let of_length = if config.context > config.ropes[0].original_context {
+    fn rope_divisors(&self, config: &Config, context: usize) -> Result<Option<Vec<f32>>, LoadError> {
+        let of_length = if context > config.ropes[0].original_context {
             "rope_factors_long.weight"
         } else {
             "rope_factors_short.weight"

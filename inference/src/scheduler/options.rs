@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::LoadError;
 use crate::kernel::PAGE;
-use crate::model::Model;
+use crate::model::{Config, Model};
 
 /// Sequences that run at once, if nothing else is said.
 pub const DEFAULT_SEQUENCES: usize = 8;
@@ -61,9 +61,8 @@ impl Sizes {
         let sequences =
             within("sequences at once", options.max_sequences.unwrap_or(DEFAULT_SEQUENCES), 1, MAX_SEQUENCES)?;
         let (trained, page_bytes) = (model.config().context, model.config().page_shape().page_bytes());
-        let held = options.cache_bytes.unwrap_or(DEFAULT_CACHE_BYTES) / page_bytes.max(1);
-        let held = held.max(1).saturating_mul(PAGE);
-        let context = within("tokens of context", options.context.unwrap_or(trained.min(held)), 2, trained)?;
+        let default = default_context(model.config(), options.cache_bytes.unwrap_or(DEFAULT_CACHE_BYTES));
+        let context = within("tokens of context", options.context.unwrap_or(default), 2, trained)?;
         let batch_tokens = options.batch_tokens.unwrap_or(DEFAULT_BATCH_TOKENS.max(sequences));
         let batch_tokens = within("rows of a step", batch_tokens, sequences, MAX_BATCH_TOKENS)?;
         let one = context.div_ceil(PAGE).saturating_mul(page_bytes);
@@ -72,6 +71,12 @@ impl Sizes {
         let queue = within("waiting requests", options.queue.unwrap_or(DEFAULT_QUEUE), 1, MAX_QUEUE)?;
         Ok(Self { sequences, context, batch_tokens, cache_bytes, queue })
     }
+}
+
+/// Tokens of a sequence if nothing else is said: what the model was trained for, or what the cache holds.
+pub(crate) fn default_context(config: &Config, cache_bytes: usize) -> usize {
+    let held = cache_bytes / config.page_shape().page_bytes().max(1);
+    config.context.min(held.max(1).saturating_mul(PAGE))
 }
 
 fn within(option: &'static str, seen: usize, least: usize, most: usize) -> Result<usize, LoadError> {

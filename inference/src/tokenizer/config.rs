@@ -24,6 +24,9 @@ pub struct TokenizerConfig<'a> {
     /// `add_space_prefix`: whether text at the beginning, and after a special token, is read as if a space stood before
     /// it; SentencePiece alone does that, and by default.
     pub add_space_prefix: Option<bool>,
+    /// Whether whitespace after a special token belongs to it: so with SentencePiece's vocabulary of Phi-3, whose files do
+    /// not say it. The unknown token and those that begin and end texts are left as they are.
+    pub strips_after_special: bool,
     /// `ignore_merges`: whether a piece that is a token is taken whole; by default as the pre-tokenizer has it.
     pub ignore_merges: Option<bool>,
     /// `bos_token_id`: begins a text.
@@ -54,6 +57,8 @@ impl<'a> TokenizerConfig<'a> {
             merges: metadata.strs("tokenizer.ggml.merges").unwrap_or_default(),
             add_bos_token: metadata.bool("tokenizer.ggml.add_bos_token"),
             add_space_prefix: metadata.bool("tokenizer.ggml.add_space_prefix"),
+            strips_after_special: metadata.str("general.architecture") == Some("phi3")
+                && metadata.str("tokenizer.ggml.model") == Some("llama"),
             ignore_merges: metadata.bool("tokenizer.ggml.ignore_merges"),
             bos_token_id: metadata.u32("tokenizer.ggml.bos_token_id"),
             eos_token_id: metadata.u32("tokenizer.ggml.eos_token_id"),

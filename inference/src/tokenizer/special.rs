@@ -19,19 +19,24 @@ pub(super) struct SpecialTokens {
     automaton: Option<AhoCorasick>,
     /// Ids and texts, in the order of the automaton's patterns: sorted by text.
     tokens: Vec<(String, u32)>,
+    /// Whether the whitespace after most of them belongs to them.
+    strips_after: bool,
 }
+
+/// Tokens after which whitespace is text in any case.
+const NEVER_STRIPPED: [&str; 3] = ["<unk>", "<s>", "<|endoftext|>"];
 
 impl SpecialTokens {
     /// A finder of these tokens.
     ///
     /// # Errors
     /// When their texts are together too long for an automaton; the message says the limit.
-    pub(super) fn new(mut tokens: Vec<(String, u32)>) -> Result<Self, BuildError> {
+    pub(super) fn new(mut tokens: Vec<(String, u32)>, strips_after: bool) -> Result<Self, BuildError> {
         tokens.sort();
         let mut builder = AhoCorasick::builder();
         builder.match_kind(MatchKind::LeftmostLongest);
         let automaton = (!tokens.is_empty()).then(|| builder.build(tokens.iter().map(|(text, _)| text))).transpose()?;
-        Ok(Self { automaton, tokens })
+        Ok(Self { automaton, tokens, strips_after })
     }
 
     pub(super) fn id(&self, text: &str) -> Option<u32> {
@@ -54,6 +59,11 @@ impl SpecialTokens {
             }
             part(Part::Token(id));
             from = range.end;
+            if self.strips_after && !NEVER_STRIPPED.contains(&&text[range]) {
+                // As C's `isspace` has it.
+                let is_space = |c: char| matches!(c, ' ' | '\t'..='\r');
+                from = text.len() - text[from..].trim_start_matches(is_space).len();
+            }
         }
         if from < text.len() {
             part(Part::Text(&text[from..]));
@@ -66,7 +76,7 @@ mod tests {
     use super::*;
 
     fn tokens(texts: &[&str]) -> SpecialTokens {
-        SpecialTokens::new(texts.iter().map(ToString::to_string).zip(0..).collect()).unwrap()
+        SpecialTokens::new(texts.iter().map(ToString::to_string).zip(0..).collect(), false).unwrap()
     }
 
     fn split<'t>(tokens: &SpecialTokens, text: &'t str) -> Vec<Part<'t>> {
@@ -83,6 +93,18 @@ mod tests {
         assert_eq!(split(&tokens, "<|a|><|a|>"), [Token(0), Token(0)]);
         assert_eq!(split(&tokens, "abc"), [Text("abc")]);
         assert_eq!(split(&tokens, ""), []);
+    }
+
+    #[test]
+    fn whitespace_after_a_token_may_belong_to_it() {
+        use Part::{Text, Token};
+        let texts = ["<|user|>", "<s>"].map(String::from);
+        let tokens = SpecialTokens::new(texts.into_iter().zip(0..).collect(), true).unwrap();
+        assert_eq!(
+            split(&tokens, "<s> <|user|> \r\n\u{b}a <|user|>\u{a0}"),
+            [Token(1), Text(" "), Token(0), Text("a "), Token(0), Text("\u{a0}")]
+        );
+        assert_eq!(split(&tokens, "<|user|>\n"), [Token(0)]);
     }
 
     #[test]

@@ -100,14 +100,11 @@ impl Local {
     pub(crate) fn load(path: &Path, options: &LocalOptions) -> Result<Local, Failure> {
         let at = |error| Failure::Failed(format!("{}: {error}", path.display()));
         let threads = options.threads.map(NonZeroUsize::get);
-        let model = Arc::new(Model::load(path, &LoadOptions { threads, ..LoadOptions::default() }).map_err(at)?);
-        let options = SchedulerOptions {
-            threads,
-            max_sequences: Some(1),
-            context: options.context.map(NonZeroUsize::get),
-            seed: seed(),
-            ..SchedulerOptions::default()
-        };
+        let context = options.context.map(NonZeroUsize::get);
+        let load = LoadOptions { threads, context, ..LoadOptions::default() };
+        let model = Arc::new(Model::load(path, &load).map_err(at)?);
+        let options =
+            SchedulerOptions { threads, max_sequences: Some(1), context, seed: seed(), ..SchedulerOptions::default() };
         let scheduler = Scheduler::new(Arc::clone(&model), &options).map_err(at)?;
         let name =
             path.file_stem().map_or_else(|| model.info().name.clone(), |stem| stem.to_string_lossy().into_owned());

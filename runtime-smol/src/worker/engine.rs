@@ -38,13 +38,14 @@ impl Engine {
     /// When the file is no good, or the options do not suit the model.
     pub(super) fn load(path: &Path, options: &EngineOptions, saved: Option<PathBuf>) -> Result<Engine, LoadError> {
         let threads = options.threads.map(std::num::NonZero::get);
-        let model = Arc::new(Model::load(path, &LoadOptions { threads, ..LoadOptions::default() })?);
+        let context = options.context.map(std::num::NonZero::get);
+        let model = Arc::new(Model::load(path, &LoadOptions { threads, context, ..LoadOptions::default() })?);
         let scheduler = Scheduler::new(
             model.clone(),
             &SchedulerOptions {
                 threads,
                 max_sequences: options.parallel.map(std::num::NonZero::get),
-                context: options.context.map(std::num::NonZero::get),
+                context,
                 queue: Some(limits::WORKER_GENERATIONS),
                 saved,
                 seed: seed(),

@@ -267,6 +267,25 @@ fn every_family_computes_what_the_reference_does() {
     }
 }
 
+#[test]
+fn short_contexts_of_long_models_are_turned_by_the_short_factors() {
+    let tiny = VARIANTS.iter().find(|variant| variant.name == "phi3-long").unwrap().model();
+    let gguf = Gguf::from_bytes(tiny.file()).unwrap();
+    let load = |context| {
+        let options = LoadOptions { isa: Some(Isa::Scalar), threads: Some(1), context };
+        Model::from_gguf(&gguf, "", &options).unwrap()
+    };
+    let frequencies = |divisors: &str| -> Vec<f64> {
+        let plain = (0..6).map(|i| 10_000f64.powf(-2.0 * f64::from(i) / 12.0));
+        plain.zip(tiny.values(divisors).unwrap()).map(|(plain, divisor)| plain / divisor).collect()
+    };
+    for (context, divisors) in [(Some(32), "short"), (Some(33), "long"), (None, "long")] {
+        let expected = frequencies(&format!("rope_factors_{divisors}.weight"));
+        assert_eq!(load(context).weights().ropes[0].of_pairs, expected, "{context:?}");
+    }
+    assert_ne!(load(Some(32)).cache_key(), load(Some(33)).cache_key(), "saved keys are turned already");
+}
+
 /// Keys and values are bf16. With AMX weights and activations of prompts are too.
 fn tolerance(isa: Isa, step: usize) -> f32 {
     if isa == Isa::Amx && step > 1 { 0.025 } else { 0.012 }

@@ -74,6 +74,14 @@ fn a_space_is_put_before_text_at_the_beginning_and_after_special_tokens() {
 }
 
 #[test]
+fn phi_3s_special_tokens_take_the_whitespace_after_them() {
+    let mut sample = Sample::new(&["▁a", "▁", "a", "<|user|>"]);
+    *sample.types.last_mut().unwrap() = 3;
+    check(&sample.config(), "<|user|>\n a", &["<|user|>", "▁", "<0x0A>", "▁a"]);
+    check(&TokenizerConfig { strips_after_special: true, ..sample.config() }, "<|user|>\n a", &["<|user|>", "▁a"]);
+}
+
+#[test]
 fn a_space_and_its_sign_are_one() {
     let sample = Sample::new(&["▁a", "▁", "a"]);
     check(&sample.config(), "▁a a", &["▁", "▁a", "▁a"]);
