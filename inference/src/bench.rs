@@ -1,7 +1,7 @@
 //! Kernels for benchmarks, with the feature `bench`: they are no part of what the engine promises.
 
 use crate::forward::Work;
-use crate::kernel::{self, Activations, Isa, PAGE, Pairs, Product, Span, Team};
+use crate::kernel::{self, Activations, Form, Heads, Isa, PAGE, Pairs, Product, Stretch, Team};
 use crate::pack::{GROUP, Packed};
 
 pub use crate::kernel::{Peak, peaks};
@@ -65,7 +65,8 @@ pub struct Attention {
     value_pairs: usize,
     pages: Vec<Pairs>,
     queries: Vec<f32>,
-    out: Vec<f32>,
+    out: Activations,
+    team: Team,
 }
 
 impl Attention {
@@ -86,7 +87,8 @@ impl Attention {
             value_pairs,
             pages: (0..tokens.div_ceil(PAGE) * (key_pairs + value_pairs)).map(pairs).collect(),
             queries: vec![0.1; heads * dimensions],
-            out: vec![0.0; heads * dimensions],
+            out: Activations::new(isa, 1, heads * dimensions),
+            team: Team::new(Some(1)).expect("a team of one starts no thread"),
         }
     }
 
@@ -97,12 +99,17 @@ impl Attention {
 
     /// Computes it once.
     pub fn run(&mut self) {
-        let Self { isa, dimensions, tokens, key_pairs, value_pairs, pages, queries, out } = self;
-        let spans = pages.chunks_exact(*key_pairs + *value_pairs).enumerate().map(|(page, pairs)| {
-            let (keys, values) = pairs.split_at(*key_pairs);
-            Span { keys, values, first: 0, tokens: PAGE.min(*tokens - page * PAGE) }
-        });
-        kernel::attention(*isa, *dimensions, None, queries, &spans, out);
+        let Self { isa, dimensions, tokens, key_pairs, value_pairs, pages, queries, out, team } = self;
+        let (isa, dimensions) = (*isa, *dimensions);
+        let heads = Heads { dimensions, kv_heads: 1, group: queries.len() / dimensions, cap: None, window: usize::MAX };
+        let stretch = Stretch { row: 0, rows: 1, position: *tokens - 1, table: 0 };
+        let query = |_: usize, head: usize, room: &mut [f32]| {
+            room.copy_from_slice(&queries[head * dimensions..][..dimensions]);
+        };
+        let of_page = *key_pairs + *value_pairs;
+        let page = |_: usize, number: usize, _: usize| pages[number * of_page..][..of_page].split_at(*key_pairs);
+        out.start(Form::Codes, 1);
+        team.enter(|crew| kernel::attend(crew, isa, heads, &[stretch], query, page, out));
     }
 }
 

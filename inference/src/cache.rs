@@ -20,6 +20,7 @@ mod pool;
 mod saved;
 mod sessions;
 mod tree;
+mod write;
 
 use std::ops::Range;
 
@@ -28,6 +29,7 @@ pub use file::{SAVED_PAGES, SavedError};
 pub use layout::PageShape;
 pub use saved::SAVED_BYTES;
 pub use sessions::SESSIONS;
+pub(crate) use write::Writes;
 
 use pool::{PageId, Pool};
 use saved::SavedFile;

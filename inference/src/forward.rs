@@ -6,7 +6,7 @@
 //! positions of its own sequence.
 
 use crate::cache::{Cache, PageTable};
-use crate::kernel::{self, Activations, Crew, Form, Gated, Isa, Product};
+use crate::kernel::{self, Activations, Crew, Form, Gated, Heads, Isa, Product, Stretch};
 use crate::model::{Config, Frequencies, Layer, Linear, Model, RopePairs};
 use crate::scratch::Scratch;
 
@@ -72,11 +72,29 @@ pub fn forward<'s>(
     for (frequencies, turns) in weights.ropes.iter().zip(&mut scratch.turns) {
         step.turns(frequencies, turns);
     }
+    cache.plan(tables, rows.iter().map(|row| (row.table, row.position as usize)), &mut scratch.writes);
+    stretches(rows, &mut scratch.stretches);
     for (index, layer) in weights.layers.iter().enumerate() {
         step.attention(layer, index, cache, scratch);
         step.feed_forward(layer, scratch);
     }
     step.logits(model, scratch)
+}
+
+/// Finds the rows that follow each other in their sequence.
+fn stretches(rows: &[Row], stretches: &mut Vec<Stretch>) {
+    stretches.clear();
+    for (index, row) in rows.iter().enumerate() {
+        let (position, table) = (row.position as usize, row.table);
+        match stretches.last_mut() {
+            Some(last)
+                if last.table == table && last.position + last.rows == position && last.rows < kernel::STRETCH =>
+            {
+                last.rows += 1;
+            }
+            _ => stretches.push(Stretch { row: index, rows: 1, position, table }),
+        }
+    }
 }
 
 /// What all parts of a step share.
@@ -104,7 +122,8 @@ impl Step<'_> {
     /// `x += W_o · attention(W_q · norm(x), W_k · norm(x), W_v · norm(x))`.
     fn attention(&self, layer: &Layer, index: usize, cache: &mut Cache, scratch: &mut Scratch) {
         let (config, count) = (self.config, self.rows.len());
-        let Scratch { residual, normed, queries, keys, values, attended, delta, turns, .. } = scratch;
+        let Scratch { residual, normed, queries, keys, values, attended, delta, turns, writes, stretches, .. } =
+            scratch;
         let queries = &mut queries[..count * config.query_width()];
         let keys = &mut keys[..count * config.kv_width()];
         let values = &mut values[..count * config.kv_width()];
@@ -116,38 +135,34 @@ impl Step<'_> {
         let half = config.rope_dims / 2;
         let turns = of_layer.rope.map(|rope| &turns[rope]);
         let turns_of = |row: usize| turns.map_or(&[][..], |turns| &turns[row * half..(row + 1) * half]);
-        self.each_row(queries, config.query_width(), |row, query| {
-            for head in query.chunks_exact_mut(config.head_dim) {
-                self.place(head, layer.query_norm.as_deref(), turns_of(row));
-                head.iter_mut().for_each(|x| *x *= config.attention_scale);
-            }
-        });
-        let stored = keys.chunks_exact_mut(config.kv_width()).zip(values.chunks_exact(config.kv_width()));
-        for (row, (key, value)) in stored.enumerate() {
+        self.each_row(keys, config.kv_width(), |row, key| {
             for head in key.chunks_exact_mut(config.head_dim) {
                 self.place(head, layer.key_norm.as_deref(), turns_of(row));
             }
-            let Row { position, table, .. } = self.rows[row];
-            cache.store(self.tables[table], position as usize, index, key, value);
-        }
-
-        let group = config.query_width() / config.kv_heads; // the queries that share a key-value head
-        let cache = &*cache;
-        self.crew.chunks(attended.start(self.form, count), group, |task, out| {
-            let (row, kv_head) = (task / config.kv_heads, task % config.kv_heads);
-            let Row { position, table, .. } = self.rows[row];
-            let seen = of_layer.first_seen(position as usize)..position as usize + 1;
-            let spans = cache.spans(self.tables[table], seen, index, kv_head);
-            kernel::attention(
-                self.isa,
-                config.head_dim,
-                config.attention_cap,
-                &queries[task * group..][..group],
-                &spans,
-                out,
-            );
         });
-        attended.finish(self.crew, self.isa);
+        let (keys, values) = (&*keys, &*values);
+        let of_head = |row: usize, head: usize| (row * config.kv_heads + head) * config.head_dim;
+        cache.store_step(self.crew, writes, index, |row, head| {
+            let of_head = of_head(row, head)..of_head(row, head) + config.head_dim;
+            [&keys[of_head.clone()], &values[of_head]]
+        });
+
+        let heads = Heads {
+            dimensions: config.head_dim,
+            kv_heads: config.kv_heads,
+            group: config.heads / config.kv_heads,
+            cap: config.attention_cap,
+            window: of_layer.window.unwrap_or(usize::MAX),
+        };
+        let query = |row: usize, head: usize, query: &mut [f32]| {
+            query.copy_from_slice(&queries[(row * config.heads + head) * config.head_dim..][..config.head_dim]);
+            self.place(query, layer.query_norm.as_deref(), turns_of(row));
+            query.iter_mut().for_each(|x| *x *= config.attention_scale);
+        };
+        let cache = &*cache;
+        let page = |table: usize, number: usize, head: usize| cache.page(self.tables[table], number, index, head);
+        attended.start(self.form, count);
+        kernel::attend(self.crew, self.isa, heads, stretches, query, page, attended);
 
         self.linear_add(attended, &layer.attention_output, layer.post_attention_norm.as_deref(), residual, delta);
     }

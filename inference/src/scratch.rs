@@ -1,6 +1,7 @@
 //! The buffers that a step works in, made once.
 
-use crate::kernel::Activations;
+use crate::cache::Writes;
+use crate::kernel::{Activations, Stretch};
 use crate::model::Model;
 
 /// What is computed on the way through the model, for up to `capacity` rows a step. Dimensions in brackets.
@@ -29,6 +30,10 @@ pub struct Scratch {
     pub(crate) last: Activations,
     /// `[wanted row][vocabulary]`.
     pub(crate) logits: Vec<f32>,
+    /// Where the rows' keys and values go.
+    pub(crate) writes: Writes,
+    /// Which rows follow each other.
+    pub(crate) stretches: Vec<Stretch>,
 }
 
 impl Scratch {
@@ -50,6 +55,8 @@ impl Scratch {
             turns: vec![vec![[0.0; 2]; capacity * config.rope_dims / 2]; config.ropes.len()],
             last: Activations::new(model.isa(), logits_capacity, config.width),
             logits: vec![0.0; logits_capacity * model.weights().vocabulary()],
+            writes: Writes::default(),
+            stretches: Vec::new(),
         }
     }
 

@@ -5,8 +5,6 @@
 
 use std::ops::Range;
 
-use half::bf16;
-
 use crate::kernel::{PAGE, Pairs, Span, key_pairs, stored_dimensions, value_pairs};
 use crate::pack::GROUP;
 
@@ -56,16 +54,16 @@ impl PageShape {
     ) {
         let span = &mut page[self.place(layer, kv_head)..][..self.span_pairs()];
         let (keys, values) = span.split_at_mut(key_pairs(self.head_dim));
-        for (key, tokens) in key.chunks(2).zip(keys.chunks_exact_mut(PAGE / GROUP)) {
-            let pair = &mut tokens[token / GROUP].0[token % GROUP];
-            for (to, key) in pair.iter_mut().zip(key) {
-                *to = bf16::from_f32(*key).to_bits();
+        for (key, tokens) in key.chunks(GROUP).zip(keys.chunks_mut(GROUP / 2 * (PAGE / GROUP))) {
+            let bits = to_bf16(key);
+            for (pair, tokens) in bits.as_chunks::<2>().0.iter().zip(tokens.chunks_exact_mut(PAGE / GROUP)) {
+                tokens[token / GROUP].0[token % GROUP] = *pair;
             }
         }
         let lines = stored_dimensions(self.head_dim) / GROUP;
         for (value, line) in value.chunks(GROUP).zip(&mut values[token / 2 * lines..]) {
-            for (pair, value) in line.0.iter_mut().zip(value) {
-                pair[token % 2] = bf16::from_f32(*value).to_bits();
+            for (pair, bits) in line.0.iter_mut().zip(to_bf16(value)) {
+                pair[token % 2] = bits;
             }
         }
     }
@@ -100,4 +98,19 @@ impl PageShape {
         let (keys, values) = page[self.place(layer, kv_head)..][..self.span_pairs()].split_at(key_pairs(self.head_dim));
         Span { keys, values, first: seen.start, tokens: seen.end }
     }
+}
+
+/// Up to 16 numbers as bf16, filled up with zeros.
+fn to_bf16(numbers: &[f32]) -> [u16; GROUP] {
+    let mut padded = [0.0f32; GROUP];
+    padded[..numbers.len()].copy_from_slice(numbers);
+    let mut rounded = [0; GROUP];
+    // As `half` has it, in a form that compilers turn into vector code.
+    for (rounded, x) in rounded.iter_mut().zip(padded) {
+        let bits = x.to_bits();
+        let nearest = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+        let quiet = (bits >> 16) | 0x40;
+        *rounded = if x.is_nan() { quiet } else { nearest } as u16;
+    }
+    rounded
 }

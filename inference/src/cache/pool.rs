@@ -16,8 +16,8 @@ pub(super) struct Pool {
     limit: usize,
 }
 
-struct Page {
-    pairs: Vec<Pairs>,
+pub(super) struct Page {
+    pub(super) pairs: Vec<Pairs>,
     users: u32,
 }
 
@@ -55,6 +55,16 @@ impl Pool {
         let pairs = vec![Pairs([[0; 2]; GROUP]); self.shape.page_pairs()];
         self.pages.push(Page { pairs, users: 1 });
         Some(PageId(self.pages.len() as u32 - 1))
+    }
+
+    /// All pages, and where among them one is.
+    pub(super) fn pages_mut(&mut self) -> &mut [Page] {
+        &mut self.pages
+    }
+
+    /// Where a page is among all.
+    pub(super) fn place(&self, page: PageId) -> usize {
+        page.0 as usize
     }
 
     /// How many have a page.

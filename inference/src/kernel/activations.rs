@@ -224,29 +224,50 @@ impl Writer {
                 // SAFETY: the row is in use, so `start` has found its place, and has one task.
                 unsafe { self.codes(row, 0, &values[..self.blocks * BLOCK]) }
             }
-            Form::Tiles => {
-                let blocks = self.columns.div_ceil(TILE_COLUMNS);
-                for (block, values) in values.chunks(TILE_COLUMNS).enumerate() {
-                    // SAFETY: as above; the lines of a tile belong to different rows.
-                    let line =
-                        unsafe { &mut (*self.tiles.get().add(row / TILE_ROWS * blocks + block)).0[row % TILE_ROWS] };
-                    self.isa.round(values, line);
+            // SAFETY: as above.
+            Form::Tiles => unsafe { self.lines(row, 0, values) },
+        }
+    }
+
+    /// Sets a part of a row, in its form.
+    ///
+    /// # Safety
+    /// The row is in use; the columns are there, begin at a block and are as many as `values`; and nobody else uses them.
+    pub(super) unsafe fn columns(&self, row: usize, columns: Range<usize>, values: &[f32]) {
+        debug_assert!(columns.start.is_multiple_of(BLOCK) && columns.len() == values.len());
+        // SAFETY: passed on to the caller.
+        unsafe {
+            match self.form {
+                Form::Codes => {
+                    self.values(row, columns.clone(), values);
+                    self.codes(row, columns.start / BLOCK, &values[..values.len() / BLOCK * BLOCK]);
                 }
+                Form::Tiles => self.lines(row, columns.start / TILE_COLUMNS, values),
             }
         }
     }
 
-    /// Sets a part of a row, and its codes.
+    /// Sets a part of a row without bringing it into its form.
     ///
     /// # Safety
-    /// The row is in use, as codes; the columns are there, begin at a block and are as many as `values`; and nobody else
-    /// uses them.
-    pub(super) unsafe fn columns(&self, row: usize, columns: Range<usize>, values: &[f32]) {
+    /// As [`Writer::columns`], wherever they begin.
+    pub(super) unsafe fn values(&self, row: usize, columns: Range<usize>, values: &[f32]) {
+        debug_assert_eq!(columns.len(), values.len());
         // SAFETY: passed on to the caller.
         unsafe {
             let to = self.values.get().add(row * self.columns + columns.start);
             std::ptr::copy_nonoverlapping(values.as_ptr(), to, values.len());
-            self.codes(row, columns.start / BLOCK, &values[..values.len() / BLOCK * BLOCK]);
+        }
+    }
+
+    /// # Safety
+    /// The row is in use and has blocks for `values` from `block`; nobody else uses them.
+    unsafe fn lines(&self, row: usize, block: usize, values: &[f32]) {
+        let first = row / TILE_ROWS * self.columns.div_ceil(TILE_COLUMNS) + block;
+        for (at, values) in (first..).zip(values.chunks(TILE_COLUMNS)) {
+            // SAFETY: passed on to the caller; the lines of a tile belong to different rows.
+            let line = unsafe { &mut (*self.tiles.get().add(at)).0[row % TILE_ROWS] };
+            self.isa.round(values, line);
         }
     }
 

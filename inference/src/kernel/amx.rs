@@ -7,9 +7,11 @@
 //! Tiles are reached by `asm!`, as their intrinsics are not stable. A processor may hold them back until the process asks
 //! ([`permitted`]), and they must be configured on the thread that uses them ([`Configured`]).
 
+mod attention;
 mod finish;
 mod weights;
 
+pub(super) use attention::{Bench, attend};
 pub(super) use finish::{Place, add, gate, round_row, store};
 pub(super) use weights::unpack;
 
@@ -26,6 +28,67 @@ pub(crate) struct Sums(pub(crate) [[f32; 32]; 32]);
 
 impl Sums {
     pub(crate) const ZERO: Sums = Sums([[0.0; 32]; 32]);
+}
+
+/// The loop of a product with two times two tiles of sums, after some instructions that set them up. `x` is loaded by
+/// `$load`: with `tileloaddt1`, it passes through the nearest cache without driving `w` out of it.
+macro_rules! products {
+    ($load:literal, [$($start:literal),*], $x:ident, $w:ident, $blocks:ident, $out:ident, $out_row:ident) => {
+        asm!(
+            $($start,)*
+            "2:",
+            concat!($load, " tmm4, [{x0} + {x_row}]"),
+            concat!($load, " tmm5, [{x1} + {x_row}]"),
+            "tileloadd tmm6, [{w0} + {w_row}]",
+            "tileloadd tmm7, [{w1} + {w_row}]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {x0}, {x_step}",
+            "add {x1}, {x_step}",
+            "add {w0}, {w_step}",
+            "add {w1}, {w_step}",
+            "dec {left}",
+            "jnz 2b",
+            "tilestored [{out} + {out_row}], tmm0",
+            "tilestored [{out} + {out_row} + 64], tmm1",
+            "tilestored [{lower} + {out_row}], tmm2",
+            "tilestored [{lower} + {out_row} + 64], tmm3",
+            x0 = inout(reg) $x.starts[0] => _,
+            x1 = inout(reg) $x.starts[1] => _,
+            w0 = inout(reg) $w.starts[0] => _,
+            w1 = inout(reg) $w.starts[1] => _,
+            x_row = in(reg) $x.row,
+            w_row = in(reg) $w.row,
+            x_step = in(reg) $x.step,
+            w_step = in(reg) $w.step,
+            left = inout(reg) $blocks => _,
+            out = in(reg) $out,
+            lower = in(reg) $out.byte_add(TILE_ROWS * $out_row),
+            out_row = in(reg) $out_row,
+            options(nostack),
+        )
+    };
+    ($load:literal, add, $x:ident, $w:ident, $blocks:ident, $out:ident, $out_row:ident) => {
+        products!(
+            $load,
+            [
+                "tileloadd tmm0, [{out} + {out_row}]",
+                "tileloadd tmm1, [{out} + {out_row} + 64]",
+                "tileloadd tmm2, [{lower} + {out_row}]",
+                "tileloadd tmm3, [{lower} + {out_row} + 64]"
+            ],
+            $x, $w, $blocks, $out, $out_row
+        )
+    };
+    ($load:literal, set, $x:ident, $w:ident, $blocks:ident, $out:ident, $out_row:ident) => {
+        products!(
+            $load,
+            ["tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3"],
+            $x, $w, $blocks, $out, $out_row
+        )
+    };
 }
 
 /// Whether the processor has AMX for bf16 and bytes, and AVX-512 for bf16 beside it, and the system lets this process use
@@ -98,87 +161,108 @@ impl Configured {
         Self(())
     }
 
-    /// `sums = x · w`, over `blocks` tiles each: `x` has one or two rows of tiles, `blocks` apart, `w` two columns of them.
-    /// With `x` of one row, only the first 16 rows of `sums` are written.
+    /// `sums = x · w`, or `sums += x · w` where `add` says so. `x` is one or two row blocks of as many tiles as each of the two
+    /// columns of `w`. If it is one, only the first 16 rows of `sums` are written.
     ///
     /// # Panics
-    /// If `x` is neither one nor two times as long as a column of `w`, or the columns differ.
-    pub(crate) fn multiply(&self, x: &[Tile], w: [&[Tile]; 2], sums: &mut Sums) {
+    /// If they are not equally long.
+    pub(super) fn multiply(&self, x: [Option<&[Tile]>; 2], w: [&[Tile]; 2], add: bool, sums: &mut Sums) {
         let blocks = w[0].len();
-        assert!(w[1].len() == blocks && blocks > 0, "{blocks} and {} tiles", w[1].len());
-        let sums = sums.0.as_mut_ptr().cast::<u8>();
-        if x.len() == 2 * blocks {
-            // SAFETY: `Configured` says that there are tiles; the loop reads `blocks` tiles of 1,024 bytes from each of the
-            // four places, all inside the slices, and writes four times 16 rows of 64 bytes, 128 apart, which make `sums`.
-            unsafe {
-                asm!(
-                    "tilezero tmm0",
-                    "tilezero tmm1",
-                    "tilezero tmm2",
-                    "tilezero tmm3",
-                    "2:",
-                    "tileloadd tmm4, [{x0} + {line}]",
-                    "tileloadd tmm6, [{w0} + {line}]",
-                    "tileloadd tmm7, [{w1} + {line}]",
-                    "tileloadd tmm5, [{x1} + {line}]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "add {x0}, 1024",
-                    "add {x1}, 1024",
-                    "add {w0}, 1024",
-                    "add {w1}, 1024",
-                    "dec {left}",
-                    "jnz 2b",
-                    "tilestored [{out} + {row}], tmm0",
-                    "tilestored [{out} + {row} + 64], tmm1",
-                    "tilestored [{lower} + {row}], tmm2",
-                    "tilestored [{lower} + {row} + 64], tmm3",
-                    x0 = inout(reg) x.as_ptr() => _,
-                    x1 = inout(reg) x[blocks..].as_ptr() => _,
-                    w0 = inout(reg) w[0].as_ptr() => _,
-                    w1 = inout(reg) w[1].as_ptr() => _,
-                    left = inout(reg) blocks => _,
-                    out = in(reg) sums,
-                    lower = in(reg) sums.add(2048),
-                    line = in(reg) 64usize,
-                    row = in(reg) 128usize,
-                    options(nostack),
-                );
-            }
-        } else {
-            assert_eq!(x.len(), blocks, "one or two rows of tiles");
-            // SAFETY: as above, with one row of tiles and half of `sums`.
-            unsafe {
-                asm!(
-                    "tilezero tmm0",
-                    "tilezero tmm1",
-                    "2:",
-                    "tileloadd tmm4, [{x0} + {line}]",
-                    "tileloadd tmm6, [{w0} + {line}]",
-                    "tileloadd tmm7, [{w1} + {line}]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "add {x0}, 1024",
-                    "add {w0}, 1024",
-                    "add {w1}, 1024",
-                    "dec {left}",
-                    "jnz 2b",
-                    "tilestored [{out} + {row}], tmm0",
-                    "tilestored [{out} + {row} + 64], tmm1",
-                    x0 = inout(reg) x.as_ptr() => _,
-                    w0 = inout(reg) w[0].as_ptr() => _,
-                    w1 = inout(reg) w[1].as_ptr() => _,
-                    left = inout(reg) blocks => _,
-                    out = in(reg) sums,
-                    line = in(reg) 64usize,
-                    row = in(reg) 128usize,
-                    options(nostack),
-                );
+        assert!(blocks > 0 && w[1].len() == blocks && x.iter().flatten().all(|x| x.len() == blocks), "{blocks} tiles");
+        let tiles = |[a, b]: [*const Tile; 2]| Side { starts: [a.cast(), b.cast()], row: 64, step: 1024 };
+        let w = tiles([w[0].as_ptr(), w[1].as_ptr()]);
+        let out = sums.0.as_mut_ptr().cast::<f32>();
+        let out_row = 128;
+        // SAFETY: `Configured` says that there are tiles. They lie one after the other, so that `blocks` steps stay inside the
+        // slices; what is written are 32 rows of 128 bytes, or the first 16 of them, which make `sums`.
+        unsafe {
+            match x {
+                [Some(upper), Some(lower)] => {
+                    let x = tiles([upper.as_ptr(), lower.as_ptr()]);
+                    if add {
+                        products!("tileloaddt1", add, x, w, blocks, out, out_row);
+                    } else {
+                        products!("tileloaddt1", set, x, w, blocks, out, out_row);
+                    }
+                }
+                [Some(x), None] | [None, Some(x)] => {
+                    if !add {
+                        sums.0[..TILE_ROWS].as_flattened_mut().fill(0.0);
+                    }
+                    self.add_upper(tiles([x.as_ptr(); 2]), w, blocks, out, out_row);
+                }
+                [None, None] => {}
             }
         }
     }
+
+    /// Two times two tiles of sums: `out = x · w`.
+    ///
+    /// # Safety
+    /// From each start, `blocks` tiles can be read that begin `step` bytes after each other; a tile is 64 bytes of each of 16
+    /// places, `row` bytes apart. `out` has 32 places of 128 bytes, `out_row` bytes apart, and nobody else uses them.
+    unsafe fn set_product(&self, x: Side, w: Side, blocks: usize, out: *mut f32, out_row: usize) {
+        // SAFETY: `Configured` says that there are tiles; what is read and written is passed on to the caller.
+        unsafe { products!("tileloadd", set, x, w, blocks, out, out_row) };
+    }
+
+    /// Two times two tiles of sums: `out += x · w`.
+    ///
+    /// # Safety
+    /// As [`Configured::set_product`].
+    unsafe fn add_product(&self, x: Side, w: Side, blocks: usize, out: *mut f32, out_row: usize) {
+        // SAFETY: as in `set_product`.
+        unsafe { products!("tileloadd", add, x, w, blocks, out, out_row) };
+    }
+
+    /// One times two tiles of sums: `out += x · w`, with the first start of `x` alone.
+    ///
+    /// # Safety
+    /// As [`Configured::set_product`], with 16 places in `out`.
+    unsafe fn add_upper(&self, x: Side, w: Side, blocks: usize, out: *mut f32, out_row: usize) {
+        // SAFETY: as in `set_product`.
+        unsafe {
+            asm!(
+                "tileloadd tmm0, [{out} + {out_row}]",
+                "tileloadd tmm1, [{out} + {out_row} + 64]",
+                "2:",
+                "tileloadd tmm4, [{x0} + {x_row}]",
+                "tileloadd tmm6, [{w0} + {w_row}]",
+                "tileloadd tmm7, [{w1} + {w_row}]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "add {x0}, {x_step}",
+                "add {w0}, {w_step}",
+                "add {w1}, {w_step}",
+                "dec {left}",
+                "jnz 2b",
+                "tilestored [{out} + {out_row}], tmm0",
+                "tilestored [{out} + {out_row} + 64], tmm1",
+                x0 = inout(reg) x.starts[0] => _,
+                w0 = inout(reg) w.starts[0] => _,
+                w1 = inout(reg) w.starts[1] => _,
+                x_row = in(reg) x.row,
+                w_row = in(reg) w.row,
+                x_step = in(reg) x.step,
+                w_step = in(reg) w.step,
+                left = inout(reg) blocks => _,
+                out = in(reg) out,
+                out_row = in(reg) out_row,
+                options(nostack),
+            );
+        }
+    }
+}
+
+/// Where the tiles of one side of a product lie.
+#[derive(Clone, Copy)]
+struct Side {
+    /// The first tile of each of two rows, or columns, of tiles.
+    starts: [*const u8; 2],
+    /// Bytes from a row of a tile to the next.
+    row: usize,
+    /// Bytes from a tile to the next that it is summed with.
+    step: usize,
 }
 
 impl Drop for Configured {

@@ -9,8 +9,11 @@
 //! values `[token / 2][dimension][2]`. So in both products the lanes of a register hold independent sums, and the matrix
 //! unit reads both as they are.
 
-use super::{Isa, scalar};
-use crate::pack::GROUP;
+use std::cell::RefCell;
+use std::ops::Range;
+
+use super::{Activations, Crew, Form, Isa, scalar};
+use crate::pack::{BLOCK, GROUP};
 
 /// Tokens in a page of the cache.
 pub const PAGE: usize = 64;
@@ -61,12 +64,141 @@ pub(super) struct Softmax {
 /// Query heads that go over a page together, while its keys and values are in registers.
 pub(super) const HEADS: usize = 4;
 
+/// The heads of a layer.
+#[derive(Clone, Copy)]
+pub(crate) struct Heads {
+    /// Numbers in a head.
+    pub(crate) dimensions: usize,
+    /// Key-value heads.
+    pub(crate) kv_heads: usize,
+    /// Query heads that share a key-value head.
+    pub(crate) group: usize,
+    /// Soft cap of scores.
+    pub(crate) cap: Option<f32>,
+    /// Positions that a row sees, its own and those before.
+    pub(crate) window: usize,
+}
+
+/// Rows of one sequence that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    /// The first row.
+    pub(crate) row: usize,
+    /// Rows: 1 to [`STRETCH`].
+    pub(crate) rows: usize,
+    /// The position of the first.
+    pub(crate) position: usize,
+    /// Which of the page tables is the sequence's.
+    pub(crate) table: usize,
+}
+
+/// Rows of a stretch, at most.
+pub(crate) const STRETCH: usize = 32;
+
+impl Stretch {
+    /// The positions that its `row`-th row sees, back to so many with its own.
+    pub(super) fn seen(self, row: usize, window: usize) -> Range<usize> {
+        let end = self.position + row + 1;
+        end.saturating_sub(window)..end
+    }
+}
+
+/// What a thread works in.
+#[derive(Default)]
+struct Bench {
+    /// `[head of a group][dimension]`
+    queries: Vec<f32>,
+    /// As the queries.
+    out: Vec<f32>,
+    #[cfg(target_arch = "x86_64")]
+    tiles: Option<super::amx::Bench>,
+}
+
+thread_local! {
+    /// Kept for its memory.
+    static BENCH: RefCell<Bench> = RefCell::default();
+}
+
+/// Attention of all rows of some stretches. `query(row, head, room)` gives a query, scaled;
+/// `page(table, number, kv_head)` the keys and values of a page.
+///
+/// # Panics
+/// If the stretches are not one after the other, or not as many rows as are in use in `out`, which are `[head][dimension]`;
+/// or a page is shorter than its layout says.
+pub(crate) fn attend<'a>(
+    crew: &Crew,
+    isa: Isa,
+    heads: Heads,
+    stretches: &[Stretch],
+    query: impl Fn(usize, usize, &mut [f32]) + Sync,
+    page: impl Fn(usize, usize, usize) -> (&'a [Pairs], &'a [Pairs]) + Sync,
+    out: &mut Activations,
+) {
+    let Heads { dimensions, kv_heads, group, window, .. } = heads;
+    assert_eq!(out.columns(), dimensions * kv_heads * group, "a row has all heads");
+    let rows = stretches.iter().fold(0, |next, stretch| {
+        assert!(stretch.row == next && (1..=STRETCH).contains(&stretch.rows), "{stretch:?} after {next} rows");
+        next + stretch.rows
+    });
+    assert_eq!(rows, out.rows(), "every row is in a stretch");
+    // A head that is not whole blocks shares one with its neighbour, whose task is another.
+    let whole = dimensions.is_multiple_of(BLOCK);
+    let writer = out.writer(isa);
+    let put = |row: usize, head: usize, values: &[f32]| {
+        let columns = head * dimensions..(head + 1) * dimensions;
+        // SAFETY: the row is in use and has these columns; this head of this row has one task, as the stretches do not overlap.
+        unsafe { if whole { writer.columns(row, columns, values) } else { writer.values(row, columns, values) } }
+    };
+    // The last first: in a prompt they see the most, and short tasks at the end leave nobody waiting.
+    crew.run(stretches.len() * kv_heads, &|task| {
+        let (stretch, kv_head) = (stretches[stretches.len() - 1 - task / kv_heads], task % kv_heads);
+        let page = |number: usize| page(stretch.table, number, kv_head);
+        BENCH.with_borrow_mut(|bench| {
+            #[cfg(target_arch = "x86_64")]
+            if out.form() == Form::Tiles && heads.cap.is_none() {
+                let tiles = match &mut bench.tiles {
+                    Some(tiles) if tiles.dimensions() == dimensions => tiles,
+                    other => other.insert(super::amx::Bench::new(dimensions)),
+                };
+                for head in kv_head * group..(kv_head + 1) * group {
+                    let query = |row: usize, room: &mut [f32]| query(stretch.row + row, head, room);
+                    super::amx::attend(tiles, stretch, window, query, page, |row, values| {
+                        put(stretch.row + row, head, values);
+                    });
+                }
+                return;
+            }
+            let Bench { queries, out, .. } = bench;
+            queries.resize(group * dimensions, 0.0);
+            out.resize(group * dimensions, 0.0);
+            for row in 0..stretch.rows {
+                for (head, room) in (kv_head * group..).zip(queries.chunks_exact_mut(dimensions)) {
+                    query(stretch.row + row, head, room);
+                }
+                let seen = stretch.seen(row, window);
+                let spans = (seen.start / PAGE..seen.end.div_ceil(PAGE)).map(|number| {
+                    let (keys, values) = page(number);
+                    let first = seen.start.saturating_sub(number * PAGE);
+                    Span { keys, values, first, tokens: PAGE.min(seen.end - number * PAGE) }
+                });
+                attention(isa, dimensions, heads.cap, queries, &spans, out);
+                for (head, values) in (kv_head * group..).zip(out.chunks_exact(dimensions)) {
+                    put(stretch.row + row, head, values);
+                }
+            }
+        });
+    });
+    if !whole {
+        out.finish(crew, isa);
+    }
+}
+
 /// Attention of the query heads that share one key-value head: `queries` and `out` are `[head][dimension]`. Scores are
 /// plain products: queries come scaled. With a cap, a score `s` becomes `cap × tanh(s / cap)` (Riviere et al., 2024).
 ///
 /// # Panics
 /// If `out` and `queries` are not of one length, made of whole heads, or a span is shorter than its tokens or has none.
-pub(crate) fn attention<'a>(
+fn attention<'a>(
     isa: Isa,
     dimensions: usize,
     cap: Option<f32>,

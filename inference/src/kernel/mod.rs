@@ -27,8 +27,8 @@ mod scalar;
 mod team;
 
 pub(crate) use activations::{ALONE, Activations, Form};
+pub(crate) use attention::{Heads, STRETCH, Stretch, attend, key_pairs, stored_dimensions, value_pairs};
 pub use attention::{PAGE, Pairs, Span};
-pub(crate) use attention::{attention, key_pairs, stored_dimensions, value_pairs};
 #[cfg(feature = "bench")]
 pub use peak::{Peak, peaks};
 pub use team::{Crew, MAX_THREADS, Team};

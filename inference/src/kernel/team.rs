@@ -200,6 +200,20 @@ impl Crew {
         });
     }
 
+    /// Calls `task(n, element)` for the element of `slice` at the `n`-th of some indices, spread over the threads.
+    ///
+    /// # Panics
+    /// If the indices do not rise, or one is not in `slice`; or a task panics.
+    pub fn scattered<T: Send>(&self, slice: &mut [T], indices: &[usize], task: impl Fn(usize, &mut T) + Sync) {
+        assert!(indices.is_sorted_by(|a, b| a < b) && indices.last().is_none_or(|&last| last < slice.len()));
+        let start = Shared(slice.as_mut_ptr());
+        self.run(indices.len(), &|n| {
+            // SAFETY: rising indices, of which the last is in `slice`, are all in it and all different; each has one task.
+            let element = unsafe { &mut *start.get().add(indices[n]) };
+            task(n, element);
+        });
+    }
+
     fn take_tasks(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
         loop {
             let next = self.next_task.fetch_add(1, Ordering::Relaxed);

@@ -272,7 +272,7 @@ fn elements() {
 }
 
 /// More heads than go over a page together.
-const HEADS: usize = 7;
+const HEADS: usize = 5;
 
 /// Keys and values of one head in pages, and as floats.
 struct Stored {
@@ -312,16 +312,6 @@ impl Stored {
         Self { dimensions, keys, values, all_keys, all_values }
     }
 
-    fn spans(&self, seen: std::ops::Range<usize>) -> impl Iterator<Item = Span<'_>> + Clone {
-        let (keys, values) = (key_pairs(self.dimensions), value_pairs(self.dimensions));
-        (seen.start / PAGE..seen.end.div_ceil(PAGE)).map(move |page| Span {
-            keys: &self.keys[page * keys..][..keys],
-            values: &self.values[page * values..][..values],
-            first: seen.start.saturating_sub(page * PAGE),
-            tokens: PAGE.min(seen.end - page * PAGE),
-        })
-    }
-
     /// Attention as the formula says.
     fn attention(&self, queries: &[f32], seen: std::ops::Range<usize>, cap: Option<f32>) -> Vec<f32> {
         let of_seen = seen.start * self.dimensions..seen.end * self.dimensions;
@@ -342,22 +332,99 @@ impl Stored {
     }
 }
 
+/// Attention of rows from `first` on, cut into stretches of `step`, over two key-value heads.
+fn attended(
+    (isa, form): (Isa, Form),
+    stored: &[Stored; 2],
+    queries: &[f32],
+    first: usize,
+    (window, cap): (usize, Option<f32>),
+    step: usize,
+) -> Activations {
+    let dimensions = stored[0].dimensions;
+    let columns = 2 * HEADS * dimensions;
+    let rows = queries.len() / columns;
+    let stretches: Vec<Stretch> = (0..rows)
+        .step_by(step)
+        .map(|row| Stretch { row, rows: step.min(rows - row), position: first + row, table: 0 })
+        .collect();
+    let mut out = Activations::new(isa, rows, columns);
+    out.start(form, rows);
+    let query = |row: usize, head: usize, room: &mut [f32]| {
+        room.copy_from_slice(&queries[row * columns + head * dimensions..][..dimensions]);
+    };
+    let page = |_: usize, number: usize, kv_head: usize| {
+        let (keys, values) = (key_pairs(dimensions), value_pairs(dimensions));
+        let stored = &stored[kv_head];
+        (&stored.keys[number * keys..][..keys], &stored.values[number * values..][..values])
+    };
+    let heads = Heads { dimensions, kv_heads: 2, group: HEADS, cap, window };
+    Team::new(Some(2)).unwrap().enter(|crew| attend(crew, isa, heads, &stretches, query, page, &mut out));
+    out
+}
+
+/// The numbers of activations in any form.
+fn numbers_of(x: &Activations) -> Vec<f32> {
+    let (rows, columns) = (x.rows(), x.columns());
+    if x.form() == Form::Codes {
+        return x.view().values[..rows * columns].to_vec();
+    }
+    let (tiles, blocks) = x.tiles();
+    let number = |(row, column): (usize, usize)| {
+        bf16::from_bits(tiles[row / 16 * blocks + column / 32].0[row % 16][column % 32]).to_f32()
+    };
+    (0..rows * columns).map(|at| number((at / columns, at % columns))).collect()
+}
+
+/// All instruction sets, with the forms that they have.
+fn forms() -> impl Iterator<Item = (Isa, Form)> {
+    let forms = |isa: Isa| [(isa, Form::Codes)].into_iter().chain(isa.has_tiles().then_some((isa, Form::Tiles)));
+    Isa::available().flat_map(forms)
+}
+
 #[test]
 fn attention_is_a_softmax_over_all_that_is_seen() {
     let mut noise = Noise(8);
-    for (dimensions, tokens) in
-        [(64usize, 1usize), (64, 64), (64, 65), (16, 200), (20, 130), (7, 40), (8, 5), (256, 70)]
+    for (dimensions, first, rows) in
+        [(64, 0, 1), (64, 63, 2), (64, 0, 70), (64, 190, 33), (20, 100, 5), (7, 30, 40), (256, 60, 17), (96, 127, 3)]
     {
-        let stored = Stored::new(&mut noise, dimensions, tokens);
-        let queries = noise.numbers(HEADS * dimensions);
-        for first in [0, tokens / 3, tokens / 2, tokens - 1] {
+        let stored = [(); 2].map(|()| Stored::new(&mut noise, dimensions, first + rows));
+        let mut queries = noise.numbers(rows * 2 * HEADS * dimensions);
+        // As models scale them, so that scores stay where rounding does not decide.
+        queries.iter_mut().for_each(|q| *q *= 4.0 / (dimensions as f32).sqrt());
+        for window in [usize::MAX, 40, 1] {
             for cap in [None, Some(2.0)] {
-                let expected = stored.attention(&queries, first..tokens, cap);
-                for isa in Isa::available() {
-                    let mut out = vec![f32::NAN; HEADS * dimensions];
-                    attention(isa, dimensions, cap, &queries, &stored.spans(first..tokens), &mut out);
-                    assert_near(&format!("{isa} {dimensions} {first}..{tokens} {cap:?}"), &out, &expected, 1e-5);
+                let mut expected = Vec::new();
+                for (row, queries) in queries.chunks_exact(2 * HEADS * dimensions).enumerate() {
+                    let end = first + row + 1;
+                    for (stored, queries) in stored.iter().zip(queries.chunks_exact(HEADS * dimensions)) {
+                        expected.extend(stored.attention(queries, end.saturating_sub(window)..end, cap));
+                    }
                 }
+                for how in forms() {
+                    let what = format!("{how:?} {dimensions} {first}+{rows} {window} {cap:?}");
+                    let out = attended(how, &stored, &queries, first, (window, cap), 32);
+                    // Queries, weights and results of tiles are bf16.
+                    let tolerance = if how.1 == Form::Tiles { 1e-2 } else { 1e-5 };
+                    assert_near(&what, &numbers_of(&out), &expected, tolerance);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_attends_the_same_whatever_is_beside_it() {
+    let mut noise = Noise(24);
+    let (dimensions, first, rows) = (64, 100, 77);
+    let stored = [(); 2].map(|()| Stored::new(&mut noise, dimensions, first + rows));
+    let queries = noise.numbers(rows * 2 * HEADS * dimensions);
+    for how in forms() {
+        for window in [usize::MAX, 50] {
+            let together = numbers_of(&attended(how, &stored, &queries, first, (window, None), 32));
+            for step in [1, 7, 31] {
+                let apart = numbers_of(&attended(how, &stored, &queries, first, (window, None), step));
+                assert_eq!(together, apart, "{how:?} {window} {step}");
             }
         }
     }
@@ -460,11 +527,7 @@ fn gates() {
                         assert_near(&what, &out.view().scales[..m * blocks], &codes.view().scales[..m * blocks], 1e-5);
                         assert_eq!(out.view().codes.len(), codes.view().codes.len());
                     } else {
-                        let (tiles, blocks) = out.tiles();
-                        for (at, expected) in expected.iter().enumerate() {
-                            let (row, column) = (at / rows, at % rows);
-                            let tile = &tiles[row / 16 * blocks + column / 32];
-                            let seen = bf16::from_bits(tile.0[row % 16][column % 32]).to_f32();
+                        for (seen, expected) in numbers_of(&out).iter().zip(&expected) {
                             assert!(
                                 (seen - expected).abs() <= 4e-3 * expected.abs() + 1e-6,
                                 "{what} {seen} {expected}"

@@ -56,8 +56,10 @@ pub(in crate::kernel) unsafe fn add(sums: &Sums, rows: usize, outputs: usize, ou
     }
 }
 
+/// Which of two times 16 outputs there are.
 fn masks(outputs: usize) -> [u16; 2] {
-    [0, 1].map(|half| ((1u32 << outputs.saturating_sub(half * GROUP).min(GROUP)) - 1) as u16)
+    let mask = u32::MAX.checked_shr(32 - outputs.min(32) as u32).unwrap_or(0);
+    [mask as u16, (mask >> 16) as u16]
 }
 
 /// Gates `rows` rows of sums, which are 16 of the gate and 16 of what it is multiplied with, to 16 columns.
@@ -69,11 +71,10 @@ pub(in crate::kernel) unsafe fn gate(
     activation: Activation,
     sums: &Sums,
     rows: usize,
-    bias: &[[f32; GROUP]; 2],
+    biases: [Option<&[f32]>; 2],
     place: &Place,
 ) {
-    // SAFETY: there are 16 numbers.
-    let [of_gate, of_up] = bias.each_ref().map(|bias| unsafe { _mm512_loadu_ps(bias.as_ptr()) });
+    let (of_gate, of_up) = (bias_of(biases[0]), bias_of(biases[1]));
     let Place { start, blocks, column, .. } = *place;
     for (row, sums) in (place.row..).zip(&sums.0[..rows]) {
         // SAFETY: `Sums` has 32 numbers a row; the caller answers for the place.
@@ -91,6 +92,16 @@ pub(in crate::kernel) unsafe fn gate(
     }
 }
 
+/// Up to 16 numbers, filled up with zeros.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn bias_of(bias: Option<&[f32]>) -> __m512 {
+    // SAFETY: the mask covers the numbers that there are.
+    bias.map_or(_mm512_setzero_ps(), |bias| unsafe {
+        _mm512_maskz_loadu_ps(masks(bias.len().min(GROUP))[0], bias.as_ptr())
+    })
+}
+
 /// `(1 + tanh(y)) / 2 = sigmoid(2 y)`, with `y = √(2/π) (x + 0.044715 x³)`.
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -104,15 +115,16 @@ fn gelu_argument(x: __m512) -> __m512 {
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn sigmoid(x: __m512) -> __m512 {
-    let power = exp2(_mm512_mul_ps(x, _mm512_set1_ps(-std::f32::consts::LOG2_E)));
+    let x = _mm512_mul_ps(x, _mm512_set1_ps(-std::f32::consts::LOG2_E));
+    // So far that what it is multiplied with stays a normal number: processors are slow with subnormal ones.
+    let power = exp2(_mm512_min_ps(x, _mm512_set1_ps(100.0)));
     _mm512_rcp14_ps(_mm512_add_ps(_mm512_set1_ps(1.0), power))
 }
 
-/// `2^x` to some 16 bits; at most 2^126, so that its reciprocal is a number.
+/// `2^x` to some 18 bits.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn exp2(x: __m512) -> __m512 {
-    let x = _mm512_min_ps(x, _mm512_set1_ps(126.0));
     // The fraction from -1/2 to 1/2 by a polynomial (minimax in the relative error), the integer into the exponent.
     let n = _mm512_roundscale_ps::<0x08>(x);
     let f = _mm512_sub_ps(x, n);
@@ -142,14 +154,13 @@ pub(in crate::kernel) fn round_row(values: &[f32], line: &mut [u16; TILE_COLUMNS
     unsafe { round_line(values, line) }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+#[target_feature(enable = "avx512f,avx512bf16")]
 fn round_line(values: &[f32], line: &mut [u16; TILE_COLUMNS]) {
-    let masks = masks(values.len());
-    for (half, (mask, line)) in masks.into_iter().zip(line.as_chunks_mut::<GROUP>().0).enumerate() {
-        // SAFETY: the mask covers the numbers that there are, of which only those are read; the half has 16 places.
-        unsafe {
-            let values = _mm512_maskz_loadu_ps(mask, values.as_ptr().wrapping_add(half * GROUP));
-            _mm256_storeu_si256(line.as_mut_ptr().cast(), round(values));
-        }
+    let [low, high] = masks(values.len());
+    // SAFETY: the masks cover the numbers that there are, of which only those are read; the line has 32 places.
+    unsafe {
+        let low = _mm512_maskz_loadu_ps(low, values.as_ptr());
+        let high = _mm512_maskz_loadu_ps(high, values.as_ptr().wrapping_add(GROUP));
+        line.as_mut_ptr().cast::<__m512bh>().write_unaligned(_mm512_cvtne2ps_pbh(high, low));
     }
 }

@@ -8,26 +8,30 @@ use std::arch::x86_64::*;
 use crate::kernel::activations::Tile;
 use crate::pack::{BLOCK, GROUP, Halves, Packed, Quantized, Shift, Storage, Width};
 
-/// The weights of a group of 16 outputs: a tile for each 32 columns, of which the last is filled up with zeros.
+/// The weights of a group of 16 outputs from the column block `first` on: a tile for each 32 columns, of which the last of a
+/// row is filled up with zeros.
 ///
 /// # Panics
-/// If there is no such group, or `out` has another number of tiles.
-pub(in crate::kernel) fn unpack(weights: &Packed, group: usize, out: &mut [Tile]) {
-    assert!(group < weights.groups() && out.len() == weights.columns.div_ceil(BLOCK), "{group}, {} tiles", out.len());
+/// If there is no such group, or not as many column blocks.
+pub(in crate::kernel) fn unpack(weights: &Packed, group: usize, first: usize, out: &mut [Tile]) {
+    assert!(group < weights.groups() && first + out.len() <= weights.columns.div_ceil(BLOCK), "{group}, {first}");
     // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
-    unsafe { unpack_group(weights, group, out) }
+    unsafe { unpack_group(weights, group, first, out) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
-fn unpack_group(weights: &Packed, group: usize, out: &mut [Tile]) {
-    let columns = group * weights.columns..(group + 1) * weights.columns;
+fn unpack_group(weights: &Packed, group: usize, first: usize, out: &mut [Tile]) {
+    let columns = group * weights.columns + first * BLOCK..(group + 1) * weights.columns;
     match &weights.storage {
-        Storage::Quantized(q) => match (q.width, q.scales_per_block) {
-            (Width::Nibble, 1) => quantized::<4, 1>(q, group, out),
-            (Width::Nibble, _) => quantized::<4, 2>(q, group, out),
-            (Width::Byte, 1) => quantized::<8, 1>(q, group, out),
-            (Width::Byte, _) => quantized::<8, 2>(q, group, out),
-        },
+        Storage::Quantized(q) => {
+            let first = group * (weights.columns / BLOCK) + first;
+            match (q.width, q.scales_per_block) {
+                (Width::Nibble, 1) => quantized::<4, 1>(q, first, out),
+                (Width::Nibble, _) => quantized::<4, 2>(q, first, out),
+                (Width::Byte, 1) => quantized::<8, 1>(q, first, out),
+                (Width::Byte, _) => quantized::<8, 2>(q, first, out),
+            }
+        }
         Storage::F16(halves) => dense(&halves[columns], out, |halves| _mm512_cvtph_ps(load(halves))),
         Storage::Bf16(halves) => {
             dense(&halves[columns], out, |halves| {
@@ -39,29 +43,26 @@ fn unpack_group(weights: &Packed, group: usize, out: &mut [Tile]) {
     }
 }
 
-/// `LINES` is 4 for nibbles and 8 for bytes; a block has 1 or 2 `SCALES`.
+/// Blocks from `first` on. `LINES` is 4 for nibbles and 8 for bytes; a block has 1 or 2 `SCALES`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
-fn quantized<const LINES: usize, const SCALES: usize>(q: &Quantized, group: usize, out: &mut [Tile]) {
-    let first = group * out.len();
+fn quantized<const LINES: usize, const SCALES: usize>(q: &Quantized, first: usize, out: &mut [Tile]) {
     // What is taken off in units of the scale: the power of two of `nibble` or `byte`, and what code 0 stands for.
     let power = if LINES == 4 { 128.0 } else { 256.0 };
     let zero = if let Shift::Offset { bits } = q.shift { (1u32 << bits) as f32 } else { 0.0 };
     let off = _mm512_set1_ps(-(power + zero));
     for (block, tile) in (first..).zip(out) {
-        let scales: [__m512; SCALES] =
-            std::array::from_fn(|part| _mm512_cvtph_ps(load(&q.scales[block * SCALES + part])));
-        let bases: [__m512; SCALES] = match &q.shift {
-            Shift::Offset { .. } => scales.map(|scale| _mm512_mul_ps(scale, off)),
-            Shift::Min(mins) => {
-                let min = _mm512_cvtph_ps(load(&mins[block]));
-                scales.map(|scale| _mm512_fmadd_ps(scale, off, min))
-            }
-        };
-        let put = |tile: &mut Tile, pair: usize, part: usize, even: __m512i, odd: __m512i| {
-            let value = |code: __m512i| _mm512_fmadd_ps(_mm512_castsi512_ps(code), scales[part], bases[part]);
-            put(tile, pair, value(even), value(odd));
-        };
+        // Loops, not closures given to `map`: only code compiled for these instructions can be inlined into this.
+        let (mut scales, mut bases) = ([_mm512_setzero_ps(); SCALES], [_mm512_setzero_ps(); SCALES]);
+        for part in 0..SCALES {
+            scales[part] = _mm512_cvtph_ps(load(&q.scales[block * SCALES + part]));
+            bases[part] = match &q.shift {
+                Shift::Offset { .. } => _mm512_mul_ps(scales[part], off),
+                Shift::Min(mins) => {
+                    _mm512_fmadd_ps(scales[part], off, _mm512_cvtph_ps(load(&mins[block * SCALES + part])))
+                }
+            };
+        }
         for v in 0..LINES {
             // SAFETY: a line is 64 bytes, aligned to them.
             let line = unsafe { _mm512_load_si512(q.codes[block * LINES + v].0.as_ptr().cast()) };
@@ -74,15 +75,16 @@ fn quantized<const LINES: usize, const SCALES: usize>(q: &Quantized, group: usiz
                 ];
                 let [left16, left8, right8] =
                     [_mm512_slli_epi32::<16>(line), _mm512_slli_epi32::<8>(line), _mm512_srli_epi32::<8>(line)];
-                put(tile, 2 * v, 0, nibble(left16), nibble(left8));
-                put(tile, 2 * v + 1, 0, nibble(line), nibble(right8));
-                put(tile, 8 + 2 * v, SCALES - 1, nibble(left12), nibble(left4));
-                put(tile, 9 + 2 * v, SCALES - 1, nibble(right4), nibble(right12));
+                put(tile, 2 * v, scales[0], bases[0], nibble(left16), nibble(left8));
+                put(tile, 2 * v + 1, scales[0], bases[0], nibble(line), nibble(right8));
+                put(tile, 8 + 2 * v, scales[SCALES - 1], bases[SCALES - 1], nibble(left12), nibble(left4));
+                put(tile, 9 + 2 * v, scales[SCALES - 1], bases[SCALES - 1], nibble(right4), nibble(right12));
             } else {
                 let [left15, left7] = [_mm512_slli_epi32::<15>(line), _mm512_slli_epi32::<7>(line)];
                 let [right1, right9] = [_mm512_srli_epi32::<1>(line), _mm512_srli_epi32::<9>(line)];
-                put(tile, 2 * v, v * SCALES / LINES, byte(left15), byte(left7));
-                put(tile, 2 * v + 1, v * SCALES / LINES, byte(right1), byte(right9));
+                let part = v * SCALES / LINES;
+                put(tile, 2 * v, scales[part], bases[part], byte(left15), byte(left7));
+                put(tile, 2 * v + 1, scales[part], bases[part], byte(right1), byte(right9));
             }
         }
     }
@@ -119,7 +121,7 @@ fn dense<T>(columns: &[T], out: &mut [Tile], value: impl Fn(&T) -> __m512) {
             let number = |column: usize| {
                 if whole || column < columns.len() { value(&columns[column]) } else { _mm512_setzero_ps() }
             };
-            put(tile, pair, number(2 * pair), number(2 * pair + 1));
+            put_floats(tile, pair, number(2 * pair), number(2 * pair + 1));
         }
     }
 }
@@ -131,10 +133,19 @@ fn load(halves: &Halves) -> __m256i {
     unsafe { _mm256_load_si256(halves.0.as_ptr().cast()) }
 }
 
+/// Two columns of codes of 16 outputs, scaled.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn put(tile: &mut Tile, pair: usize, scale: __m512, base: __m512, even: __m512i, odd: __m512i) {
+    let even = _mm512_fmadd_ps(_mm512_castsi512_ps(even), scale, base);
+    let odd = _mm512_fmadd_ps(_mm512_castsi512_ps(odd), scale, base);
+    put_floats(tile, pair, even, odd);
+}
+
 /// Rounds two columns of 16 outputs to bf16, side by side.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn put(tile: &mut Tile, pair: usize, even: __m512, odd: __m512) {
+fn put_floats(tile: &mut Tile, pair: usize, even: __m512, odd: __m512) {
     let half = _mm512_set1_epi32(0x8000);
     let even = _mm512_add_epi32(_mm512_castps_si512(even), half);
     let odd = _mm512_add_epi32(_mm512_castps_si512(odd), half);

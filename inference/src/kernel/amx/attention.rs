@@ -1,0 +1,271 @@
+//! Attention of many rows of one sequence, by tiles.
+//!
+//! Up to 32 rows go over the keys in chunks of [`CHUNK`] that begin at fixed positions, with the softmax computed on line
+//! (Milakov and Gimelshein, 2018). A chunk in which a row sees nothing changes nothing of it, so what a row gets does not
+//! depend on the rows beside it.
+
+use std::arch::x86_64::*;
+
+use super::finish::{exp2, round_row};
+use super::{Configured, Side, Sums};
+use crate::kernel::activations::{TILE_COLUMNS, TILE_ROWS, Tile};
+use crate::kernel::attention::{PAGE, Pairs, STRETCH, Stretch, key_pairs, stored_dimensions, value_pairs};
+use crate::pack::GROUP;
+
+/// Rows that go together.
+const ROWS: usize = STRETCH;
+/// Keys whose scores are looked at together: whole pages.
+const CHUNK: usize = 2 * PAGE;
+
+/// Where a thread works on attention: some 60 KB.
+pub(in crate::kernel) struct Bench {
+    dimensions: usize,
+    /// One query, or what it gets: filled up with zeros to whole tiles.
+    row: Vec<f32>,
+    /// `[row block][32 dimensions]`
+    queries: Vec<Tile>,
+    /// In units of which a weight is a power of two.
+    scores: Vec<Scores>,
+    /// As bf16.
+    weights: Vec<Weights>,
+    /// The weighted sums of values: `[32 dimensions]`.
+    sums: Vec<Sums>,
+    /// The largest score of each row so far.
+    peaks: [f32; ROWS],
+    /// The sums of weights so far, in 16 parts.
+    totals: [Lanes; ROWS],
+    /// By how much earlier sums decay.
+    decays: [f32; ROWS],
+}
+
+/// The scores of a row.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Scores([f32; CHUNK]);
+
+/// Sixteen parts of a sum. Aligned, as they are read soon after they are written.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Lanes([f32; GROUP]);
+
+/// The weights of a row.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Weights([u16; CHUNK]);
+
+impl Bench {
+    /// For heads of so many dimensions.
+    pub(in crate::kernel) fn new(dimensions: usize) -> Self {
+        let stored = stored_dimensions(dimensions);
+        let blocks = stored / TILE_COLUMNS;
+        Self {
+            dimensions,
+            row: vec![0.0; stored],
+            queries: vec![Tile::ZERO; 2 * blocks],
+            scores: vec![Scores([0.0; CHUNK]); ROWS],
+            weights: vec![Weights([0; CHUNK]); ROWS],
+            sums: vec![Sums::ZERO; blocks],
+            peaks: [0.0; ROWS],
+            totals: [Lanes([0.0; GROUP]); ROWS],
+            decays: [1.0; ROWS],
+        }
+    }
+
+    /// The dimensions it was made for.
+    pub(in crate::kernel) fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+}
+
+/// Attention of a stretch for one query head: `query(row, room)` gives the query of the stretch's
+/// `row`-th, scaled; `page` the keys and values of 64 positions; and `put(row, result)` takes what the row gets.
+///
+/// # Panics
+/// If a page is shorter than its layout says.
+pub(in crate::kernel) fn attend<'a>(
+    bench: &mut Bench,
+    stretch: Stretch,
+    window: usize,
+    mut query: impl FnMut(usize, &mut [f32]),
+    page: impl Fn(usize) -> (&'a [Pairs], &'a [Pairs]),
+    mut put: impl FnMut(usize, &[f32]),
+) {
+    let Stretch { rows, .. } = stretch;
+    bench.start(rows, &mut query);
+    let configured = Configured::new();
+    let end = stretch.seen(rows - 1, window).end;
+    for first in (stretch.seen(0, window).start / CHUNK * CHUNK..end).step_by(CHUNK) {
+        let pages = (first..end.min(first + CHUNK)).step_by(PAGE).map(|at| page(at / PAGE)).enumerate();
+        for (at, (keys, _)) in pages.clone() {
+            configured.score(&bench.queries, keys, at * PAGE, &mut bench.scores);
+        }
+        // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
+        unsafe { bench.weigh(stretch, window, first) };
+        bench.decay();
+        for (at, (_, values)) in pages {
+            configured.add_values(&bench.weights, at * PAGE, values, &mut bench.sums);
+        }
+    }
+    let Bench { dimensions, row: room, sums, totals, .. } = bench;
+    for (row, total) in totals.iter().enumerate().take(rows) {
+        let scale = 1.0 / total.0.iter().sum::<f32>();
+        for (out, sums) in room.chunks_mut(TILE_COLUMNS).zip(&*sums) {
+            out.iter_mut().zip(&sums.0[row]).for_each(|(out, sum)| *out = sum * scale);
+        }
+        put(row, &room[..*dimensions]);
+    }
+}
+
+impl Configured {
+    /// Scores of a page's keys, into the columns from `at`.
+    fn score(&self, queries: &[Tile], keys: &[Pairs], at: usize, scores: &mut [Scores]) {
+        let blocks = queries.len() / 2;
+        assert!(keys.len() >= key_pairs(blocks * TILE_COLUMNS) && scores.len() == ROWS && at + PAGE <= CHUNK);
+        let x = Side { starts: [queries.as_ptr().cast(), queries[blocks..].as_ptr().cast()], row: 64, step: 1024 };
+        for part in (0..PAGE).step_by(2 * GROUP) {
+            let starts = [(&raw const keys[part / GROUP]).cast(), (&raw const keys[part / GROUP + 1]).cast()];
+            const ROW: usize = PAGE / GROUP * size_of::<Pairs>();
+            let w = Side { starts, row: ROW, step: TILE_ROWS * ROW };
+            let out = &raw mut scores[0].0[at + part];
+            // SAFETY: queries are two rows of tiles. A tile of keys has 16 pairs of dimensions, each of which takes 4 `Pairs`, so
+            // `blocks` of them are what `key_pairs` says; 32 columns of 32 rows of scores are there.
+            unsafe { self.set_product(x, w, blocks, out, size_of::<Scores>()) };
+        }
+    }
+
+    /// Adds the values of a page, each times its weight, which stand in the columns from `at`.
+    fn add_values(&self, weights: &[Weights], at: usize, values: &[Pairs], sums: &mut [Sums]) {
+        let lines = 2 * sums.len();
+        assert!(values.len() >= value_pairs(sums.len() * TILE_COLUMNS) && weights.len() == ROWS && at + PAGE <= CHUNK);
+        let starts = [(&raw const weights[0].0[at]).cast(), (&raw const weights[TILE_ROWS].0[at]).cast()];
+        let x = Side { starts, row: size_of::<Weights>(), step: 64 };
+        for (block, sums) in sums.iter_mut().enumerate() {
+            let starts = [(&raw const values[2 * block]).cast(), (&raw const values[2 * block + 1]).cast()];
+            let row = lines * size_of::<Pairs>();
+            let w = Side { starts, row, step: TILE_ROWS * row };
+            // SAFETY: a tile of weights has 32 columns of 16 rows, of which a page has two; a tile of values has 16 pairs of
+            // tokens, each of which takes `lines`; `Sums` are 32 rows of 128 bytes.
+            unsafe { self.add_product(x, w, PAGE / TILE_COLUMNS, sums.0.as_mut_ptr().cast(), 128) };
+        }
+    }
+}
+
+impl Bench {
+    /// Takes the queries.
+    fn start(&mut self, rows: usize, query: &mut impl FnMut(usize, &mut [f32])) {
+        let Self { dimensions, row: room, queries, sums, .. } = self;
+        for row in 0..ROWS {
+            room.fill(0.0);
+            if row < rows {
+                query(row, &mut room[..*dimensions]);
+                room.iter_mut().for_each(|x| *x *= std::f32::consts::LOG2_E);
+            }
+            for (block, numbers) in room.chunks(TILE_COLUMNS).enumerate() {
+                round_row(numbers, &mut queries[row / TILE_ROWS * sums.len() + block].0[row % TILE_ROWS]);
+            }
+        }
+        self.sums.fill(Sums::ZERO);
+        self.peaks.fill(f32::NEG_INFINITY);
+        self.totals.fill(Lanes([0.0; GROUP]));
+    }
+
+    /// Brings earlier sums down to the new peaks.
+    fn decay(&mut self) {
+        if self.decays.iter().all(|&decay| decay == 1.0) {
+            return;
+        }
+        for sums in &mut self.sums {
+            for (sums, decay) in sums.0.iter_mut().zip(self.decays) {
+                sums.iter_mut().for_each(|sum| *sum *= decay);
+            }
+        }
+    }
+
+    /// Turns the scores of the chunk that begins at position `first` into weights, and finds by how much earlier sums decay.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+    fn weigh(&mut self, stretch: Stretch, window: usize, first: usize) {
+        let Self { scores, peaks, totals, weights, decays, .. } = self;
+        *decays = [1.0; ROWS];
+        for row in 0..stretch.rows {
+            let seen = stretch.seen(row, window);
+            let seen = bits(seen.end.saturating_sub(first)) & !bits(seen.start.saturating_sub(first));
+            let (scores, weights, total) = (&scores[row].0, &mut weights[row].0, &mut totals[row].0);
+            let largest = match seen {
+                0 => {
+                    *weights = [0; CHUNK];
+                    continue;
+                }
+                u128::MAX => largest(scores),
+                _ => largest_of(scores, seen),
+            };
+            let peak = peaks[row].max(largest);
+            let now = _mm512_set1_ps(peak);
+            let decay = exp2(_mm512_max_ps(_mm512_sub_ps(_mm512_set1_ps(peaks[row]), now), _mm512_set1_ps(LEAST)));
+            (peaks[row], decays[row]) = (peak, _mm512_cvtss_f32(decay));
+            // SAFETY: there are 16 numbers, aligned.
+            let mut sum = _mm512_mul_ps(unsafe { _mm512_load_ps(total.as_ptr()) }, decay);
+            for pair in 0..CHUNK / (2 * GROUP) {
+                // SAFETY: two times 16 scores of a row, aligned as it is.
+                let (low, high) = unsafe {
+                    let scores = scores.as_ptr().add(pair * 2 * GROUP);
+                    (_mm512_load_ps(scores), _mm512_load_ps(scores.add(GROUP)))
+                };
+                let seen = (seen >> (pair * 2 * GROUP)) as u32;
+                let (low, high) = (weight(low, now, seen as u16), weight(high, now, (seen >> GROUP) as u16));
+                sum = _mm512_add_ps(sum, _mm512_add_ps(low, high));
+                // SAFETY: there are 32 places.
+                unsafe {
+                    let weights = weights.as_mut_ptr().add(pair * 2 * GROUP).cast::<__m512bh>();
+                    weights.write(_mm512_cvtne2ps_pbh(high, low));
+                }
+            }
+            // SAFETY: as above.
+            unsafe { _mm512_store_ps(total.as_mut_ptr(), sum) };
+        }
+    }
+}
+
+const _: () = assert!(CHUNK == u128::BITS as usize, "a bit for each position of a chunk");
+
+/// The positions of a chunk before one.
+fn bits(end: usize) -> u128 {
+    if end >= CHUNK { u128::MAX } else { (1 << end) - 1 }
+}
+
+/// The largest of all scores.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn largest(scores: &[f32; CHUNK]) -> f32 {
+    // SAFETY: scores of a row are aligned as it is, in lines of 16.
+    let line = |n: usize| unsafe { _mm512_load_ps(scores.as_ptr().add(n * GROUP)) };
+    let [a, b, c, d] = [
+        _mm512_max_ps(line(0), line(1)),
+        _mm512_max_ps(line(2), line(3)),
+        _mm512_max_ps(line(4), line(5)),
+        _mm512_max_ps(line(6), line(7)),
+    ];
+    _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(a, b), _mm512_max_ps(c, d)))
+}
+
+/// The largest of the scores that are seen.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn largest_of(scores: &[f32; CHUNK], seen: u128) -> f32 {
+    let mut largest = _mm512_set1_ps(f32::NEG_INFINITY);
+    for line in 0..CHUNK / GROUP {
+        // SAFETY: as in `largest`.
+        let scores = unsafe { _mm512_load_ps(scores.as_ptr().add(line * GROUP)) };
+        largest = _mm512_mask_max_ps(largest, (seen >> (line * GROUP)) as u16, largest, scores);
+    }
+    _mm512_reduce_max_ps(largest)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn weight(scores: __m512, peak: __m512, seen: u16) -> __m512 {
+    _mm512_maskz_mov_ps(seen, exp2(_mm512_max_ps(_mm512_sub_ps(scores, peak), _mm512_set1_ps(LEAST))))
+}
+
+/// Powers of two below this are nothing beside the largest weight, which is 1. It is as small as numbers get before they
+/// become subnormal, which processors are slow with; and a difference of infinity becomes a number by it.
+const LEAST: f32 = -126.0;
