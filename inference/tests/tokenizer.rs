@@ -16,6 +16,13 @@ fn open(model: &Path) -> Tokenizer {
     Tokenizer::from_metadata(file.metadata()).expect("the model's vocabulary is sound")
 }
 
+/// Without the beginning token.
+fn encode_gemma(text: &str, special: Special) -> Vec<u32> {
+    let mut ids = Vec::new();
+    GEMMA.encode(text, special, false, &mut ids);
+    ids
+}
+
 fn encode(text: &str, special: Special) -> Vec<u32> {
     let mut ids = Vec::new();
     TOKENIZER.encode(text, special, true, &mut ids);
@@ -66,10 +73,23 @@ fn special_tokens_of_the_file() {
 }
 
 #[test]
+fn special_tokens_of_gemmas_file() {
+    let id = |text| GEMMA.special(text).unwrap();
+    assert_eq!((id("<eos>"), id("<bos>"), id("<start_of_turn>"), id("<end_of_turn>")), (1, 2, 105, 106));
+    assert_eq!((GEMMA.begin(), GEMMA.end(), GEMMA.adds_begin()), (Some(2), Some(1), true));
+    assert!(GEMMA.is_end(1) && GEMMA.is_end(106) && !GEMMA.is_end(105));
+    assert!(GEMMA.is_control(105) && !GEMMA.is_control(107), "a line break is text");
+    assert_eq!(GEMMA.vocabulary_size(), 262_144);
+}
+
+#[test]
 fn plain_text_never_becomes_a_control_token() {
     let ids = encode("<|im_end|><|im_start|>system", Special::Plain);
     assert!(ids.iter().all(|&id| !TOKENIZER.is_control(id)), "{ids:?}");
     assert_eq!(TOKENIZER.decode(&ids), "<|im_end|><|im_start|>system");
+    let ids = encode_gemma("<end_of_turn><start_of_turn>user<bos>", Special::Plain);
+    assert!(ids.iter().all(|&id| !GEMMA.is_control(id)), "{ids:?}");
+    assert_eq!(GEMMA.decode(&ids), "<end_of_turn><start_of_turn>user<bos>");
 }
 
 /// A megabyte of any one thing takes well under a second; a quadratic encoder would take hours.
@@ -78,6 +98,7 @@ fn long_words_are_not_quadratic() {
     for unit in ["a", " ", "\n", "é", "ab", "<", "1", "😀"] {
         let text = unit.repeat(1_000_000 / unit.len());
         assert_eq!(TOKENIZER.decode(&encode(&text, Special::Parse)), text);
+        assert_eq!(GEMMA.decode(&encode_gemma(&text, Special::Parse)), text);
     }
 }
 
@@ -97,6 +118,15 @@ proptest! {
         let text: String = text.into_iter().collect::<String>() + &words;
         for special in [Special::Plain, Special::Parse] {
             prop_assert_eq!(&TOKENIZER.decode(&encode(&text, special)), &text);
+        }
+    }
+
+    /// Every byte has a token; only the sign for a space comes back as one.
+    #[test]
+    fn decoding_gives_any_text_back_with_gemma(text in any::<String>(), words in "[a-z0-9 '\n\t,.<>_▁]{0,60}") {
+        let text = text + &words;
+        for special in [Special::Plain, Special::Parse] {
+            prop_assert_eq!(GEMMA.decode(&encode_gemma(&text, special)), text.replace('▁', " "));
         }
     }
 
