@@ -209,9 +209,14 @@ impl Index {
     fn new(vocabulary: &Vocabulary) -> Self {
         let slots = vec![NONE; (2 * vocabulary.len()).next_power_of_two()];
         let mut index = Self { keys: RandomState::new(), slots, longest: MAX_TOKEN_BYTES };
-        let text = [TokenKind::Normal, TokenKind::Unused, TokenKind::UserDefined];
+        let is_text = |id: &u32| match vocabulary.kind(*id) {
+            Some(TokenKind::Normal | TokenKind::Unused) => true,
+            // Its space is no `▁`: found in text before, or not at all.
+            Some(TokenKind::UserDefined) => !vocabulary.bytes(*id).contains(&b' '),
+            _ => false,
+        };
         let mut longest = 0;
-        for id in vocabulary.ids().filter(|&id| vocabulary.kind(id).is_some_and(|kind| text.contains(&kind))) {
+        for id in vocabulary.ids().filter(is_text) {
             let bytes = vocabulary.bytes(id);
             let slot = index.slot(vocabulary, bytes);
             // Of two with one text the first counts.

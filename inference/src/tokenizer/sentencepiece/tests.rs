@@ -85,6 +85,13 @@ fn phi_3s_special_tokens_take_the_whitespace_after_them() {
 fn a_space_and_its_sign_are_one() {
     let sample = Sample::new(&["▁a", "▁", "a"]);
     check(&sample.config(), "▁a a", &["▁", "▁a", "▁a"]);
+    // A token that was added by hand is found as it stands, and never put together.
+    let mut sample = Sample::new(&["▁", "  ", "\n", "\n\n"]);
+    (sample.types[259], sample.types[261]) = (4, 4);
+    let config = TokenizerConfig { add_space_prefix: Some(false), ..sample.config() };
+    check(&config, "   ", &["  ", "▁"]);
+    check(&config, "▁ ", &["▁", "▁"]);
+    check(&config, "\n\n\n", &["\n\n", "\n"]);
 }
 
 #[test]
