@@ -1,52 +1,53 @@
 //! From logits to the next token.
 //!
-//! The order is that of llama.cpp's default chain: penalties, top-k, top-p, min-p, temperature, draw. Top-p and min-p
-//! therefore look at the probabilities before the temperature changes them. A temperature of 0 takes the likeliest
-//! token after the penalties, the lowest id of equals.
+//! The order is that of llama.cpp's default chain: bias, penalties, top-k, top-p, min-p, temperature, draw. Top-p and
+//! min-p therefore look at the probabilities before the temperature changes them. A temperature of 0 takes the
+//! likeliest token after the penalties, the lowest id of equals. Where a grammar allows only some tokens, the others count as
+//! impossible from the filters on.
 //!
 //! The same seed, options and logits give the same token on every machine: the random numbers are integer arithmetic
 //! (xoshiro256++), the exponential is our own, and no order depends on a hash or on a sorting algorithm.
+//!
+//! An output head that finds the likeliest tokens without computing all logits asks [`Sampler::needs`] whether these
+//! are enough, and gives them to [`Sampler::sample_among`], which says if they were not.
 
+mod candidates;
 mod exp;
+mod logprobs;
 mod options;
 mod rng;
 #[cfg(test)]
 mod tests;
+mod window;
 
+use candidates::{Candidate, Scan, keep_probability, weight};
+pub use candidates::{Candidates, Needs};
 use exp::{exp_negative, sum_exp};
-pub use options::{MAX_REPETITION_WINDOW, MAX_TEMPERATURE, SamplingError, SamplingOptions, SamplingOverrides};
+use logprobs::Logprobs;
+pub use logprobs::TokenLogprob;
+pub use options::{
+    MAX_LOGIT_BIAS, MAX_LOGPROBS, MAX_REPETITION_WINDOW, MAX_TEMPERATURE, SamplingError, SamplingOptions,
+    SamplingOverrides,
+};
 use rng::Rng;
-use std::cmp::Ordering;
-use std::collections::VecDeque;
+use window::Window;
 
-/// How many candidates top-p sorts first, when it must look at a whole vocabulary. A peaked distribution, which is
-/// the common one, needs no more; a flat one doubles it until there are enough.
-const TOP_P_FIRST: usize = 64;
+/// How far below the greatest logit top-p looks first, when it must look at a whole vocabulary, and then: tokens further
+/// down have less than e^-8 of the likeliest one's probability, and few distributions need them.
+const TOP_P_DEPTHS: [f32; 3] = [8.0, 16.0, f32::INFINITY];
 
-/// How many logits are looked at together.
-const LANES: usize = 16;
+/// One allowed token in so many, or fewer: they are taken out one by one. More: the others are struck out instead.
+const SPARSE: usize = 8;
 
-/// A token that may be drawn.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Candidate {
-    logit: f32,
-    id: u32,
-}
-
-impl Candidate {
-    /// The likeliest first, the lowest id of equals: a total order, so every selection has one result.
-    fn order(&self, other: &Self) -> Ordering {
-        other.logit.total_cmp(&self.logit).then(self.id.cmp(&other.id))
-    }
-}
-
-/// Chooses the tokens of one sequence. After its first token it allocates nothing.
+/// Chooses the tokens of one sequence. Once its buffers have grown, with the first tokens, it allocates nothing.
 #[derive(Debug, Clone)]
 pub struct Sampler {
     options: SamplingOptions,
     rng: Rng,
     window: Window,
+    scan: Scan,
     candidates: Vec<Candidate>,
+    logprobs: Logprobs,
 }
 
 impl Sampler {
@@ -55,7 +56,9 @@ impl Sampler {
         Self {
             rng: Rng::new(options.seed().unwrap_or(seed)),
             window: Window::new(if options.penalizes() { options.repetition_window() as usize } else { 0 }),
+            scan: Scan::default(),
             candidates: Vec::new(),
+            logprobs: Logprobs::default(),
             options: options.clone(),
         }
     }
@@ -70,54 +73,234 @@ impl Sampler {
     /// The next token's id. `logits` has one entry per token of the vocabulary, and is changed. An entry that is no
     /// number counts as impossible; if all are, or there is none, the answer is 0.
     pub fn sample(&mut self, logits: &mut [f32]) -> u32 {
-        self.penalize(logits);
-        let best = greatest(logits);
-        if self.options.temperature() == 0.0 || best.logit == f32::NEG_INFINITY {
-            return best.id;
-        }
-        self.filter(logits, best);
-        self.draw(best.logit)
+        self.look(logits);
+        self.adjust(logits);
+        let token = self.pick(logits).unwrap_or(0);
+        self.tell(token, logits)
     }
 
-    /// Penalties as in Keskar et al. 2019 (CTRL, section 4.1) and OpenAI's presence and frequency penalties.
-    fn penalize(&self, logits: &mut [f32]) {
-        let (presence, frequency) = (self.options.presence_penalty(), self.options.frequency_penalty());
-        let repetition = self.options.repetition_penalty();
-        for &(token, count) in &self.window.counts {
-            let Some(logit) = logits.get_mut(token as usize) else { continue };
-            // What is impossible (-inf, by a mask) stays so, and nothing else becomes so.
-            if logit.is_finite() {
-                let scaled = if *logit > 0.0 { *logit / repetition } else { *logit * repetition };
-                *logit = (scaled - (presence + frequency * count as f32)).clamp(f32::MIN, f32::MAX);
+    /// The next token's id, of those that are allowed: token `i` is if bit `i % 32` of word `i / 32` is set. As
+    /// [`Sampler::sample`] otherwise; if no allowed token is possible, it is the first allowed one, and 0 if there is none.
+    pub fn sample_allowed(&mut self, logits: &mut [f32], allowed: &[u32]) -> u32 {
+        self.look(logits);
+        self.adjust(logits);
+        let count: usize = allowed.iter().map(|word| word.count_ones() as usize).sum();
+        let token = if count * SPARSE <= logits.len() {
+            self.pick_allowed(logits, allowed)
+        } else {
+            strike_out(logits, allowed);
+            self.pick(logits)
+        };
+        let token = token.or_else(|| allowed_ids(allowed).next()).unwrap_or(0);
+        self.tell(token, logits)
+    }
+
+    /// What [`Sampler::sample_among`] must be given for the next token.
+    pub fn needs(&self) -> Needs {
+        let o = &self.options;
+        if o.logprobs().is_some() || self.raises() {
+            return Needs::All;
+        }
+        let lowered = self.window.counts().len() + o.logit_bias().len();
+        let top = |k: usize| Needs::Top { likely: k, sure: k.saturating_add(lowered) };
+        if o.temperature() == 0.0 {
+            top(1)
+        } else if o.top_k() > 0 {
+            top(o.top_k() as usize)
+        } else if o.top_p() == 1.0 && o.min_p() > 0.0 {
+            Needs::Near(-o.min_p().ln())
+        } else {
+            Needs::All
+        }
+    }
+
+    /// The next token's id, the same that [`Sampler::sample`] gives for all logits; `None` if it takes more of them than
+    /// these to tell, and then nothing has changed.
+    ///
+    /// # Panics
+    /// If there are not as many logits as ids.
+    pub fn sample_among(&mut self, among: &Candidates<'_>) -> Option<u32> {
+        assert_eq!(among.ids.len(), among.logits.len(), "every candidate has a logit");
+        if self.needs() == Needs::All {
+            return None;
+        }
+        let mut candidates = std::mem::take(&mut self.candidates);
+        candidates.clear();
+        let adjusted = among.ids.iter().zip(among.logits).map(|(&id, &logit)| (id, self.adjusted(id, logit)));
+        candidates.extend(adjusted.filter_map(|(id, logit)| Candidate::new(id, logit)));
+        candidates.sort_unstable_by(Candidate::order);
+        self.candidates = candidates;
+        let best = *self.candidates.first()?;
+        if !self.suffices(best, among.bound) {
+            return None;
+        }
+        if self.options.temperature() == 0.0 {
+            return Some(best.id);
+        }
+        let (top_k, least) = (self.options.top_k() as usize, self.least(best));
+        if top_k == 0 {
+            self.candidates.retain(|candidate| candidate.logit >= least);
+            self.candidates.sort_unstable_by_key(|candidate| candidate.id); // in which order all logits are drawn from
+        } else {
+            self.candidates.truncate(top_k);
+            self.narrow(best, least);
+        }
+        Some(self.draw(best.logit))
+    }
+
+    /// Of the last token that was sampled, if the options ask for it: its own probability, and the likeliest tokens', the
+    /// likeliest first.
+    pub fn logprobs(&self) -> Option<(TokenLogprob, &[TokenLogprob])> {
+        self.logprobs.chosen.map(|chosen| (chosen, &self.logprobs.top[..]))
+    }
+
+    fn look(&mut self, logits: &[f32]) {
+        if let Some(top) = self.options.logprobs() {
+            let bias = self.options.logit_bias().iter().map(|&(token, _)| token);
+            let changing = bias.chain(self.window.counts().iter().map(|&(token, _)| token));
+            self.logprobs.look(&mut self.scan, logits, top as usize, changing);
+        }
+    }
+
+    fn tell(&mut self, token: u32, logits: &[f32]) -> u32 {
+        if self.options.logprobs().is_some() {
+            self.logprobs.choose(token, logits);
+        }
+        token
+    }
+
+    /// Bias, and penalties as in Keskar et al. 2019 (CTRL, section 4.1) and OpenAI's presence and frequency penalties.
+    fn adjust(&self, logits: &mut [f32]) {
+        for &(token, bias) in self.options.logit_bias() {
+            if let Some(logit) = logits.get_mut(token as usize) {
+                *logit = biased(*logit, bias);
+            }
+        }
+        for &(token, count) in self.window.counts() {
+            if let Some(logit) = logits.get_mut(token as usize) {
+                *logit = self.penalized(*logit, count);
             }
         }
     }
 
-    /// Leaves in `candidates` the tokens that top-k, top-p and min-p let pass.
+    /// What [`Sampler::adjust`] makes of one logit.
+    fn adjusted(&self, token: u32, logit: f32) -> f32 {
+        let biases = self.options.logit_bias().iter().filter(|&&(biased, _)| biased == token);
+        let logit = biases.fold(logit, |logit, &(_, bias)| biased(logit, bias));
+        match self.window.count(token) {
+            0 => logit,
+            count => self.penalized(logit, count),
+        }
+    }
+
+    /// What is impossible (-inf, by a mask) stays so, and nothing else becomes so.
+    fn penalized(&self, logit: f32, count: u32) -> f32 {
+        if !logit.is_finite() {
+            return logit;
+        }
+        let (presence, frequency) = (self.options.presence_penalty(), self.options.frequency_penalty());
+        let repetition = self.options.repetition_penalty();
+        let scaled = if logit > 0.0 { logit / repetition } else { logit * repetition };
+        (scaled - (presence + frequency * count as f32)).clamp(f32::MIN, f32::MAX)
+    }
+
+    /// Whether a token that is not among the likeliest may come to be by bias or penalties.
+    fn raises(&self) -> bool {
+        let o = &self.options;
+        o.logit_bias().iter().any(|&(_, bias)| bias > 0.0)
+            || (!self.window.counts().is_empty()
+                && (o.presence_penalty() < 0.0 || o.frequency_penalty() < 0.0 || o.repetition_penalty() < 1.0))
+    }
+
+    /// Whether the candidates, sorted, hold all that can be drawn when no other token exceeds `bound`.
+    fn suffices(&self, best: Candidate, bound: f32) -> bool {
+        let o = &self.options;
+        // Strictly: of equals a lower id might be among the others.
+        let above = |place: usize| self.candidates.get(place).is_some_and(|candidate| candidate.logit > bound);
+        let all = bound == f32::NEG_INFINITY;
+        let near = o.top_p() == 1.0 && o.min_p() > 0.0 && self.least(best) > bound;
+        match (o.temperature() == 0.0, o.top_k() as usize) {
+            (true, _) => all || above(0),
+            (false, 0) => all || near,
+            (false, k) => all || near || above(k - 1),
+        }
+    }
+
+    /// The least logit that min-p lets pass.
+    fn least(&self, best: Candidate) -> f32 {
+        let min_p = f64::from(self.options.min_p());
+        if min_p > 0.0 { (f64::from(best.logit) + min_p.ln()) as f32 } else { f32::MIN }
+    }
+
+    /// A token of those that the filters let pass; `None` if none is possible.
+    fn pick(&mut self, logits: &[f32]) -> Option<u32> {
+        let best = self.scan.pass(logits)?;
+        if self.options.temperature() == 0.0 {
+            return Some(best.id);
+        }
+        self.filter(logits, best);
+        Some(self.draw(best.logit))
+    }
+
+    /// As [`Sampler::pick`], looking at allowed tokens alone.
+    fn pick_allowed(&mut self, logits: &[f32], allowed: &[u32]) -> Option<u32> {
+        self.candidates.clear();
+        let possible = allowed_ids(allowed).filter_map(|id| Candidate::new(id, *logits.get(id as usize)?));
+        self.candidates.extend(possible);
+        let best = *self.candidates.iter().min_by(|a, b| a.order(b))?;
+        if self.options.temperature() == 0.0 {
+            return Some(best.id);
+        }
+        let (top_k, least) = (self.options.top_k() as usize, self.least(best));
+        if top_k == 0 {
+            let total: f64 = self.candidates.iter().map(|c| weight(c.logit, best.logit)).sum();
+            self.candidates.retain(|candidate| candidate.logit >= least);
+            if self.options.top_p() < 1.0 {
+                keep_probability(&mut self.candidates, best.logit, f64::from(self.options.top_p()) * total);
+            }
+        } else {
+            if top_k < self.candidates.len() {
+                self.candidates.select_nth_unstable_by(top_k - 1, Candidate::order);
+                self.candidates.truncate(top_k);
+            }
+            self.candidates.sort_unstable_by(Candidate::order);
+            self.narrow(best, least);
+        }
+        Some(self.draw(best.logit))
+    }
+
+    /// Leaves in `candidates` the tokens that top-k, top-p and min-p let pass. The scan has passed over the logits.
     ///
     /// Each of the three keeps a beginning of the list sorted by likelihood, and none changes the ratio of two
     /// probabilities. So min-p may go first, where it is a plain comparison, and nothing has to be sorted whole.
     fn filter(&mut self, logits: &[f32], best: Candidate) {
-        let top_k = self.options.top_k() as usize;
-        let (top_p, min_p) = (f64::from(self.options.top_p()), f64::from(self.options.min_p()));
-        let least = if min_p > 0.0 { (f64::from(best.logit) + min_p.ln()) as f32 } else { f32::MIN };
-        self.candidates.clear();
-        let whole = top_k == 0 || top_k >= logits.len();
-        if whole {
-            self.candidates.reserve(logits.len());
-            self.candidates.extend(candidates(logits).filter(|c| c.logit >= least));
-            if top_p < 1.0 {
-                let total = sum_exp(logits, best.logit);
-                keep_probability(&mut self.candidates, best.logit, top_p * total);
-            }
-        } else {
-            keep_greatest(&mut self.candidates, logits, top_k);
-            if top_p < 1.0 {
-                let total: f64 = self.candidates.iter().map(|c| weight(c.logit, best.logit)).sum();
-                keep_probability(&mut self.candidates, best.logit, top_p * total);
-            }
-            self.candidates.retain(|c| c.logit >= least);
+        let (top_k, least) = (self.options.top_k() as usize, self.least(best));
+        if top_k > 0 {
+            self.scan.keep_greatest(&mut self.candidates, logits, top_k.min(logits.len()));
+            return self.narrow(best, least);
         }
+        if self.options.top_p() == 1.0 {
+            self.candidates.clear();
+            return self.scan.keep_from(&mut self.candidates, logits, least);
+        }
+        let enough = f64::from(self.options.top_p()) * sum_exp(logits, best.logit);
+        for depth in TOP_P_DEPTHS {
+            let from = (best.logit - depth).max(least);
+            self.candidates.clear();
+            self.scan.keep_from(&mut self.candidates, logits, from);
+            if keep_probability(&mut self.candidates, best.logit, enough) || from == least {
+                return;
+            }
+        }
+    }
+
+    /// Top-p and min-p on the candidates of top-k, which are sorted.
+    fn narrow(&mut self, best: Candidate, least: f32) {
+        if self.options.top_p() < 1.0 {
+            let total: f64 = self.candidates.iter().map(|c| weight(c.logit, best.logit)).sum();
+            keep_probability(&mut self.candidates, best.logit, f64::from(self.options.top_p()) * total);
+        }
+        self.candidates.retain(|candidate| candidate.logit >= least);
     }
 
     /// Draws one of the candidates, of which there is at least the one with the logit `best`.
@@ -138,129 +321,36 @@ impl Sampler {
     }
 }
 
-/// All tokens with a number for a logit; +inf becomes the greatest number, so that differences stay numbers.
-fn candidates(logits: &[f32]) -> impl Iterator<Item = Candidate> {
-    logits.iter().zip(0u32..).filter_map(|(&logit, id)| usable(logit).map(|logit| Candidate { logit, id }))
+/// What is impossible stays so.
+fn biased(logit: f32, bias: f32) -> f32 {
+    if logit.is_finite() { (logit + bias).clamp(f32::MIN, f32::MAX) } else { logit }
 }
 
-fn usable(logit: f32) -> Option<f32> {
-    // -inf is an impossible token and NaN a broken one; adding 0.0 makes one zero of the two.
-    (logit > f32::NEG_INFINITY).then(|| logit.min(f32::MAX) + 0.0)
+/// The tokens whose bits are set, by their ids.
+fn allowed_ids(allowed: &[u32]) -> impl Iterator<Item = u32> {
+    let words = allowed.iter().zip((0u32..).step_by(32)).filter(|&(&word, _)| word != 0);
+    words.flat_map(|(&word, first)| {
+        let mut left = word;
+        std::iter::from_fn(move || {
+            let bit = (left != 0).then(|| left.trailing_zeros())?;
+            left &= left - 1;
+            Some(first + bit)
+        })
+    })
 }
 
-/// The likeliest token, the first of equals; with the logit -inf if none is possible.
-fn greatest(logits: &[f32]) -> Candidate {
-    let greatest = greatest_of(logits);
-    let Some(logit) = usable(greatest) else { return Candidate { logit: f32::NEG_INFINITY, id: 0 } };
-    let id = logits.iter().zip(0u32..).find(|&(&logit, _)| logit == greatest).map_or(0, |(_, id)| id);
-    Candidate { logit, id }
-}
-
-/// The greatest number; -inf if there is none. In lanes, of which the compiler makes vectors.
-#[inline]
-fn greatest_of(logits: &[f32]) -> f32 {
-    let greater = |a: f32, b: f32| if b > a { b } else { a }; // false for NaN, which so is passed over
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let (chunks, rest) = logits.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (lane, &logit) in lanes.iter_mut().zip(chunk) {
-            *lane = greater(*lane, logit);
-        }
-    }
-    lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, greater)
-}
-
-fn weight(logit: f32, best: f32) -> f64 {
-    f64::from(exp_negative(logit - best))
-}
-
-/// Fills `kept` with the `k` likeliest tokens, sorted. One pass, in which nearly all tokens fail a comparison for
-/// sixteen at once: the buffer takes what may be among the best and is cut back to `k` when it holds twice as many.
-fn keep_greatest(kept: &mut Vec<Candidate>, logits: &[f32], k: usize) {
-    let room = 2 * k;
-    kept.reserve(room.min(logits.len()));
-    let mut threshold = f32::NEG_INFINITY;
-    for (chunk, first) in logits.chunks(LANES).zip((0u32..).step_by(LANES)) {
-        if greatest_of(chunk) <= threshold {
-            continue;
-        }
-        for (&logit, id) in chunk.iter().zip(first..) {
-            // Strictly greater: of equals the lower id came first and stays.
-            if logit > threshold {
-                kept.push(Candidate { logit: logit.min(f32::MAX) + 0.0, id });
-                if kept.len() == room {
-                    kept.select_nth_unstable_by(k - 1, Candidate::order);
-                    kept.truncate(k);
-                    threshold = kept[k - 1].logit;
+/// Makes tokens impossible whose bits are not set.
+fn strike_out(logits: &mut [f32], allowed: &[u32]) {
+    let words = allowed.iter().copied().chain(std::iter::repeat(0));
+    for (logits, word) in logits.chunks_mut(32).zip(words) {
+        match word {
+            u32::MAX => {}
+            0 => logits.fill(f32::NEG_INFINITY),
+            _ => {
+                for (bit, logit) in logits.iter_mut().enumerate() {
+                    *logit = if word & (1 << bit) == 0 { f32::NEG_INFINITY } else { *logit };
                 }
             }
-        }
-    }
-    kept.sort_unstable_by(Candidate::order);
-    kept.truncate(k);
-}
-
-/// Keeps the shortest beginning of the candidates, sorted by likelihood, whose weights reach `enough`; always at
-/// least one. Sorts only as much as it needs.
-fn keep_probability(candidates: &mut Vec<Candidate>, best: f32, enough: f64) {
-    let mut sorted = 0;
-    let mut reached = 0.0;
-    let mut next = TOP_P_FIRST;
-    while sorted < candidates.len() {
-        let end = next.min(candidates.len());
-        let rest = &mut candidates[sorted..];
-        let head = end - sorted;
-        if head < rest.len() {
-            rest.select_nth_unstable_by(head, Candidate::order);
-        }
-        rest[..head].sort_unstable_by(Candidate::order);
-        for (place, candidate) in rest[..head].iter().enumerate() {
-            reached += weight(candidate.logit, best);
-            if reached >= enough {
-                candidates.truncate(sorted + place + 1);
-                return;
-            }
-        }
-        sorted = end;
-        next *= 4;
-    }
-}
-
-/// The last tokens of the text, and how often each stands there.
-#[derive(Debug, Clone)]
-struct Window {
-    length: usize,
-    tokens: VecDeque<u32>,
-    /// Sorted by token. Short, so moving its end costs less than a map's hashing, and its order is certain.
-    counts: Vec<(u32, u32)>,
-}
-
-impl Window {
-    fn new(length: usize) -> Self {
-        Self { length, tokens: VecDeque::with_capacity(length), counts: Vec::with_capacity(length) }
-    }
-
-    fn push(&mut self, token: u32) {
-        if self.length == 0 {
-            return;
-        }
-        if self.tokens.len() == self.length {
-            self.forget_oldest();
-        }
-        self.tokens.push_back(token);
-        match self.counts.binary_search_by_key(&token, |&(id, _)| id) {
-            Ok(place) => self.counts[place].1 += 1,
-            Err(place) => self.counts.insert(place, (token, 1)),
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        let Some(oldest) = self.tokens.pop_front() else { return };
-        let place = self.counts.binary_search_by_key(&oldest, |&(id, _)| id);
-        let place = place.expect("every token of the window is counted");
-        self.counts[place].1 -= 1;
-        if self.counts[place].1 == 0 {
-            self.counts.remove(place);
         }
     }
 }

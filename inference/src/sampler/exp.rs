@@ -14,7 +14,8 @@ pub(super) fn exp_negative(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
 
     let clamped = x.clamp(-87.0, 0.0);
-    let n = (clamped * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let rounded = clamped * std::f32::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
     let r = (clamped - n * LN2_HIGH) - n * LN2_LOW;
     let p = 1.0 / 5040.0;
     let p = p * r + 1.0 / 720.0;
@@ -24,8 +25,9 @@ pub(super) fn exp_negative(x: f32) -> f32 {
     let p = p * r + 0.5;
     let p = p * r + 1.0;
     let p = p * r + 1.0;
-    // n is from -126 to 0, so the biased exponent is that of a normal number.
-    let two_to_n = f32::from_bits(((n as i32 + 127) << 23) as u32);
+    // n is from -126 to 0, so the biased exponent is that of a normal number. As an integer n stands in the last bits of
+    // the rounded sum; a conversion would ask whether it is a number, which keeps vectors from being made.
+    let two_to_n = f32::from_bits(rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23);
     if x < -87.0 { 0.0 } else { p * two_to_n }
 }
 

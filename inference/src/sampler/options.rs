@@ -10,6 +10,21 @@ pub const MAX_REPETITION_WINDOW: u32 = 4096;
 /// The highest temperature: above it the text of every model is noise.
 pub const MAX_TEMPERATURE: f32 = 5.0;
 
+/// The most tokens whose logits a request may shift, as in OpenAI's interface: each costs an addition a token.
+pub const MAX_LOGIT_BIAS: usize = 300;
+
+/// The most tokens of which each step tells the probability besides the one drawn, as in OpenAI's interface.
+pub const MAX_LOGPROBS: u32 = 20;
+
+/// From the least to the greatest value.
+type Range = std::ops::RangeInclusive<f32>;
+
+const TEMPERATURE: Range = 0.0..=MAX_TEMPERATURE;
+const PROBABILITY: Range = 0.0..=1.0;
+const REPETITION_PENALTY: Range = 0.1..=10.0;
+const PENALTY: Range = -2.0..=2.0;
+const BIAS: Range = -100.0..=100.0;
+
 /// What a request, a model file or a command line says about sampling: each `None` leaves the default.
 ///
 /// Give it to [`SamplingOptions::with`], which checks it.
@@ -31,6 +46,12 @@ pub struct SamplingOverrides {
     pub presence_penalty: Option<f32>,
     /// -2 to 2: taken from a token's logit once for each time that it stands in the window; 0 changes nothing.
     pub frequency_penalty: Option<f32>,
+    /// Tokens and what is added to their logits, -100 to 100; at most [`MAX_LOGIT_BIAS`]. A token that stands there twice
+    /// gets both. -100 forbids a token in effect, 100 enforces it.
+    pub logit_bias: Option<Vec<(u32, f32)>>,
+    /// Of how many of the likeliest tokens each step tells the probability, besides the one drawn; at most
+    /// [`MAX_LOGPROBS`]. It takes the whole vocabulary's logits, and a pass over them.
+    pub logprobs: Option<u32>,
     /// The same seed, prompt and options give the same text.
     pub seed: Option<u64>,
 }
@@ -46,6 +67,8 @@ pub struct SamplingOptions {
     repetition_window: u32,
     presence_penalty: f32,
     frequency_penalty: f32,
+    logit_bias: Vec<(u32, f32)>,
+    logprobs: Option<u32>,
     seed: Option<u64>,
 }
 
@@ -63,21 +86,25 @@ impl Default for SamplingOptions {
             repetition_window: 256,
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
+            logit_bias: Vec::new(),
+            logprobs: None,
             seed: None,
         }
     }
 }
 
 impl SamplingOverrides {
-    /// What a model file recommends: llama.cpp's `general.sampling.*` keys.
+    /// What a model file recommends: llama.cpp's `general.sampling.*` keys. A value out of its range is passed over, as
+    /// if it were not there: a bad recommendation is no reason not to run a model.
     pub fn from_metadata(metadata: &Metadata) -> Self {
         let key = |name: &str| format!("general.sampling.{name}");
+        let within = |name, range: Range| metadata.f32(&key(name)).filter(|value| range.contains(value));
         Self {
-            temperature: metadata.f32(&key("temp")),
+            temperature: within("temp", TEMPERATURE),
             top_k: metadata.u32(&key("top_k")),
-            top_p: metadata.f32(&key("top_p")),
-            min_p: metadata.f32(&key("min_p")),
-            repetition_penalty: metadata.f32(&key("penalty_repeat")),
+            top_p: within("top_p", PROBABILITY),
+            min_p: within("min_p", PROBABILITY),
+            repetition_penalty: within("penalty_repeat", REPETITION_PENALTY),
             repetition_window: metadata.u32(&key("penalty_last_n")).map(|n| n.min(MAX_REPETITION_WINDOW)),
             ..Self::default()
         }
@@ -86,11 +113,9 @@ impl SamplingOverrides {
 
 impl SamplingOptions {
     /// The defaults, with what a model file recommends in their place.
-    ///
-    /// # Errors
-    /// When the file recommends a value that is out of range.
-    pub fn from_metadata(metadata: &Metadata) -> Result<Self, SamplingError> {
-        Self::default().with(&SamplingOverrides::from_metadata(metadata))
+    pub fn from_metadata(metadata: &Metadata) -> Self {
+        let recommended = SamplingOverrides::from_metadata(metadata);
+        Self::default().with(&recommended).expect("what is out of range was passed over")
     }
 
     /// These options with what `overrides` says in their place.
@@ -107,18 +132,23 @@ impl SamplingOptions {
     /// ```
     pub fn with(mut self, overrides: &SamplingOverrides) -> Result<Self, SamplingError> {
         let o = overrides;
-        set(&mut self.temperature, o.temperature, "temperature", 0.0, MAX_TEMPERATURE)?;
-        set(&mut self.top_p, o.top_p, "top_p", 0.0, 1.0)?;
-        set(&mut self.min_p, o.min_p, "min_p", 0.0, 1.0)?;
-        set(&mut self.repetition_penalty, o.repetition_penalty, "repetition_penalty", 0.1, 10.0)?;
-        set(&mut self.presence_penalty, o.presence_penalty, "presence_penalty", -2.0, 2.0)?;
-        set(&mut self.frequency_penalty, o.frequency_penalty, "frequency_penalty", -2.0, 2.0)?;
-        if let Some(got) = o.repetition_window {
-            if got > MAX_REPETITION_WINDOW {
-                let (least, most) = (0.0, f64::from(MAX_REPETITION_WINDOW));
-                return Err(SamplingError { field: "repetition_window", got: got.into(), least, most });
-            }
-            self.repetition_window = got;
+        set(&mut self.temperature, o.temperature, "temperature", TEMPERATURE)?;
+        set(&mut self.top_p, o.top_p, "top_p", PROBABILITY)?;
+        set(&mut self.min_p, o.min_p, "min_p", PROBABILITY)?;
+        set(&mut self.repetition_penalty, o.repetition_penalty, "repetition_penalty", REPETITION_PENALTY)?;
+        set(&mut self.presence_penalty, o.presence_penalty, "presence_penalty", PENALTY)?;
+        set(&mut self.frequency_penalty, o.frequency_penalty, "frequency_penalty", PENALTY)?;
+        if let Some(window) = o.repetition_window {
+            self.repetition_window = at_most(window, MAX_REPETITION_WINDOW, "repetition_window")?;
+        }
+        if let Some(logprobs) = o.logprobs {
+            self.logprobs = Some(at_most(logprobs, MAX_LOGPROBS, "logprobs")?);
+        }
+        if let Some(bias) = &o.logit_bias {
+            let count = u32::try_from(bias.len()).unwrap_or(u32::MAX);
+            at_most(count, MAX_LOGIT_BIAS as u32, "the number of tokens in logit_bias")?;
+            bias.iter().try_for_each(|&(_, bias)| set(&mut 0.0, Some(bias), "logit_bias", BIAS))?;
+            self.logit_bias.clone_from(bias);
         }
         self.top_k = o.top_k.unwrap_or(self.top_k);
         self.seed = o.seed.or(self.seed);
@@ -165,6 +195,16 @@ impl SamplingOptions {
         self.frequency_penalty
     }
 
+    /// Tokens and what is added to their logits.
+    pub fn logit_bias(&self) -> &[(u32, f32)] {
+        &self.logit_bias
+    }
+
+    /// Of how many of the likeliest tokens each step tells the probability; `None` if of none, not even of the one drawn.
+    pub fn logprobs(&self) -> Option<u32> {
+        self.logprobs
+    }
+
     /// The seed, where one was asked for.
     pub fn seed(&self) -> Option<u64> {
         self.seed
@@ -177,15 +217,27 @@ impl SamplingOptions {
     }
 }
 
-fn set(field: &mut f32, got: Option<f32>, name: &'static str, least: f32, most: f32) -> Result<(), SamplingError> {
+fn set(field: &mut f32, got: Option<f32>, name: &'static str, range: Range) -> Result<(), SamplingError> {
     let Some(got) = got else { return Ok(()) };
-    if !(least..=most).contains(&got) {
+    if !range.contains(&got) {
         // Through text, so that 0.1 in single precision is not shown as 0.10000000149011612.
         let wide = |value: f32| value.to_string().parse().unwrap_or(f64::from(value));
-        return Err(SamplingError { field: name, got: wide(got), least: wide(least), most: wide(most) });
+        return Err(SamplingError {
+            field: name,
+            got: wide(got),
+            least: wide(*range.start()),
+            most: wide(*range.end()),
+        });
     }
     *field = got;
     Ok(())
+}
+
+fn at_most(got: u32, most: u32, field: &'static str) -> Result<u32, SamplingError> {
+    if got <= most {
+        return Ok(got);
+    }
+    Err(SamplingError { field, got: got.into(), least: 0.0, most: most.into() })
 }
 
 /// A value that is out of its range.
@@ -232,7 +284,7 @@ mod tests {
     #[test]
     fn a_model_file_may_recommend_values() {
         let mut metadata = Metadata::default();
-        assert_eq!(SamplingOptions::from_metadata(&metadata), Ok(SamplingOptions::default()));
+        assert_eq!(SamplingOptions::from_metadata(&metadata), SamplingOptions::default());
         for (key, value) in [
             ("temp", Value::Float(0.6)),
             ("top_k", Value::Unsigned(20)),
@@ -241,11 +293,12 @@ mod tests {
         ] {
             metadata.insert(&format!("general.sampling.{key}"), value);
         }
-        let options = SamplingOptions::from_metadata(&metadata).unwrap();
+        let options = SamplingOptions::from_metadata(&metadata);
         assert_eq!((options.temperature(), options.top_k(), options.repetition_penalty()), (0.6, 20, 1.05));
         assert_eq!(options.repetition_window(), MAX_REPETITION_WINDOW);
         metadata.insert("general.sampling.top_p", Value::Float(7.0));
-        assert_eq!(SamplingOptions::from_metadata(&metadata).unwrap_err().field, "top_p");
+        metadata.insert("general.sampling.min_p", Value::Float(f64::NAN));
+        assert_eq!(SamplingOptions::from_metadata(&metadata), options, "what makes no sense is passed over");
     }
 
     #[test]
@@ -276,5 +329,19 @@ mod tests {
             SamplingOverrides { repetition_window: Some(MAX_REPETITION_WINDOW + 1), ..none() },
             "repetition_window is 4097, it must be from 0 to 4096",
         );
+        check(
+            SamplingOverrides { logprobs: Some(MAX_LOGPROBS + 1), ..none() },
+            "logprobs is 21, it must be from 0 to 20",
+        );
+        check(
+            SamplingOverrides { logit_bias: Some(vec![(0, 0.0); MAX_LOGIT_BIAS + 1]), ..none() },
+            "the number of tokens in logit_bias is 301, it must be from 0 to 300",
+        );
+        check(
+            SamplingOverrides { logit_bias: Some(vec![(7, 5.0), (8, -101.0)]), ..none() },
+            "logit_bias is -101, it must be from -100 to 100",
+        );
+        let longest = SamplingOverrides { logit_bias: Some(vec![(0, 0.0); MAX_LOGIT_BIAS]), ..none() };
+        assert!(SamplingOptions::default().with(&longest).is_ok());
     }
 }
