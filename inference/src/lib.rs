@@ -7,7 +7,8 @@
 //! 3. [`tokenizer`] makes tokens of text, [`template`] one text of a conversation, and [`chat`] a prompt with both.
 //! 4. [`forward`] computes logits with the kernels for the processor's [`Isa`] and a [`Team`] of threads, in the buffers of [`scratch`], on top of what [`cache`] remembers.
 //! 5. [`sampler`] chooses a token from logits; [`utf8`] and [`stop`] make readable text of the tokens' bytes.
-//! 6. [`scheduler`] does all of this for many sequences, one [`step`](scheduler::Scheduler::step) at a time; [`measure`] times it.
+//! 6. [`grammar`] says which tokens may come next where an answer must have a form.
+//! 7. [`scheduler`] does all of this for many sequences, one [`step`](scheduler::Scheduler::step) at a time; [`measure`] times it.
 //!
 //! Nothing here opens a socket, reads a clock for a decision, or starts a thread that outlives the value that owns it.
 
@@ -19,6 +20,7 @@ pub mod chat;
 pub mod error;
 pub mod forward;
 pub mod gguf;
+pub mod grammar;
 mod kernel;
 mod mapping;
 pub mod measure;
@@ -35,9 +37,10 @@ pub mod utf8;
 pub use chat::{Prompt, PromptError, Speaker, Turn};
 pub use error::LoadError;
 pub use gguf::{Gguf, Metadata};
+pub use grammar::{Grammar, GrammarError, GrammarFault};
 pub use kernel::{Crew, Isa, MAX_THREADS, Team};
 pub use model::{LoadOptions, Model, ModelInfo};
-pub use sampler::{Sampler, SamplingError, SamplingOptions, SamplingOverrides};
+pub use sampler::{Sampler, SamplingError, SamplingOptions, SamplingOverrides, TokenLogprob};
 pub use scheduler::{Event, FinishReason, Request, Scheduler, SchedulerOptions, SequenceId, SubmitError};
 pub use template::ChatTemplate;
 pub use tokenizer::Tokenizer;

@@ -14,6 +14,7 @@
 //!             └── waits for a place among the running and for pages of the cache
 //! ```
 
+mod choose;
 mod options;
 mod sequence;
 
@@ -133,7 +134,7 @@ impl Scheduler {
             return Err(SubmitError::Full { limit: self.sizes.queue });
         }
         let id = SequenceId(self.next_id);
-        let waiting = Waiting::new(id, request, self.sizes.context, self.model.info().vocabulary_size)?;
+        let waiting = Waiting::new(id, request, self.sizes.context, &self.model)?;
         self.next_id += 1;
         self.queue.push_back(waiting);
         Ok(id)
@@ -240,7 +241,8 @@ impl Scheduler {
             let vocabulary = self.model.info().vocabulary_size;
             let wanted = rows.iter().filter(|row| row.logits).map(|row| row.table);
             for (at, logits) in wanted.zip(logits.chunks_exact_mut(vocabulary)) {
-                self.running[at].advance(&self.model, logits, tell);
+                self.running[at].choose(&self.model, logits);
+                self.running[at].advance(&self.model, tell);
             }
         }
         let cache = &mut self.cache;

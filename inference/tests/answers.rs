@@ -33,6 +33,7 @@ impl Conversation {
         self.scheduler.submit(request).unwrap();
         let (mut text, mut end) = (String::new(), None);
         let mut tell = |_, event: Event<'_>| match event {
+            Event::Token { .. } => {}
             Event::Text(more) => text.push_str(more),
             Event::Finished { reason, usage, .. } => end = Some((reason, usage)),
             Event::Failed { fault } => panic!("{fault}"),

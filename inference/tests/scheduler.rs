@@ -57,6 +57,7 @@ impl Answers {
             let answer = self.0.entry(id).or_default();
             assert_eq!(answer.end, None, "nothing comes after the end");
             match event {
+                Event::Token { .. } => {}
                 Event::Text(text) => answer.text.push_str(text),
                 Event::Finished { reason, usage, .. } => answer.end = Some((reason, usage)),
                 Event::Failed { fault } => panic!("{fault}"),

@@ -13,11 +13,14 @@ pub use weights::{Layer, Linear, Weights};
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::block::BlockType;
 use crate::error::LoadError;
 use crate::gguf::Gguf;
+use crate::grammar::Grammars;
 use crate::kernel::{Isa, Team};
+use crate::sampler::SamplingOptions;
 use crate::scheduler::{DEFAULT_CACHE_BYTES, default_context};
 use crate::template::ChatTemplate;
 use crate::tokenizer::Tokenizer;
@@ -60,7 +63,9 @@ pub struct Model {
     info: ModelInfo,
     config: Config,
     weights: Weights,
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
+    grammars: Grammars,
+    sampling: SamplingOptions,
     template: ChatTemplate,
     isa: Isa,
     fingerprint: u128,
@@ -84,7 +89,7 @@ impl Model {
     pub fn from_gguf(gguf: &Gguf, name: &str, options: &LoadOptions) -> Result<Self, LoadError> {
         let isa = Isa::choose(options.isa)?;
         let config = Config::from_metadata(gguf.metadata())?;
-        let tokenizer = Tokenizer::from_metadata(gguf.metadata())?;
+        let tokenizer = Arc::new(Tokenizer::from_metadata(gguf.metadata())?);
         let template = ChatTemplate::from_metadata(gguf.metadata(), &tokenizer)?;
         let context = options.context.unwrap_or_else(|| default_context(&config, DEFAULT_CACHE_BYTES));
         let weights = Team::pack(options.threads, || Weights::load(gguf, &config, context))??;
@@ -104,7 +109,19 @@ impl Model {
             file_bytes: gguf.file_bytes(),
             isa,
         };
-        Ok(Self { info, config, weights, tokenizer, template, isa, fingerprint: gguf.fingerprint() })
+        let grammars = Grammars::new(Arc::clone(&tokenizer));
+        let sampling = SamplingOptions::from_metadata(gguf.metadata());
+        Ok(Self {
+            info,
+            config,
+            weights,
+            tokenizer,
+            grammars,
+            sampling,
+            template,
+            isa,
+            fingerprint: gguf.fingerprint(),
+        })
     }
 
     /// What there is to say about the model.
@@ -120,6 +137,16 @@ impl Model {
     /// Text to tokens and back.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// Grammars for answers in the model's tokens.
+    pub fn grammars(&self) -> &Grammars {
+        &self.grammars
+    }
+
+    /// How its tokens are chosen where a request does not say: as the file recommends, otherwise the defaults.
+    pub fn sampling(&self) -> &SamplingOptions {
+        &self.sampling
     }
 
     /// Conversations to text.

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::choose::Chooser;
 use crate::cache::{Cache, PageTable, Resumed};
+use crate::grammar::{Compiled, Grammar, GrammarError, GrammarFault};
 use crate::kernel::PAGE;
 use crate::model::Model;
-use crate::sampler::{Sampler, SamplingOptions};
+use crate::sampler::{Sampler, SamplingOptions, TokenLogprob};
 use crate::stop::{StopError, StopFilter};
 use crate::utf8::Utf8Decoder;
 
@@ -21,6 +23,9 @@ pub struct Request {
     pub prompt: Vec<u32>,
     /// How tokens are chosen.
     pub sampling: SamplingOptions,
+    /// What the answer must look like. The first request with a grammar waits until the model's tokens are sorted for it, and
+    /// each new grammar is compiled; [`Grammars::compile`](crate::grammar::Grammars::compile) does so ahead, on any thread.
+    pub grammar: Option<Grammar>,
     /// Tokens to generate, at most; the context is a limit too.
     pub max_tokens: usize,
     /// Text that ends the answer and is not part of it.
@@ -60,6 +65,15 @@ pub enum SubmitError {
     },
     /// The stop strings are too many, too long or empty.
     Stop(StopError),
+    /// A token in the logit bias that the model does not know.
+    UnknownBias {
+        /// Its id.
+        token: u32,
+        /// Tokens that the model knows.
+        vocabulary: usize,
+    },
+    /// The grammar is not usable.
+    Grammar(GrammarError),
 }
 
 impl fmt::Display for SubmitError {
@@ -78,6 +92,10 @@ impl fmt::Display for SubmitError {
                 )
             }
             Self::Stop(error) => error.fmt(f),
+            Self::UnknownBias { token, vocabulary } => {
+                write!(f, "token {token} of the logit bias is unknown: ids of this model are below {vocabulary}")
+            }
+            Self::Grammar(error) => error.fmt(f),
         }
     }
 }
@@ -87,6 +105,14 @@ impl std::error::Error for SubmitError {}
 /// What a sequence tells.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Event<'a> {
+    /// A token of the answer, if the request asks for probabilities. Its text follows, but maybe only with later tokens:
+    /// where a character is not complete, or where a stop string may have begun. What ends the model's turn is not told.
+    Token {
+        /// The token, and what the model thought of it.
+        chosen: TokenLogprob,
+        /// The likeliest tokens, the likeliest first; as many as were asked for.
+        top: &'a [TokenLogprob],
+    },
     /// More of the answer, in whole characters; never empty.
     Text(&'a str),
     /// The end: nothing more comes.
@@ -108,7 +134,7 @@ pub enum Event<'a> {
 /// Why a sequence ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {
-    /// The model ended its turn, or a stop string came.
+    /// The model ended its turn, a stop string came, or the grammar is complete.
     Stop,
     /// `max_tokens`, or the context is full.
     Length,
@@ -121,12 +147,15 @@ pub enum FinishReason {
 pub enum SequenceFault {
     /// The model gives no number for any token: its file is damaged.
     NotFinite,
+    /// The grammar cannot be followed any further.
+    Grammar(GrammarFault),
 }
 
 impl fmt::Display for SequenceFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFinite => f.write_str("the model's numbers are not finite; its file is damaged, fetch it again"),
+            Self::Grammar(fault) => fault.fmt(f),
         }
     }
 }
@@ -158,6 +187,7 @@ pub(super) struct Waiting {
     pub(super) id: SequenceId,
     pub(super) cancelled: bool,
     request: Request,
+    grammar: Option<Compiled>,
     stop: StopFilter,
     submitted: Instant,
     /// Tokens that prompt and answer may have.
@@ -169,8 +199,9 @@ impl Waiting {
         id: SequenceId,
         mut request: Request,
         context: usize,
-        vocabulary: usize,
+        model: &Model,
     ) -> Result<Self, SubmitError> {
+        let vocabulary = model.info().vocabulary_size;
         let tokens = request.prompt.len();
         if tokens == 0 {
             return Err(SubmitError::EmptyPrompt);
@@ -184,9 +215,16 @@ impl Waiting {
         if let Some(at) = request.prompt.iter().position(|&token| token as usize >= vocabulary) {
             return Err(SubmitError::UnknownToken { at, token: request.prompt[at], vocabulary });
         }
+        if let Some(&(token, _)) = request.sampling.logit_bias().iter().find(|(token, _)| *token as usize >= vocabulary)
+        {
+            return Err(SubmitError::UnknownBias { token, vocabulary });
+        }
+        let submitted = Instant::now();
         let stop = StopFilter::new(std::mem::take(&mut request.stop)).map_err(SubmitError::Stop)?;
+        let grammar = request.grammar.take().map(|grammar| model.grammars().compile(&grammar));
+        let grammar = grammar.transpose().map_err(SubmitError::Grammar)?;
         let limit = tokens.saturating_add(request.max_tokens).min(context);
-        Ok(Self { id, cancelled: false, request, stop, submitted: Instant::now(), limit })
+        Ok(Self { id, cancelled: false, request, grammar, stop, submitted, limit })
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -213,7 +251,7 @@ impl Waiting {
             planned: 0,
             table,
             limit: self.limit,
-            sampler: Sampler::new(&sampling, seed),
+            chooser: Chooser::new(Sampler::new(&sampling, seed), self.grammar.map(|grammar| grammar.matcher())),
             decoder: Utf8Decoder::default(),
             stop: self.stop,
             decoded: String::new(),
@@ -245,7 +283,7 @@ pub(super) struct Sequence {
     pub(super) table: PageTable,
     /// Tokens that prompt and answer may have.
     limit: usize,
-    sampler: Sampler,
+    chooser: Chooser,
     decoder: Utf8Decoder,
     stop: StopFilter,
     /// What the last token decoded to; kept for its memory.
@@ -267,26 +305,38 @@ impl Sequence {
         self.limit.div_ceil(PAGE)
     }
 
-    /// Takes the next token from the logits.
-    pub(super) fn advance(&mut self, model: &Model, logits: &mut [f32], tell: &mut dyn FnMut(SequenceId, Event<'_>)) {
-        if !logits.iter().any(|logit| logit.is_finite()) {
-            (self.ended, self.failed) = (true, true);
-            return tell(self.id, Event::Failed { fault: SequenceFault::NotFinite });
-        }
+    /// Chooses the next token from its row of logits, which changes. Touches nothing but the sequence's own, so several
+    /// sequences may choose at once.
+    pub(super) fn choose(&mut self, model: &Model, logits: &mut [f32]) {
+        self.chooser.choose(model.tokenizer(), logits);
+    }
+
+    /// Takes the token that was chosen.
+    pub(super) fn advance(&mut self, model: &Model, tell: &mut dyn FnMut(SequenceId, Event<'_>)) {
+        let choice = match self.chooser.choice() {
+            Ok(choice) => choice,
+            Err(fault) => {
+                // After a grammar's fault what was computed is sound.
+                (self.ended, self.failed) = (true, fault == SequenceFault::NotFinite);
+                return tell(self.id, Event::Failed { fault });
+            }
+        };
+        let Some(token) = choice.token else { return self.finish(FinishReason::Stop, tell) };
         let tokenizer = model.tokenizer();
-        let token = self.sampler.sample(logits);
-        self.sampler.accept(token);
         self.tokens.push(token);
         self.first_token.get_or_insert_with(Instant::now);
         if tokenizer.is_end(token) {
             return self.finish(FinishReason::Stop, tell);
+        }
+        if let Some((chosen, top)) = self.chooser.logprobs() {
+            tell(self.id, Event::Token { chosen, top });
         }
         if !tokenizer.is_control(token) {
             self.decoder.push(tokenizer.token_bytes(token), &mut self.decoded);
             self.stop.push(&self.decoded, &mut self.text);
             self.decoded.clear();
         }
-        if self.stop.found().is_some() {
+        if self.stop.found().is_some() || choice.complete {
             self.finish(FinishReason::Stop, tell);
         } else if self.tokens.len() >= self.limit {
             self.finish(FinishReason::Length, tell);

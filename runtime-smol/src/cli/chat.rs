@@ -41,7 +41,7 @@ pub(crate) struct ChatOptions {
 /// Reads lines and answers them until there are no more. Answers go to stdout, all else to stderr; where stdin is no
 /// terminal there is no prompt, so that a script can talk, too.
 pub(crate) fn chat(options: &ChatOptions) -> Result<(), Failure> {
-    options.answer.sampling()?; // what is wrong with the flags is told before a model is fetched
+    options.answer.check()?; // what is wrong with the flags is told before a model is fetched
     let path = source::model_file(&options.model)?;
     let local = Local::load(&path, &options.engine)?;
     let interactive = io::stdin().is_terminal();

@@ -25,23 +25,23 @@ pub(crate) struct AnswerOptions {
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     max_tokens: u32,
 
-    /// 0 always takes the likeliest token; higher is more surprising [default: 0.2]
+    /// 0 always takes the likeliest token; higher is more surprising [default: the model's, or 0.2]
     #[arg(long, value_name = "T")]
     temperature: Option<f32>,
 
-    /// Choose among the N likeliest tokens; 0 for all [default: 40]
+    /// Choose among the N likeliest tokens; 0 for all [default: the model's, or 40]
     #[arg(long, value_name = "N")]
     top_k: Option<u32>,
 
-    /// Choose among the likeliest tokens that together have this probability [default: 0.9]
+    /// Choose among the likeliest tokens that together have this probability [default: the model's, or 0.9]
     #[arg(long, value_name = "P")]
     top_p: Option<f32>,
 
-    /// Choose among tokens with at least this part of the likeliest one's probability [default: 0]
+    /// Choose among tokens with at least this part of the likeliest one's probability [default: the model's, or 0]
     #[arg(long, value_name = "P")]
     min_p: Option<f32>,
 
-    /// Makes repetition less likely; 1 changes nothing [default: 1.1]
+    /// Makes repetition less likely; 1 changes nothing [default: the model's, or 1.05]
     #[arg(long, value_name = "R")]
     repetition_penalty: Option<f32>,
 
@@ -51,8 +51,13 @@ pub(crate) struct AnswerOptions {
 }
 
 impl AnswerOptions {
-    /// As the engine wants them.
-    pub(crate) fn sampling(&self) -> Result<SamplingOptions, Failure> {
+    /// Tells what is wrong with the flags, before there is a model.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.sampling(&SamplingOptions::default()).map(|_| ())
+    }
+
+    /// What the flags say, and what is the model's own where they say nothing.
+    fn sampling(&self, model: &SamplingOptions) -> Result<SamplingOptions, Failure> {
         let overrides = SamplingOverrides {
             temperature: self.temperature,
             top_k: self.top_k,
@@ -62,7 +67,7 @@ impl AnswerOptions {
             seed: self.seed,
             ..SamplingOverrides::default()
         };
-        SamplingOptions::default().with(&overrides).map_err(|error| Failure::Usage(error.to_string()))
+        model.clone().with(&overrides).map_err(|error| Failure::Usage(error.to_string()))
     }
 }
 
@@ -129,7 +134,7 @@ impl Local {
         let context = self.scheduler.context();
         let room = context - max_tokens.min(context / ANSWER_PART).max(1);
         let prompt = chat::prompt(self.model.tokenizer(), self.model.template(), turns, room).map_err(Failure::of)?;
-        let sampling = options.sampling()?;
+        let sampling = options.sampling(self.model.sampling())?;
         let session = Some(0); // there is one conversation
         let request = Request { prompt: prompt.tokens, sampling, max_tokens, session, ..Request::default() };
         let id = self.scheduler.submit(request).map_err(Failure::of)?;
@@ -168,7 +173,7 @@ impl Outcome {
         match event {
             _ if !ours => {}
             Event::Text(text) if self.sink_error.is_none() => self.sink_error = sink(text).err(),
-            Event::Text(_) => {}
+            Event::Text(_) | Event::Token { .. } => {}
             Event::Finished { reason, usage, timings } => self.end = Some((reason, usage, timings)),
             Event::Failed { fault } => self.fault = Some(fault),
         }

@@ -35,7 +35,7 @@ pub(crate) struct RunOptions {
 
 /// Streams the answer. Ctrl-C ends it, with the exit code 130.
 pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
-    options.answer.sampling()?; // what is wrong with the flags is told before a model is fetched
+    options.answer.check()?; // what is wrong with the flags is told before a model is fetched
     let prompt = prompt(options.prompt.as_deref())?;
     let mut turns = Vec::new();
     turns.extend(options.system.clone().map(|content| Turn { role: Speaker::System, content }));

@@ -113,9 +113,15 @@ impl Engine {
             tell(Event::Notice { generation, notice });
         }
         let session = Some(u128::from_be_bytes(session.0.0));
-        let submitted = options(&sampling).and_then(|options| {
-            let request =
-                Request { prompt: prompt.tokens, sampling: options, max_tokens: asked, stop: sampling.stop, session };
+        let submitted = options(self.model.sampling(), &sampling).and_then(|options| {
+            let request = Request {
+                prompt: prompt.tokens,
+                sampling: options,
+                max_tokens: asked,
+                stop: sampling.stop,
+                session,
+                ..Request::default()
+            };
             self.scheduler.submit(request).map_err(|error| unsubmittable(&error))
         });
         match submitted {
@@ -141,6 +147,7 @@ impl Engine {
             let Some(&generation) = generations.get(&sequence) else { return };
             let event = match event {
                 scheduler::Event::Text(text) => return tell(Event::Text { generation, text: text.to_owned() }),
+                scheduler::Event::Token { .. } => return, // nobody asks for probabilities
                 scheduler::Event::Finished { reason, usage, timings } => Event::Generated {
                     generation,
                     reason: finish_reason(reason),
@@ -188,7 +195,8 @@ fn turns(conversation: Conversation) -> Vec<Turn> {
     system.into_iter().chain(messages).collect()
 }
 
-fn options(sampling: &Sampling) -> Result<SamplingOptions, GenerationFailure> {
+/// What was asked for, and what is the model's own where nothing was.
+fn options(model: &SamplingOptions, sampling: &Sampling) -> Result<SamplingOptions, GenerationFailure> {
     let overrides = SamplingOverrides {
         temperature: sampling.temperature,
         top_k: sampling.top_k,
@@ -198,7 +206,7 @@ fn options(sampling: &Sampling) -> Result<SamplingOptions, GenerationFailure> {
         seed: sampling.seed,
         ..SamplingOverrides::default()
     };
-    SamplingOptions::default().with(&overrides).map_err(|error| {
+    model.clone().with(&overrides).map_err(|error| {
         // The core has checked them, by the same ranges.
         tracing::error!(%error, "the engine does not take what the core let through");
         GenerationFailure::Internal

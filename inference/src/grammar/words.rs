@@ -1,0 +1,86 @@
+//! The model's tokens in the form that llguidance wants: a tree of their bytes.
+
+use llguidance::toktrie::{INVALID_TOKEN, SimpleVob, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
+
+use super::error::GrammarError;
+use crate::tokenizer::{TokenKind, Tokenizer};
+
+/// The most bytes of all tokens together: the tree has at most as many nodes, and room for 2^22. Gemma 3's 262,144
+/// tokens have 1.9 million bytes.
+pub(super) const MAX_TREE_BYTES: usize = (1 << 22) - 1;
+
+/// The longest token that a grammar may use, in bytes; longer ones are runs of blanks, which shorter ones write too.
+const MAX_WORD_BYTES: usize = 255;
+
+/// The tokens that a grammar's text can be written with.
+pub(super) struct Words {
+    trie: TokTrie,
+    /// The tokens that text is made of, and those that end the model's turn.
+    usable: SimpleVob,
+}
+
+impl Words {
+    /// Builds the tree.
+    ///
+    /// # Errors
+    /// [`GrammarError::Vocabulary`].
+    pub(super) fn new(tokenizer: &Tokenizer) -> Result<Self, GrammarError> {
+        let ids = 0..tokenizer.vocabulary_size() as u32;
+        let words: Vec<Vec<u8>> = ids.clone().map(|id| word(tokenizer, id)).collect();
+        let bytes = words.iter().map(Vec::len).sum();
+        if bytes > MAX_TREE_BYTES {
+            return Err(GrammarError::Vocabulary { got: bytes, limit: MAX_TREE_BYTES });
+        }
+        let ends: Vec<u32> = ids.clone().filter(|&id| tokenizer.is_end(id)).collect();
+        let first_end = ends.first().copied().unwrap_or(INVALID_TOKEN);
+        let mut trie = TokTrie::from(&TokRxInfo::new(ids.end, first_end), &words);
+        if ends.len() > 1 {
+            trie = trie.with_eos_tokens(&ends);
+        }
+        let mut usable = trie.alloc_token_set();
+        ids.filter(|&id| is_text(tokenizer, id) || tokenizer.is_end(id)).for_each(|id| usable.allow_token(id));
+        Ok(Self { trie, usable })
+    }
+
+    /// The tokens that text is made of, and those that end the model's turn, as bits.
+    pub(super) fn usable(&self) -> &SimpleVob {
+        &self.usable
+    }
+}
+
+fn is_text(tokenizer: &Tokenizer, id: u32) -> bool {
+    let kind = tokenizer.kind(id);
+    matches!(kind, Some(TokenKind::Normal | TokenKind::UserDefined | TokenKind::Byte)) && !tokenizer.is_end(id)
+}
+
+/// What a token writes; a control token's name behind llguidance's mark for such; nothing for what no grammar can use:
+/// very long tokens, unused ones, and the byte 0xff, which is that mark and never part of UTF-8.
+fn word(tokenizer: &Tokenizer, id: u32) -> Vec<u8> {
+    const MARK: u8 = TokTrie::SPECIAL_TOKEN_MARKER;
+    let bytes = tokenizer.token_bytes(id);
+    if bytes.len() > MAX_WORD_BYTES {
+        Vec::new()
+    } else if is_text(tokenizer, id) {
+        if bytes.first() == Some(&MARK) { Vec::new() } else { bytes.to_vec() }
+    } else if tokenizer.kind(id) == Some(TokenKind::Control) {
+        [&[MARK], bytes].concat()
+    } else {
+        Vec::new()
+    }
+}
+
+impl TokenizerEnv for Words {
+    fn tok_trie(&self) -> &TokTrie {
+        &self.trie
+    }
+
+    fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
+        self.trie.greedy_tokenize(bytes)
+    }
+
+    /// So llguidance does not look for text that has only one continuation, to prescribe its tokens: a language may have
+    /// such a text of any length (`a{1000000000}`), and the search for its end has no limit. The model chooses the tokens.
+    fn tokenize_is_canonical(&self) -> bool {
+        false
+    }
+}
