@@ -1,5 +1,5 @@
 //! `tojson` as chat templates expect it: Python's `json.dumps(value, ensure_ascii=False)`, which puts a space after
-//! `,` and `:` and leaves `<` and `>` as they are.
+//! `,` and `:`, leaves `<` and `>` as they are, and keeps the order of the keys.
 
 use serde_json::Value;
 

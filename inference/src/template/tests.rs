@@ -95,7 +95,7 @@ fn tojson_and_the_methods_of_python_work() {
     let source =
         "{% for m in messages %}{{ m | tojson }} {{ m.content.upper().strip() }} {{ m.items() | length }}{% endfor %}";
     let user = Message { role: "user", content: " <user> é " };
-    check(source, &[user], "{\"content\": \" <user> é \", \"role\": \"user\"} <USER> É 2");
+    check(source, &[user], "{\"role\": \"user\", \"content\": \" <user> é \"} <USER> É 2");
 }
 
 fn refused(source: &str) -> String {
