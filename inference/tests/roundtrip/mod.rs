@@ -20,7 +20,8 @@ struct Sample {
 }
 
 static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
-    let byte_level = ["gpt-2", "smollm", "llama-bpe", "qwen2"].map(byte_level);
+    let names = ["gpt-2", "smollm", "llama-bpe", "qwen2", "tekken", "gpt-4o", "seed-coder", "default"];
+    let byte_level = names.map(byte_level);
     byte_level.into_iter().chain([sentencepiece(false), sentencepiece(true)]).collect()
 });
 
