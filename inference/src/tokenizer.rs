@@ -145,18 +145,31 @@ impl Tokenizer {
         });
     }
 
-    /// The text of `tokens`, control tokens included, with U+FFFD for what is not UTF-8, and without the space that
-    /// encoding has put before it.
+    /// The text of `tokens`, control tokens included, with U+FFFD for what is not UTF-8.
     pub fn decode(&self, tokens: &[u32]) -> String {
         let mut bytes = Vec::new();
-        let mut at_start = matches!(&self.encoding, Encoding::SentencePiece(pieces) if pieces.adds_space);
+        let mut before = None;
         for &id in tokens {
-            let of_token = self.token_bytes(id);
-            let cut = usize::from(at_start && of_token.first() == Some(&b' '));
-            bytes.extend_from_slice(&of_token[cut..]);
-            at_start &= self.is_control(id);
+            bytes.extend_from_slice(self.bytes_after(before, id));
+            before = Some(id);
         }
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// What a token adds to a text after the token `before`: its [bytes](Tokenizer::token_bytes), but for the space that
+    /// encoding puts at the beginning and after special tokens where the file wants one.
+    pub fn bytes_after(&self, before: Option<u32>, id: u32) -> &[u8] {
+        let bytes = self.token_bytes(id);
+        let adds_space = matches!(&self.encoding, Encoding::SentencePiece(pieces) if pieces.adds_space);
+        match bytes.strip_prefix(b" ") {
+            Some(rest) if adds_space && before.is_none_or(|before| self.is_special(before)) => rest,
+            _ => bytes,
+        }
+    }
+
+    /// Whether a token is one that is looked for in text.
+    fn is_special(&self, id: u32) -> bool {
+        std::str::from_utf8(self.token_bytes(id)).is_ok_and(|text| self.special(text) == Some(id))
     }
 
     /// The bytes that a token stands for, which may be part of a character; for a control token its name. Empty for

@@ -323,6 +323,7 @@ impl Sequence {
         };
         let Some(token) = choice.token else { return self.finish(FinishReason::Stop, tell) };
         let tokenizer = model.tokenizer();
+        let before = self.tokens.last().copied();
         self.tokens.push(token);
         self.first_token.get_or_insert_with(Instant::now);
         if tokenizer.is_end(token) {
@@ -332,7 +333,7 @@ impl Sequence {
             tell(self.id, Event::Token { chosen, top });
         }
         if !tokenizer.is_control(token) {
-            self.decoder.push(tokenizer.token_bytes(token), &mut self.decoded);
+            self.decoder.push(tokenizer.bytes_after(before, token), &mut self.decoded);
             self.stop.push(&self.decoded, &mut self.text);
             self.decoded.clear();
         }

@@ -113,10 +113,11 @@ pub(crate) fn check(vocabulary: u8, text: &str) {
         assert!(tokens.iter().all(|&token| (token as usize) < tokenizer.vocabulary_size()));
         if special == Special::Plain {
             assert!(!tokens.iter().any(|&token| tokenizer.is_control(token)), "{text:?}");
-        } else if *adds_space && text.contains('<') {
-            continue; // after a special token there is a space that was not in the text
         }
         assert_eq!(tokenizer.decode(&tokens), expected, "{special:?}");
+        if special == Special::Parse && *adds_space && text.contains('<') {
+            continue; // after a special token there is a space that was not in the text
+        }
         let (mut decoder, mut streamed) = (Utf8Decoder::default(), String::new());
         for &token in &tokens {
             decoder.push(tokenizer.token_bytes(token), &mut streamed);

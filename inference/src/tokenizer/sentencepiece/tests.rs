@@ -70,7 +70,9 @@ fn a_space_is_put_before_text_at_the_beginning_and_after_special_tokens() {
     check(&TokenizerConfig { add_bos_token: None, ..sample.config() }, "", &["<s>"]);
     let tokenizer = Tokenizer::new(&sample.config()).unwrap();
     assert_eq!(tokenizer.decode(&[258, 261]), "ab");
-    assert_eq!(tokenizer.decode(&[1, 258, 258]), "<s>a a");
+    assert_eq!(tokenizer.decode(&[1, 258, 258, 1, 259, 258, 1, 261]), "<s>a a<s> a<s>b");
+    // An answer begins after a special token, or goes on after text.
+    assert_eq!((tokenizer.bytes_after(Some(1), 258), tokenizer.bytes_after(Some(261), 258)), (&b"a"[..], &b" a"[..]));
 }
 
 #[test]
