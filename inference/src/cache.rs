@@ -15,6 +15,7 @@
 //! | `file`, `saved` | what stands in a file that outlasts the process; writing it and taking pages from it |
 
 mod file;
+mod forget;
 mod layout;
 mod pool;
 mod saved;
@@ -155,7 +156,7 @@ impl Cache {
         });
         match page {
             Ok(_) => self.tree.set_finite(node),
-            Err(Unusable::Damaged) => self.tree.remove(node, &mut |page| self.pool.give_back(page)),
+            Err(Unusable::Damaged) => self.remove(node),
             Err(Unusable::NoRoom) => {}
         }
         page

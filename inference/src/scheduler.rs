@@ -154,6 +154,15 @@ impl Scheduler {
         }
     }
 
+    /// Forgets what a session left in the cache, when somebody has deleted it; what its running sequences leave, too. A saved
+    /// file has it until [`Scheduler::save`].
+    pub fn forget(&mut self, session: u128) {
+        self.cache.forget(session);
+        for sequence in &mut self.running {
+            sequence.forgotten |= sequence.table.session() == Some(session);
+        }
+    }
+
     /// One step over all running sequences; tells of text and ends through `tell`. True if work is left.
     pub fn step(&mut self, tell: &mut dyn FnMut(SequenceId, Event<'_>)) -> bool {
         self.end_cancelled(tell);

@@ -113,6 +113,8 @@ pub(crate) struct Generate {
 enum Command {
     Generate(Box<Generate>),
     Cancel(GenerationId),
+    /// A session was deleted.
+    Forget(SessionId),
     Reload(#[expect(dead_code, reason = "as long as it exists, no further reload is needed")] Arc<()>),
     /// Of the thread that fetches, if the model had to be fetched.
     Fetched(Result<PathBuf, String>),
@@ -177,6 +179,12 @@ impl Worker {
             *cancelled = true;
             let _ = self.give(Command::Cancel(generation));
         }
+    }
+
+    /// Forgets what was computed of a session, since it was deleted. Without a model nothing is in memory, and what an
+    /// earlier one saved stays until the next one saves.
+    pub(crate) fn forget(&self, session: SessionId) {
+        let _ = self.give(Command::Forget(session));
     }
 
     /// Loads the model anew. Wishes that come before the thread has seen the first count as one, so that they take no

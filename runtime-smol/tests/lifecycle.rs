@@ -341,3 +341,22 @@ fn what_was_computed_of_a_conversation_is_known_after_a_restart() {
     assert_eq!(cached(&mut ada, "And what is silence?").0, 0);
     drop(server);
 }
+
+#[test]
+fn a_deleted_conversation_is_gone_from_what_is_kept_too() {
+    let server = Server::start();
+    let mut ada = server.connect("ada");
+    let session = ada.create_session("Secret");
+    cached(&mut ada, &"My cat is called Mathilda. ".repeat(30));
+    let pages = |data_dir: &TempDir| {
+        let file = std::fs::read(data_dir.path().join("kv/pages.kv")).expect("it is saved at every stop");
+        u32::from_le_bytes(file[60..64].try_into().unwrap())
+    };
+    let data_dir = server.stop();
+    assert!(pages(&data_dir) > 0);
+    let server = Server::start_with(Options { data_dir: Some(data_dir), ..Options::default() });
+    let mut ada = server.connect("ada");
+    ada.send(&json!({"type": "delete_session", "session_id": session}));
+    ada.expect("session_deleted");
+    assert_eq!(pages(&server.stop()), 0);
+}

@@ -36,6 +36,20 @@ impl Sessions {
         self.left.insert(session, Left { path, tokens, at: self.clock });
     }
 
+    /// Forgets a session; gives the nodes that it left and no other did, from the first page on.
+    pub(super) fn forget(&mut self, session: u128) -> Vec<NodeId> {
+        let mut path = self.left.remove(&session).map_or_else(Vec::new, |left| left.path);
+        // What is on two paths is at the beginning of both.
+        let shared = |left: &Left| left.path.iter().zip(&path).take_while(|(a, b)| a == b).count();
+        let shared = self.left.values().map(shared).max().unwrap_or(0);
+        path.split_off(shared)
+    }
+
+    /// Whether a session left this node last.
+    pub(super) fn end_at(&self, node: NodeId) -> bool {
+        self.left.values().any(|left| left.path.last() == Some(&node))
+    }
+
     /// How many tokens of what is wanted are known from the session's own last sequence.
     pub(super) fn own(&self, session: Option<u128>, tree: &Tree, wanted: &[u32]) -> usize {
         let Some(left) = session.and_then(|session| self.left.get(&session)) else { return 0 };

@@ -264,6 +264,30 @@ fn the_longest_silent_session_is_forgotten_beyond_the_limit() {
 }
 
 #[test]
+fn a_deleted_session_leaves_nothing_but_what_others_left_too() {
+    let mut cache = cache(30);
+    let (_, first) = answered(&mut cache, Some(1), &tokens(150), 100);
+    answered(&mut cache, Some(1), &[first.clone(), tokens(70)].concat(), 30);
+    cache.forget(1);
+    check(&cache, []);
+    assert_eq!((cache.used_pages(), cache.tree.len()), (0, 0));
+
+    // Another session has the first page, too, and a third goes on from the second.
+    answered(&mut cache, Some(1), &tokens(200), 100);
+    answered(&mut cache, Some(2), &tokens(70), 100);
+    let running = Running::begin(&mut cache, Some(3), &tokens(129));
+    cache.forget(1);
+    check(&cache, [&running]);
+    assert_eq!(turn(&mut cache, Some(2), &[tokens(70), vec![500; 9]].concat()).1, 70);
+    cache.release(running.table);
+    assert_eq!(turn(&mut cache, Some(1), &tokens(250)), (128, 0));
+    // What is forgotten is not saved.
+    cache.forget(1);
+    cache.forget(2);
+    assert!(turn(&mut saved::restart(&cache, 30), Some(2), &tokens(250)).0 <= 128);
+}
+
+#[test]
 fn numbers_that_are_not_finite_are_not_kept() {
     let mut cache = cache(4);
     let mut running = Running::begin(&mut cache, Some(1), &tokens(130));
@@ -306,6 +330,10 @@ enum Operation {
     Fail {
         at: usize,
     },
+    /// Somebody deletes the session.
+    Forget {
+        session: u128,
+    },
     /// Everything that runs is lost.
     Restart,
 }
@@ -321,6 +349,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => (0usize..9, 1usize..90).prop_map(|(at, count)| Operation::Compute { at, count }),
         2 => (0usize..9).prop_map(|at| Operation::End { at }),
         1 => (0usize..9).prop_map(|at| Operation::Fail { at }),
+        1 => (1u128..4).prop_map(|session| Operation::Forget { session }),
         1 => Just(Operation::Restart),
     ]
 }
@@ -382,6 +411,11 @@ impl Play {
             Operation::Fail { at } => {
                 let Some(Some(failed)) = self.running.get_mut(at % count).map(Option::take) else { return };
                 cache.release(failed.table);
+            }
+            Operation::Forget { session } => {
+                if self.only.is_none_or(|only| only == session) {
+                    cache.forget(session);
+                }
             }
             Operation::Restart => {
                 self.running.iter_mut().for_each(|lost| *lost = None);

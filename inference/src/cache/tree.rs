@@ -343,6 +343,19 @@ impl Tree {
         page
     }
 
+    /// Whether nothing stands behind a node and nobody goes on from it.
+    pub(super) fn is_unused_leaf(&self, id: NodeId) -> bool {
+        self.slot(id).is_some_and(|slot| self.nodes[slot].children.is_empty() && self.nodes[slot].pins == 0)
+    }
+
+    /// The node beside a generated one that has the part of its page that is of a prompt.
+    pub(super) fn prompt_of(&self, id: NodeId) -> Option<NodeId> {
+        let node = &self.nodes[self.slot(id)?];
+        let tokens = &node.tokens()[..usize::from(node.prompt)];
+        let at = self.place(node.parent as usize, Origin::Prompt, tokens).ok()?;
+        Some(self.id(self.nodes[node.parent as usize].children[at]))
+    }
+
     /// Forgets a node and all behind it, whoever goes on from them; tells their pages.
     pub(super) fn remove(&mut self, id: NodeId, freed: &mut dyn FnMut(PageId)) {
         let Some(top) = self.slot(id).filter(|_| id != NodeId::default()) else { return };

@@ -244,6 +244,7 @@ impl Waiting {
             cancelled: false,
             ended: false,
             failed: false,
+            forgotten: false,
             prompt: prompt.len(),
             tokens: prompt,
             cached: own,
@@ -270,6 +271,8 @@ pub(super) struct Sequence {
     pub(super) ended: bool,
     /// What it computed is no good.
     failed: bool,
+    /// Its session is to be forgotten, when it has ended.
+    pub(super) forgotten: bool,
     /// Tokens of the prompt.
     pub(super) prompt: usize,
     /// The prompt and what was generated.
@@ -381,7 +384,9 @@ impl Sequence {
         if self.first_token.is_some() {
             self.table.vouch();
         }
+        let session = self.table.session().filter(|_| self.forgotten);
         cache.keep(self.table, &self.tokens[..self.computed]);
+        session.into_iter().for_each(|session| cache.forget(session));
     }
 
     fn usage(&self) -> Usage {

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use causerie_core::{ConnectionId, GenerationFailure, GenerationId, Output, RequestId, Sampling, SessionId};
+use causerie_core::{ConnectionId, GenerationFailure, GenerationId, Output, RequestId, Sampling, SessionId, Write};
 use tungstenite::Utf8Bytes;
 
 use crate::auth::{Auth, Claims};
@@ -82,6 +82,9 @@ impl Outside {
                 self.followups.push_back(Followup::Verified { connection, verified });
             }
             Output::Store { request, write } => {
+                if let Write::DeleteSession { session } = write {
+                    self.worker.forget(session);
+                }
                 if !self.submit(OwnedWrite::try_from(write).map(|write| Job::Write(request, write))) {
                     self.followups.push_back(Followup::StoreFailed(request));
                 }

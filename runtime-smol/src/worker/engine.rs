@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use causerie_core::{FinishReason, GenerationFailure, GenerationId, GenerationNotice, MessageRole, Sampling};
+use causerie_core::{
+    FinishReason, GenerationFailure, GenerationId, GenerationNotice, MessageRole, Sampling, SessionId,
+};
 use causerie_core::{Timings, Usage};
 use causerie_inference::chat::{self, PromptError, Speaker, Turn};
 use causerie_inference::scheduler;
@@ -112,7 +114,7 @@ impl Engine {
             let notice = GenerationNotice::ContextTrimmed { messages: saturate(prompt.dropped_turns) };
             tell(Event::Notice { generation, notice });
         }
-        let session = Some(u128::from_be_bytes(session.0.0));
+        let session = Some(key(session));
         let submitted = options(self.model.sampling(), &sampling).and_then(|options| {
             let request = Request {
                 prompt: prompt.tokens,
@@ -138,6 +140,11 @@ impl Engine {
         if let Some(&sequence) = self.sequences.get(&generation) {
             self.scheduler.cancel(sequence);
         }
+    }
+
+    /// Forgets what was computed of a session.
+    pub(super) fn forget(&mut self, session: SessionId) {
+        self.scheduler.forget(key(session));
     }
 
     /// One step of everything that runs.
@@ -171,6 +178,11 @@ impl Engine {
             tell(event);
         });
     }
+}
+
+/// A session in the engine's terms.
+fn key(session: SessionId) -> u128 {
+    u128::from_be_bytes(session.0.0)
 }
 
 /// What the seeds of answers are made from whose people gave none.

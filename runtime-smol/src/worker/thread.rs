@@ -132,7 +132,7 @@ impl Thread {
                     return Err(Ended::Unavailable(reason, if local { Until::Found } else { Until::FoundOr(again) }));
                 }
                 Ok(Command::Generate(generate)) => self.refuse(generate.generation),
-                Ok(Command::Cancel(_) | Command::Reload(_)) => {}
+                Ok(Command::Cancel(_) | Command::Reload(_) | Command::Forget(_)) => {}
                 Ok(Command::Stop) | Err(_) => {
                     fetching.cancel();
                     return Err(Ended::Stop);
@@ -162,6 +162,7 @@ impl Thread {
                     Command::Generate(generate) if reloading => self.deferred.push_back(generate),
                     Command::Generate(generate) => self.begin(engine, *generate),
                     Command::Cancel(generation) => self.cancel(engine, generation),
+                    Command::Forget(session) => engine.forget(session),
                     Command::Reload(_) => reloading = true,
                     Command::Fetched(_) => {}
                     Command::Stop => return Ended::Stop,
@@ -193,7 +194,7 @@ impl Thread {
             match self.inbox.recv_timeout(pause(until)) {
                 Ok(Command::Generate(generate)) => self.refuse(generate.generation),
                 Ok(Command::Reload(_)) => return true,
-                Ok(Command::Cancel(_) | Command::Fetched(_)) => {}
+                Ok(Command::Cancel(_) | Command::Fetched(_) | Command::Forget(_)) => {}
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
                 Err(RecvTimeoutError::Timeout) => {}
             }
