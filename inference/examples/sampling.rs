@@ -131,5 +131,6 @@ fn write(model: &std::sync::Arc<Model>, grammar: &Grammar, seed: u64) -> Result<
 fn spread(times: &mut [Duration]) -> String {
     times.sort_unstable();
     let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6;
-    format!("median {:.1} µs, p99 {:.1} µs", at(0.5), at(0.99))
+    let mean = times.iter().sum::<Duration>().as_secs_f64() * 1e6 / times.len() as f64;
+    format!("median {:.1} µs, mean {mean:.1} µs, p99 {:.1} µs", at(0.5), at(0.99))
 }

@@ -83,7 +83,8 @@ impl Grammars {
         Self { tokenizer, shared: OnceLock::new(), compiled: Mutex::new(Vec::new()) }
     }
 
-    /// Builds what all grammars need, unless it is there: some tenth of a second that the first grammar otherwise waits.
+    /// Builds what all grammars need, unless it is there: a tenth of a second for 49,152 tokens and a second for 262,144, which
+    /// the first grammar otherwise waits.
     ///
     /// # Errors
     /// [`GrammarError::Vocabulary`].
