@@ -128,7 +128,8 @@ impl Step<'_> {
         let keys = &mut keys[..count * config.kv_width()];
         let values = &mut values[..count * config.kv_width()];
 
-        self.norm(residual, &layer.attention_norm, normed);
+        let form = if self.form == Form::Codes { Form::FineCodes } else { self.form };
+        self.norm(residual, &layer.attention_norm, form, normed);
         self.linear(normed, [(&layer.query, queries), (&layer.key, keys), (&layer.value, values)]);
 
         let of_layer = &config.layers[index];
@@ -181,7 +182,7 @@ impl Step<'_> {
     /// `x += W_down · (activation(W_gate · norm(x)) × (W_up · norm(x)))`.
     fn feed_forward(&self, layer: &Layer, scratch: &mut Scratch) {
         let Scratch { residual, normed, activated, delta, .. } = scratch;
-        self.norm(residual, &layer.feed_forward_norm, normed);
+        self.norm(residual, &layer.feed_forward_norm, self.form, normed);
         let halves = [&layer.gate, &layer.up];
         let gated = Gated {
             activation: self.config.architecture.activation(),
@@ -229,9 +230,9 @@ impl Step<'_> {
         logits
     }
 
-    fn norm(&self, residual: &[f32], weight: &[f32], out: &mut Activations) {
+    fn norm(&self, residual: &[f32], weight: &[f32], form: Form, out: &mut Activations) {
         let width = self.config.width;
-        out.fill(self.crew, self.isa, self.form, self.rows.len(), |row, out| {
+        out.fill(self.crew, self.isa, form, self.rows.len(), |row, out| {
             self.isa.rms_norm(&residual[row * width..(row + 1) * width], weight, self.config.epsilon, out);
         });
     }

@@ -29,6 +29,7 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use crate::block::{BlockType, Codes, SUB_BLOCK};
+use crate::kernel::{Arena, Plain, Slab};
 
 /// Rows in a group, and lanes of the widest register of f32.
 pub const GROUP: usize = 16;
@@ -60,11 +61,11 @@ pub enum Storage {
     /// Codes with scales; multiplied with activations of 8 bits.
     Quantized(Quantized),
     /// IEEE halves, `[group][column]`.
-    F16(Vec<Halves>),
+    F16(Slab<Halves>),
     /// The upper halves of f32, `[group][column]`.
-    Bf16(Vec<Halves>),
+    Bf16(Slab<Halves>),
     /// Floats, little-endian, `[group][column]`.
-    F32(Vec<Line>),
+    F32(Slab<Line>),
 }
 
 /// Codes with scales.
@@ -72,9 +73,9 @@ pub struct Quantized {
     /// How wide a code is.
     pub width: Width,
     /// Codes: `[group][block][line]`.
-    pub codes: Vec<Line>,
+    pub codes: Slab<Line>,
     /// Scales as f16: `[group][block]`, or `[group][block][half]` when there is one for 16 columns.
-    pub scales: Vec<Halves>,
+    pub scales: Slab<Halves>,
     /// How many of `scales`, and of mins, a block has: 1 or 2.
     pub scales_per_block: usize,
     /// What makes a code signed.
@@ -108,20 +109,25 @@ pub enum Shift {
         bits: u32,
     },
     /// This is added to every scaled code: f16, as many as there are scales, and in the same order.
-    Min(Vec<Halves>),
+    Min(Slab<Halves>),
 }
 
 impl Packed {
+    /// Packs a stored matrix into memory of its own; as [`Packed::new_in`].
+    pub fn new(block_type: BlockType, rows: usize, columns: usize, bytes: &[u8]) -> Self {
+        Self::new_in(&Arena::new(0), block_type, rows, columns, bytes)
+    }
+
     /// Packs a stored matrix, with all threads of the current rayon pool.
     ///
     /// # Panics
     /// If `bytes` is not exactly `rows × columns` values of the type, or `columns` no multiple of its block length.
-    pub fn new(block_type: BlockType, rows: usize, columns: usize, bytes: &[u8]) -> Self {
+    pub fn new_in(arena: &Arena, block_type: BlockType, rows: usize, columns: usize, bytes: &[u8]) -> Self {
         assert_eq!(columns % block_type.block_len(), 0, "rows are whole blocks");
         assert_eq!(bytes.len(), rows * block_type.bytes_of(columns), "as many bytes as the matrix takes");
-        let source = Source { block_type, rows, columns, bytes };
+        let source = Source { arena, block_type, rows, columns, bytes };
         let storage = match block_type {
-            BlockType::F32 => Storage::F32(source.lanes(Line([0; 64]), |line, r, at| {
+            BlockType::F32 => Storage::F32(source.lanes(|line: &mut Line, r, at| {
                 line.0[4 * r..4 * r + 4].copy_from_slice(&bytes[4 * at..4 * at + 4]);
             })),
             BlockType::F16 => Storage::F16(source.halves()),
@@ -228,6 +234,7 @@ impl Quantized {
 
 /// A stored matrix.
 struct Source<'a> {
+    arena: &'a Arena,
     block_type: BlockType,
     rows: usize,
     columns: usize,
@@ -265,16 +272,16 @@ impl Form {
 }
 
 impl Source<'_> {
-    fn halves(&self) -> Vec<Halves> {
-        self.lanes(Halves([0; GROUP]), |halves, r, at| {
+    fn halves(&self) -> Slab<Halves> {
+        self.lanes(|halves: &mut Halves, r, at| {
             halves.0[r] = u16::from_le_bytes([self.bytes[2 * at], self.bytes[2 * at + 1]]);
         })
     }
 
     /// Interleaves a dense matrix: `put(lanes, row in group, index of the value)`.
-    fn lanes<T: Copy + Send + Sync>(&self, zero: T, put: impl Fn(&mut T, usize, usize) + Sync) -> Vec<T> {
+    fn lanes<T: Plain>(&self, put: impl Fn(&mut T, usize, usize) + Sync) -> Slab<T> {
         let groups = self.rows.div_ceil(GROUP);
-        let mut packed = vec![zero; groups * self.columns];
+        let mut packed = self.arena.zeros(groups * self.columns);
         packed.par_chunks_exact_mut(self.columns).enumerate().for_each(|(group, packed)| {
             for row in group * GROUP..self.rows.min((group + 1) * GROUP) {
                 for (column, lanes) in packed.iter_mut().enumerate() {
@@ -289,9 +296,9 @@ impl Source<'_> {
         let Form { width, offset, scales_per_block } = form;
         let blocks = self.columns / BLOCK; // a group's
         let groups = self.rows.div_ceil(GROUP);
-        let mut codes = vec![Line([0; 64]); groups * blocks * width.lines()];
-        let mut scales = vec![Halves([0; GROUP]); groups * blocks * scales_per_block];
-        let mut mins = vec![Halves([0; GROUP]); if offset.is_none() { scales.len() } else { 0 }];
+        let mut codes = self.arena.zeros(groups * blocks * width.lines());
+        let mut scales: Slab<Halves> = self.arena.zeros(groups * blocks * scales_per_block);
+        let mut mins = self.arena.zeros(if offset.is_none() { scales.len() } else { 0 });
         let of_groups: Vec<Option<&mut [Halves]>> = match offset {
             Some(_) => (0..groups).map(|_| None).collect(),
             None => mins.chunks_mut(blocks * scales_per_block).map(Some).collect(),

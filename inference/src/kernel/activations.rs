@@ -11,9 +11,26 @@ use crate::pack::BLOCK;
 pub(crate) enum Form {
     /// 8-bit codes, one scale for 32 of them: for few rows, where reading the weights is what takes time.
     Codes,
+    /// Codes, and codes of what they leave of a number: as exact as 16 bits, with twice the products. For the inputs of the
+    /// small matrices of queries, keys and values, whose errors stay in the cache.
+    FineCodes,
     /// Tiles of bf16, for the many rows of a prompt. Only where [`Isa::has_tiles`].
     Tiles,
 }
+
+impl Form {
+    /// Rows of codes for a row.
+    pub(super) const fn planes(self) -> usize {
+        match self {
+            Form::Codes => 1,
+            Form::FineCodes => PLANES,
+            Form::Tiles => 0,
+        }
+    }
+}
+
+/// Rows of codes for a row, at most.
+const PLANES: usize = 2;
 
 /// Rows of a tile.
 pub(crate) const TILE_ROWS: usize = 16;
@@ -50,16 +67,18 @@ pub(crate) struct Activations {
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     pub(super) rows: usize,
+    /// Rows of codes for each row; what is multiplied with them is summed.
+    pub(super) planes: usize,
     pub(super) columns: usize,
     /// `[row][column]`
     pub(super) values: &'a [f32],
-    /// `[row][column]`
+    /// `[row][plane][column]`
     pub(super) codes: &'a [i8],
-    /// `[row][block]`
+    /// `[row][plane][block]`
     pub(super) scales: &'a [f32],
-    /// Sums of codes: `[row][block][half]`
+    /// Sums of codes: `[row][plane][block][half]`
     pub(super) sums: &'a [i32],
-    /// Scale times sum of codes: `[row][block]`
+    /// Scale times sum of codes: `[row][plane][block]`
     pub(super) scaled_sums: &'a [f32],
 }
 
@@ -81,10 +100,10 @@ impl Activations {
             columns,
             rows: 0,
             values: vec![0.0; capacity * columns],
-            codes: vec![0; capacity * blocks * BLOCK],
-            scales: vec![0.0; capacity * blocks],
-            sums: vec![0; capacity * blocks * 2],
-            scaled_sums: vec![0.0; capacity * blocks],
+            codes: vec![0; PLANES * capacity * blocks * BLOCK],
+            scales: vec![0.0; PLANES * capacity * blocks],
+            sums: vec![0; PLANES * capacity * blocks * 2],
+            scaled_sums: vec![0.0; PLANES * capacity * blocks],
             form: Form::Codes,
             tiles: vec![Tile::ZERO; tiles],
         }
@@ -113,7 +132,7 @@ impl Activations {
         let room = self.values.len();
         let values = rows.checked_mul(self.columns).and_then(|len| self.values.get_mut(..len));
         let values = values.unwrap_or_else(|| panic!("{rows} rows of {} do not fit {room} numbers", self.columns));
-        assert!(form == Form::Codes || !self.tiles.is_empty() || self.columns == 0, "no room for tiles");
+        assert!(form != Form::Tiles || !self.tiles.is_empty() || self.columns == 0, "no room for tiles");
         (self.rows, self.form) = (rows, form); // only now: all that is unsafe here relies on the rows in use lying in the arrays
         values
     }
@@ -153,6 +172,7 @@ impl Activations {
     pub(super) fn view(&self) -> View<'_> {
         View {
             rows: self.rows,
+            planes: self.form.planes(),
             columns: self.columns,
             values: &self.values,
             codes: &self.codes,
@@ -220,7 +240,7 @@ impl Writer {
     /// borrowed.
     fn row(&self, row: usize, values: &[f32]) {
         match self.form {
-            Form::Codes => {
+            Form::Codes | Form::FineCodes => {
                 // SAFETY: the row is in use, so `start` has found its place, and has one task.
                 unsafe { self.codes(row, 0, &values[..self.blocks * BLOCK]) }
             }
@@ -238,7 +258,7 @@ impl Writer {
         // SAFETY: passed on to the caller.
         unsafe {
             match self.form {
-                Form::Codes => {
+                Form::Codes | Form::FineCodes => {
                     self.values(row, columns.clone(), values);
                     self.codes(row, columns.start / BLOCK, &values[..values.len() / BLOCK * BLOCK]);
                 }
@@ -280,16 +300,24 @@ impl Writer {
             // SAFETY: passed on to the caller.
             unsafe { std::slice::from_raw_parts_mut(array.get().add(at), len) }
         }
-        let (at, blocks) = (row * self.blocks + block, values.len() / BLOCK);
-        // SAFETY: rows in use lie in the arrays, which were made for the capacity; the rest is passed on to the caller.
-        let mut codes = unsafe {
-            CodesMut {
-                codes: part(&self.codes, at * BLOCK, blocks * BLOCK),
-                scales: part(&self.scales, at, blocks),
-                sums: part(&self.sums, at * 2, blocks * 2),
-                scaled_sums: part(&self.scaled_sums, at, blocks),
+        let (planes, blocks) = (self.form.planes(), values.len() / BLOCK);
+        let plane = |plane: usize| {
+            let at = (row * planes + plane) * self.blocks + block;
+            // SAFETY: rows in use lie in the arrays, which were made for all planes of the capacity; the rest is passed on to
+            // the caller.
+            unsafe {
+                CodesMut {
+                    codes: part(&self.codes, at * BLOCK, blocks * BLOCK),
+                    scales: part(&self.scales, at, blocks),
+                    sums: part(&self.sums, at * 2, blocks * 2),
+                    scaled_sums: part(&self.scaled_sums, at, blocks),
+                }
             }
         };
+        let mut codes = plane(0);
         self.isa.quantize(values, &mut codes);
+        if self.form == Form::FineCodes {
+            self.isa.quantize_rest(values, &codes, &mut plane(1));
+        }
     }
 }

@@ -21,6 +21,7 @@ mod avx512;
 mod element;
 #[cfg(target_arch = "x86_64")]
 mod matrix;
+mod memory;
 #[cfg(feature = "bench")]
 mod peak;
 mod scalar;
@@ -29,6 +30,7 @@ mod team;
 pub(crate) use activations::{ALONE, Activations, Form};
 pub(crate) use attention::{Heads, STRETCH, Stretch, attend, key_pairs, stored_dimensions, value_pairs};
 pub use attention::{PAGE, Pairs, Span};
+pub(crate) use memory::{Arena, Plain, Slab};
 #[cfg(feature = "bench")]
 pub use peak::{Peak, peaks};
 pub use team::{Crew, MAX_THREADS, Team};
@@ -260,6 +262,30 @@ impl Isa {
         }
     }
 
+    /// Codes of what other codes leave of a row.
+    fn quantize_rest(self, values: &[f32], codes: &CodesMut<'_>, out: &mut CodesMut<'_>) {
+        /// Blocks at a time.
+        const PART: usize = 16;
+        let mut rest = [0.0; PART * BLOCK];
+        for (part, values) in values.chunks(PART * BLOCK).enumerate() {
+            let (first, blocks) = (part * PART, values.len() / BLOCK);
+            let rest = &mut rest[..values.len()];
+            for (at, (rest, values)) in (first..).zip(rest.chunks_exact_mut(BLOCK).zip(values.chunks_exact(BLOCK))) {
+                let (codes, scale) = (&codes.codes[at * BLOCK..][..BLOCK], codes.scales[at]);
+                for ((rest, x), &code) in rest.iter_mut().zip(values).zip(codes) {
+                    *rest = x - scale * f32::from(code);
+                }
+            }
+            let mut out = CodesMut {
+                codes: &mut out.codes[first * BLOCK..][..blocks * BLOCK],
+                scales: &mut out.scales[first..][..blocks],
+                sums: &mut out.sums[2 * first..][..2 * blocks],
+                scaled_sums: &mut out.scaled_sums[first..][..blocks],
+            };
+            self.quantize(rest, &mut out);
+        }
+    }
+
     /// A line of a tile: up to 32 numbers, filled up with zeros.
     fn round(self, values: &[f32], line: &mut [u16; TILE_COLUMNS]) {
         match self {
@@ -367,6 +393,7 @@ pub(crate) fn gated(crew: &Crew, isa: Isa, x: &Activations, part: Gated<'_>, out
     /// Groups of 16 outputs whose results make a block of codes.
     const GROUPS: usize = BLOCK / GROUP;
     let Gated { activation, weights: [gate, up], biases } = part;
+    assert!(x.form() != Form::FineCodes, "a gated part takes codes or tiles");
     assert!(gate.columns == x.columns() && up.columns == x.columns(), "a matrix takes rows of its own length");
     assert!(gate.rows == out.columns() && up.rows == out.columns(), "an output holds its product");
     assert!(part.biases.iter().flatten().all(|bias| bias.len() == gate.rows), "a bias is added to each output");
@@ -434,15 +461,24 @@ impl Product<'_> {
 
 /// All rows of `x` times one group of weights: `put(row, results)` for each.
 fn multiply_group(isa: Isa, weights: &Packed, group: usize, x: View<'_>, mut put: impl FnMut(usize, &Lanes)) {
+    // Dense weights meet the numbers themselves, which are in one plane.
+    let planes = if let Storage::Quantized(_) = weights.storage { x.planes } else { 1 };
+    let x = View { rows: planes * x.rows, ..x };
     let mut tile = [[0.0; GROUP]; TILE];
     for row in (0..x.rows).step_by(TILE) {
         let count = TILE.min(x.rows - row);
         multiply_tile(isa, weights, group, x, row, &mut tile[..count]);
-        for (n, lanes) in tile[..count].iter().enumerate() {
-            put(row + n, lanes);
+        for (n, lanes) in tile[..count].chunks_exact_mut(planes).enumerate() {
+            let (lanes, others) = lanes.split_first_mut().expect("a row has a plane");
+            for other in others {
+                lanes.iter_mut().zip(other).for_each(|(lane, other)| *lane += *other);
+            }
+            put(row / planes + n, lanes);
         }
     }
 }
+
+const _: () = assert!(TILE.is_multiple_of(2), "the planes of a row are in one tile");
 
 /// Up to [`TILE`] rows of `x`, from `row`, times one group of weights.
 fn multiply_tile(isa: Isa, weights: &Packed, group: usize, x: View<'_>, row: usize, tile: &mut [Lanes]) {

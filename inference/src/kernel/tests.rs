@@ -164,6 +164,31 @@ fn dense_matrices_may_have_any_columns() {
 }
 
 #[test]
+fn fine_codes_are_as_good_as_sixteen_bits() {
+    let mut noise = Noise(25);
+    for block_type in [BlockType::Q4_1, BlockType::Q8_0, BlockType::Q6_K, BlockType::F32] {
+        for (m, rows, columns) in [(1, 16, 256), (3, 33, 768), (9, 20, 512)] {
+            let bytes = noise.blocks(block_type, rows * columns);
+            let packed = Packed::new(block_type, rows, columns, &bytes);
+            let mut dense = vec![0.0; rows * columns];
+            dequantize(block_type, &bytes, &mut dense);
+            let numbers = noise.numbers(m * columns);
+            let truth: Vec<f32> = numbers
+                .chunks_exact(columns)
+                .flat_map(|x| dense.chunks_exact(columns).map(move |w| x.iter().zip(w).map(|(x, w)| x * w).sum()))
+                .collect();
+            for isa in Isa::available() {
+                let x = in_form(Form::FineCodes, isa, &numbers, columns);
+                let what = format!("{isa} {} {m} {rows} {columns}", block_type.name());
+                // Scales are rounded to 11 bits when they are packed.
+                let tolerance = if block_type == BlockType::Q6_K { 2e-3 } else { 1e-4 };
+                assert_near(&what, &product(isa, &packed, &x, 2), &truth, tolerance);
+            }
+        }
+    }
+}
+
+#[test]
 fn several_products_at_once() {
     let mut noise = Noise(5);
     let columns = 64;

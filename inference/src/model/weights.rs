@@ -8,6 +8,7 @@ use super::rope::{Frequencies, Rope};
 use crate::block;
 use crate::error::{LoadError, shown};
 use crate::gguf::{Gguf, TensorInfo};
+use crate::kernel::Arena;
 use crate::pack::Packed;
 
 /// A matrix, and what is added to its product.
@@ -70,7 +71,7 @@ impl Weights {
     /// [`LoadError::UnknownTensor`] for what would be left unused: a model that lacks a part of itself answers nonsense.
     pub fn load(gguf: &Gguf, config: &Config, context: usize) -> Result<Self, LoadError> {
         refuse_layers_beyond(gguf, config.layers.len())?;
-        let source = Source { gguf, used: RefCell::default() };
+        let source = Source { gguf, used: RefCell::default(), arena: Arena::new(ARENA_BYTES) };
         let embedding_info = source.tensor("token_embd.weight")?;
         let vocabulary = *embedding_info.dimensions.get(1).unwrap_or(&0) as usize;
         let embedding = source.matrix("token_embd.weight", vocabulary, config.width)?;
@@ -113,9 +114,14 @@ fn refuse_layers_beyond(gguf: &Gguf, layers: usize) -> Result<(), LoadError> {
 }
 
 /// The file, and which of its tensors have been asked for.
+/// Bytes of address space that matrices take at a time: many large pages.
+const ARENA_BYTES: usize = 32 << 20;
+
 struct Source<'a> {
     gguf: &'a Gguf,
     used: RefCell<HashSet<&'a str>>,
+    /// For all matrices.
+    arena: Arena,
 }
 
 impl<'a> Source<'a> {
@@ -177,7 +183,7 @@ impl<'a> Source<'a> {
             from = part.end;
             let of_part = &bytes[part.start * row_bytes..part.end * row_bytes];
             Linear {
-                weights: Packed::new(info.block_type, rows, columns, of_part),
+                weights: Packed::new_in(&self.arena, info.block_type, rows, columns, of_part),
                 bias: bias.as_ref().map(|bias| bias[part].to_vec()),
             }
         }))
@@ -185,7 +191,7 @@ impl<'a> Source<'a> {
 
     fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Packed, LoadError> {
         let info = self.shaped(name, &[columns as u64, rows as u64])?;
-        Ok(Packed::new(info.block_type, rows, columns, self.gguf.data(info)))
+        Ok(Packed::new_in(&self.arena, info.block_type, rows, columns, self.gguf.data(info)))
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
