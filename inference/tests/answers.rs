@@ -62,17 +62,47 @@ fn questions_get_answers_and_later_turns_compute_only_what_is_new() {
 }
 
 /// Without a penalty the model goes round in circles here, and with a strong one it cannot count.
-#[test]
-fn the_default_penalty_neither_loops_nor_forbids_counting() {
-    let sampled = SamplingOverrides { seed: Some(7), ..SamplingOverrides::default() };
-    let (text, _, _) = Conversation::new().say("Count from 1 to 20.", 200, &sampled);
-    let numbers: Vec<u32> = text.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
-    for number in 1..=9 {
-        assert!(numbers.contains(&number), "{number} is not in {text}");
+/// Lines that have come before in their poem.
+#[derive(Debug, Default)]
+struct Repeated {
+    lines: usize,
+    again: usize,
+}
+
+impl Repeated {
+    fn add(&mut self, text: &str) {
+        let poem: Vec<&str> = text.lines().filter(|line| line.split_whitespace().count() > 3).collect();
+        self.lines += poem.len();
+        self.again += poem.iter().enumerate().filter(|(place, line)| poem[..*place].contains(line)).count();
     }
 
-    let (text, _, _) = Conversation::new().say("Write a short poem about the sea.", 200, &sampled);
-    let lines: Vec<&str> = text.lines().filter(|line| line.split_whitespace().count() > 3).collect();
-    let again = lines.iter().enumerate().filter(|(place, line)| lines[..*place].contains(line)).count();
-    assert!(again * 4 <= lines.len(), "{again} of {} lines come again: {text}", lines.len());
+    fn part(&self) -> f64 {
+        self.again as f64 / self.lines as f64
+    }
+}
+
+/// Answers that are looked at.
+const SEEDS: u64 = 6;
+
+#[test]
+fn the_default_penalty_neither_loops_nor_forbids_counting() {
+    // Of one seed no more can be said than that it went well: kernels of other processors round otherwise.
+    let mut counted = 0;
+    let (mut usual, mut without) = (Repeated::default(), Repeated::default());
+    for seed in 1..=SEEDS {
+        let sampled = SamplingOverrides { seed: Some(seed), ..SamplingOverrides::default() };
+        let (text, _, _) = Conversation::new().say("Count from 1 to 20.", 200, &sampled);
+        let numbers: Vec<u32> =
+            text.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
+        counted += u64::from((1..=9).all(|number| numbers.contains(&number)));
+
+        let no_penalty = SamplingOverrides { repetition_penalty: Some(1.0), ..sampled.clone() };
+        for (repeated, sampling) in [(&mut usual, &sampled), (&mut without, &no_penalty)] {
+            let (text, _, _) = Conversation::new().say("Write a short poem about the sea.", 200, sampling);
+            repeated.add(&text);
+        }
+    }
+    println!("counted to 9 with {counted} of {SEEDS} seeds; {usual:?}, without a penalty {without:?}");
+    assert!(2 * counted > SEEDS, "counted to 9 with {counted} of {SEEDS} seeds");
+    assert!(usual.part() < 0.75 * without.part(), "{usual:?}, without a penalty {without:?}");
 }
