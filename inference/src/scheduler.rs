@@ -19,8 +19,8 @@ mod options;
 mod sequence;
 
 pub use options::{
-    DEFAULT_BATCH_TOKENS, DEFAULT_CACHE_BYTES, DEFAULT_QUEUE, DEFAULT_SEQUENCES, MAX_BATCH_TOKENS, MAX_QUEUE,
-    MAX_SEQUENCES, SchedulerOptions,
+    DEFAULT_BATCH_TOKENS, DEFAULT_CACHE_BYTES, DEFAULT_QUEUE, DEFAULT_SEQUENCES, DEFAULT_TILED_BATCH_TOKENS,
+    MAX_BATCH_TOKENS, MAX_QUEUE, MAX_SEQUENCES, SchedulerOptions,
 };
 pub use sequence::{Event, FinishReason, Request, SequenceFault, SequenceId, SubmitError, Timings, Usage};
 
@@ -43,6 +43,8 @@ use sequence::{Sequence, Waiting};
 /// Attention to a long prompt costs more than all the rest; with this bound, such a step takes about a tenth of a second
 /// with the default model on two cores.
 const PROMPT_PAIRS: usize = 1 << 16;
+/// The same where prompts are computed by the matrix unit.
+const TILED_PROMPT_PAIRS: usize = 1 << 20;
 
 /// Runs sequences through one model.
 pub struct Scheduler {
@@ -211,13 +213,14 @@ impl Scheduler {
         self.turn = (self.turn + 1) % count;
         let generating = self.running.iter().filter(|sequence| sequence.pending() == 1).count();
         let (mut left, mut prompts) = (self.sizes.batch_tokens - generating, count - generating);
+        let pairs = if self.model.isa().has_tiles() { TILED_PROMPT_PAIRS } else { PROMPT_PAIRS };
         for at in (self.turn..count).chain(0..self.turn) {
             let sequence = &mut self.running[at];
             let pending = sequence.pending();
             let rows = if pending == 1 {
                 1
             } else {
-                let most = if generating == 0 { left } else { (PROMPT_PAIRS / (sequence.computed + 1)).max(1) };
+                let most = if generating == 0 { left } else { (pairs / (sequence.computed + 1)).max(1) };
                 let share = left.div_ceil(prompts).min(pending).min(most);
                 (left, prompts) = (left - share, prompts - 1);
                 share

@@ -95,15 +95,16 @@ impl Activations {
     /// only dense matrices have such a count of columns.
     pub(crate) fn new(isa: Isa, capacity: usize, columns: usize) -> Self {
         let blocks = columns / BLOCK;
+        let coded = PLANES * capacity;
         let tiles = if isa.has_tiles() { capacity.div_ceil(TILE_ROWS) * columns.div_ceil(TILE_COLUMNS) } else { 0 };
         Self {
             columns,
             rows: 0,
             values: vec![0.0; capacity * columns],
-            codes: vec![0; PLANES * capacity * blocks * BLOCK],
-            scales: vec![0.0; PLANES * capacity * blocks],
-            sums: vec![0; PLANES * capacity * blocks * 2],
-            scaled_sums: vec![0.0; PLANES * capacity * blocks],
+            codes: vec![0; coded * blocks * BLOCK],
+            scales: vec![0.0; coded * blocks],
+            sums: vec![0; coded * blocks * 2],
+            scaled_sums: vec![0.0; coded * blocks],
             form: Form::Codes,
             tiles: vec![Tile::ZERO; tiles],
         }

@@ -134,7 +134,7 @@ fn ask() -> bool {
 
 /// Tile registers of this thread that are set up: eight of 16 rows of 64 bytes. They are given back at the end, since
 /// switching between threads takes longer while they are in use.
-pub(crate) struct Configured(());
+pub(super) struct Configured(());
 
 /// The operand of `ldtilecfg`: palette, then bytes of a row and rows of each register.
 #[repr(C, align(64))]
@@ -151,7 +151,7 @@ impl Configured {
     ///
     /// # Panics
     /// On a processor without AMX.
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         assert!(permitted(), "tiles are used where they are there");
         let mut all = Configuration { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
         all.row_bytes[..8].fill(64);

@@ -42,9 +42,9 @@ pub(crate) const fn value_pairs(dimensions: usize) -> usize {
 /// A stretch of cached tokens, for one layer and one key-value head.
 #[derive(Clone, Copy)]
 pub struct Span<'a> {
-    /// Keys, `[dimension / 2][token]`: [`key_pairs`] of them.
+    /// Keys, `[dimension / 2][token]`, dimensions filled up to a multiple of 32.
     pub keys: &'a [Pairs],
-    /// Values, `[token / 2][dimension]`: [`value_pairs`] of them.
+    /// Values, `[token / 2][dimension]`, as the keys.
     pub values: &'a [Pairs],
     /// The first token that is looked at: below `tokens`.
     pub first: usize,

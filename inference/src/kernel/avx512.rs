@@ -233,9 +233,15 @@ unsafe fn attend_page<const N: usize>(
 ) {
     const LINES: usize = PAGE / GROUP;
     let mut scores = [[_mm512_setzero_ps(); LINES]; N];
+    // Values are fetched while keys are computed with: they lie elsewhere, and a page is too short for the processor to notice.
+    let fetched = span.values.as_ptr().cast::<i8>();
+    let lines_a_pair = size_of_val(span.values).div_ceil(64).div_ceil(dimensions.div_ceil(2));
     for pair in 0..dimensions.div_ceil(2) {
         let d = 2 * pair;
         let odd = d + 1 < dimensions;
+        for line in 0..lines_a_pair {
+            _mm_prefetch::<_MM_HINT_T0>(fetched.wrapping_add((pair * lines_a_pair + line) * 64));
+        }
         for line in 0..LINES {
             // SAFETY: passed on to the caller.
             let [first, second] = load_pairs(unsafe { span.keys.get_unchecked(pair * LINES + line) });

@@ -35,6 +35,7 @@ pub(crate) use memory::{Arena, Plain, Slab};
 pub use peak::{Peak, peaks};
 pub use team::{Crew, MAX_THREADS, Team};
 
+use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
@@ -402,38 +403,42 @@ pub(crate) fn gated(crew: &Crew, isa: Isa, x: &Activations, part: Gated<'_>, out
     if x.form() == Form::Tiles {
         return matrix::gated(crew, x, part, out);
     }
-    let view = x.view();
+    let (view, rows) = (x.view(), x.rows());
     let writer = out.writer(isa);
     spans(crew, gate.groups(), GROUPS, &|groups| {
-        for first in groups.clone().step_by(GROUPS) {
-            let groups = first..groups.end.min(first + GROUPS);
-            let columns = first * GROUP..gate.rows.min(groups.end * GROUP);
-            for row in (0..view.rows).step_by(TILE) {
-                let count = TILE.min(view.rows - row);
-                let mut tiles = [[[[0.0; GROUP]; TILE]; GROUPS]; 2];
-                for (weights, tiles) in [gate, up].into_iter().zip(&mut tiles) {
-                    for (group, tile) in groups.clone().zip(tiles) {
-                        multiply_tile(isa, weights, group, view, row, &mut tile[..count]);
+        GATED.with_borrow_mut(|products| {
+            products.resize(2 * GROUPS * rows, [0.0; GROUP]);
+            for first in groups.clone().step_by(GROUPS) {
+                let groups = first..groups.end.min(first + GROUPS);
+                let columns = first * GROUP..gate.rows.min(groups.end * GROUP);
+                for (half, weights) in [gate, up].into_iter().enumerate() {
+                    for (n, group) in groups.clone().enumerate() {
+                        let products = &mut products[(half * GROUPS + n) * rows..][..rows];
+                        multiply_group(isa, weights, group, view, |row, lanes| products[row] = *lanes);
+                        if let Some(bias) = biases[half] {
+                            let bias = &bias[group * GROUP..gate.rows.min((group + 1) * GROUP)];
+                            let add = |lanes: &mut Lanes| lanes.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+                            products.iter_mut().for_each(add);
+                        }
                     }
                 }
-                for (bias, tiles) in biases.into_iter().zip(&mut tiles) {
-                    for (bias, tile) in bias.iter().flat_map(|bias| bias[columns.clone()].chunks(GROUP)).zip(tiles) {
-                        tile.iter_mut()
-                            .for_each(|lanes| lanes.iter_mut().zip(bias).for_each(|(lane, bias)| *lane += bias));
-                    }
-                }
-                let [gates, ups] = tiles;
-                for n in 0..count {
+                for row in 0..rows {
                     let mut values = [0.0; BLOCK];
-                    for (group, values) in values.chunks_exact_mut(GROUP).enumerate() {
-                        isa.gate(activation, &gates[group][n], &ups[group][n], values);
+                    for (n, values) in values.chunks_exact_mut(GROUP).enumerate().take(groups.len()) {
+                        let [of_gate, of_up] = [n * rows + row, (GROUPS + n) * rows + row];
+                        isa.gate(activation, &products[of_gate], &products[of_up], values);
                     }
                     // SAFETY: `start` has taken the row into use, and only this task has these columns.
-                    unsafe { writer.columns(row + n, columns.clone(), &values[..columns.len()]) };
+                    unsafe { writer.columns(row, columns.clone(), &values[..columns.len()]) };
                 }
             }
-        }
+        });
     });
+}
+
+thread_local! {
+    /// Products of gate and up for two groups of outputs, `[half][group][row]`; kept for its memory.
+    static GATED: RefCell<Vec<Lanes>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Cuts `groups` into spans of whole `unit`s and gives them to the threads.
@@ -464,17 +469,20 @@ fn multiply_group(isa: Isa, weights: &Packed, group: usize, x: View<'_>, mut put
     // Dense weights meet the numbers themselves, which are in one plane.
     let planes = if let Storage::Quantized(_) = weights.storage { x.planes } else { 1 };
     let x = View { rows: planes * x.rows, ..x };
-    let mut tile = [[0.0; GROUP]; TILE];
-    for row in (0..x.rows).step_by(TILE) {
-        let count = TILE.min(x.rows - row);
-        multiply_tile(isa, weights, group, x, row, &mut tile[..count]);
-        for (n, lanes) in tile[..count].chunks_exact_mut(planes).enumerate() {
+    let mut put = |row: usize, tile: &mut [Lanes]| {
+        for (n, lanes) in tile.chunks_exact_mut(planes).enumerate() {
             let (lanes, others) = lanes.split_first_mut().expect("a row has a plane");
             for other in others {
                 lanes.iter_mut().zip(other).for_each(|(lane, other)| *lane += *other);
             }
             put(row / planes + n, lanes);
         }
+    };
+    let mut tile = [[0.0; GROUP]; TILE];
+    for row in (0..x.rows).step_by(TILE) {
+        let count = TILE.min(x.rows - row);
+        multiply_tile(isa, weights, group, x, row, &mut tile[..count]);
+        put(row, &mut tile[..count]);
     }
 }
 

@@ -11,6 +11,9 @@ pub const DEFAULT_SEQUENCES: usize = 8;
 /// Rows of a step, if nothing else is said: long enough to use the kernels well, short enough that those who are
 /// generating wait a tenth of a second at most.
 pub const DEFAULT_BATCH_TOKENS: usize = 128;
+/// The same where prompts are computed by the matrix unit: it is several times as fast, and weights are unpacked for each
+/// step.
+pub const DEFAULT_TILED_BATCH_TOKENS: usize = 256;
 /// Bytes of keys and values, if nothing else is said; one full context if a longer one is asked for. It holds 16,384 tokens
 /// of a model of 1 B parameters (Llama 3.2), whose file would allow 131,072: those take 4 GiB.
 pub const DEFAULT_CACHE_BYTES: usize = 512 << 20;
@@ -63,7 +66,8 @@ impl Sizes {
         let (trained, page_bytes) = (model.config().context, model.config().page_shape().page_bytes());
         let default = default_context(model.config(), options.cache_bytes.unwrap_or(DEFAULT_CACHE_BYTES));
         let context = within("tokens of context", options.context.unwrap_or(default), 2, trained)?;
-        let batch_tokens = options.batch_tokens.unwrap_or(DEFAULT_BATCH_TOKENS.max(sequences));
+        let default_rows = if model.isa().has_tiles() { DEFAULT_TILED_BATCH_TOKENS } else { DEFAULT_BATCH_TOKENS };
+        let batch_tokens = options.batch_tokens.unwrap_or(default_rows.max(sequences));
         let batch_tokens = within("rows of a step", batch_tokens, sequences, MAX_BATCH_TOKENS)?;
         let one = context.div_ceil(PAGE).saturating_mul(page_bytes);
         let cache_bytes = options.cache_bytes.unwrap_or(DEFAULT_CACHE_BYTES.max(one));
