@@ -149,9 +149,8 @@ pub(crate) fn attend<'a>(
         // SAFETY: the row is in use and has these columns; this head of this row has one task, as the stretches do not overlap.
         unsafe { if whole { writer.columns(row, columns, values) } else { writer.values(row, columns, values) } }
     };
-    // The last first: in a prompt they see the most, and short tasks at the end leave nobody waiting.
     crew.run(stretches.len() * kv_heads, &|task| {
-        let (stretch, kv_head) = (stretches[stretches.len() - 1 - task / kv_heads], task % kv_heads);
+        let (stretch, kv_head) = (stretches[task / kv_heads], task % kv_heads);
         let page = |number: usize| page(stretch.table, number, kv_head);
         BENCH.with_borrow_mut(|bench| {
             #[cfg(target_arch = "x86_64")]

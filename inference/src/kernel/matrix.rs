@@ -16,11 +16,9 @@ use crate::pack::{BLOCK, GROUP, Packed};
 /// Outputs of a panel.
 const PANEL: usize = 2 * GROUP;
 
-/// Tasks for each thread, so that one that is held up costs little.
-const TASKS_PER_THREAD: usize = 4;
-
-/// Pairs of row blocks that a task has at least, if there are so many: a panel is unpacked for them.
-const PAIRS_PER_TASK: usize = 4;
+/// Rows that a panel is unpacked for, at least. Each thread unpacks all panels for rows of its own if there are as many: what
+/// one core has written, another reads at a tenth of the speed.
+const ROWS_PER_PART: usize = 128;
 
 /// Where the weights of one half of a panel come from.
 type Half<'a> = (&'a Packed, usize);
@@ -130,10 +128,10 @@ fn panels<'w>(
     let (tiles, blocks) = x.tiles();
     let row_block = |index: usize, part: &Range<usize>| tiles.get(index * blocks..).and_then(|x| x.get(part.clone()));
     let pairs = rows.div_ceil(2 * TILE_ROWS);
-    let tasks = (TASKS_PER_THREAD * crew.threads()).div_ceil(count.max(1)).min(pairs / PAIRS_PER_TASK).max(1);
-    let pairs_per_task = pairs.div_ceil(tasks);
-    crew.run(count * tasks, &|task| {
-        let (panel, task) = (task / tasks, task % tasks);
+    let parts_of_rows = (rows / ROWS_PER_PART).clamp(1, crew.threads());
+    let pairs_per_part = pairs.div_ceil(parts_of_rows);
+    crew.run(parts_of_rows * count, &|task| {
+        let (rows_part, panel) = (task / count, task % count);
         BENCH.with_borrow_mut(|Bench { panel: unpacked, sums }| {
             unpacked.resize(2 * columns.len(), Tile::ZERO);
             sums.resize(HELD, Sums::ZERO);
@@ -142,8 +140,8 @@ fn panels<'w>(
             amx::unpack(weights, group, columns.start, left);
             amx::unpack(other, other_group, columns.start, right);
             let configured = Configured::new();
-            let end = pairs.min((task + 1) * pairs_per_task);
-            for first in (task * pairs_per_task..end).step_by(HELD) {
+            let end = pairs.min((rows_part + 1) * pairs_per_part);
+            for first in (rows_part * pairs_per_part..end).step_by(HELD) {
                 let pairs = first..end.min(first + HELD);
                 for part in parts(columns.clone()) {
                     let of_panel = part.start - columns.start..part.end - columns.start;

@@ -72,7 +72,7 @@ impl Team {
         let crew = Crew::new(self.threads);
         let Some(others) = &self.others else { return body(&crew) };
         others.in_place_scope(|scope| {
-            scope.spawn_broadcast(|_, _| crew.work());
+            scope.spawn_broadcast(|_, context| crew.work(context.index() + 1));
             let _dismiss = Dismiss(&crew); // also when `body` panics: the scope waits for the others
             body(&crew)
         })
@@ -100,11 +100,16 @@ pub struct Crew {
     /// The number of the job, whether it is open, and how many of the others are at it: see [`State`].
     gate: Gate,
     job: Mutex<Option<(Job, usize)>>,
-    next_task: AtomicUsize,
+    /// The next task of each thread's share.
+    shares: Box<[Share]>,
     panicked: AtomicBool,
     /// Whether a job is being run.
     running: AtomicBool,
 }
+
+/// A thread's place among the tasks. Alone in its cache lines, since its thread goes there for each task.
+#[repr(align(128))]
+struct Share(AtomicUsize);
 
 /// What the gate's number means. The others enter a job only while it is open, and the leader closes it when no task is
 /// left: so it waits for those who are at a task, and for nobody who has not come, be it asleep or not on a core.
@@ -149,7 +154,7 @@ impl Crew {
             threads,
             gate: Gate::new(),
             job: Mutex::new(None),
-            next_task: AtomicUsize::new(0),
+            shares: (0..threads).map(|_| Share(AtomicUsize::new(0))).collect(),
             panicked: AtomicBool::new(false),
             running: AtomicBool::new(false),
         }
@@ -160,7 +165,8 @@ impl Crew {
         self.threads
     }
 
-    /// Calls `task` with every number below `tasks`, each once, spread over the threads; returns when all are done.
+    /// Calls `task` with every number below `tasks`, each once, spread over the threads; returns when all are done. Each thread
+    /// begins with a share of its own, the same of as many tasks: where tasks are rows, rows stay in the cache of a core.
     ///
     /// # Panics
     /// If a task panics, or if it is called while it runs: by a task, or by another thread.
@@ -173,9 +179,11 @@ impl Crew {
         // it, and this function returns or unwinds only when the job is closed and all have left.
         let job: Job = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Job>(task) };
         *self.job.lock().unwrap_or_else(PoisonError::into_inner) = Some((job, tasks));
-        self.next_task.store(0, Ordering::Relaxed);
+        for (thread, share) in self.shares.iter().enumerate() {
+            share.0.store(self.share_end(tasks, thread), Ordering::Relaxed);
+        }
         self.gate.change(|state| State(state).next_job());
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.take_tasks(tasks, task)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.take_tasks(0, tasks, task)));
         self.gate.change(|state| state & !State::OPEN);
         self.gate.wait_until(|state| State(state).busy() == 0);
         self.running.store(false, Ordering::SeqCst);
@@ -214,18 +222,27 @@ impl Crew {
         });
     }
 
-    fn take_tasks(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        loop {
-            let next = self.next_task.fetch_add(1, Ordering::Relaxed);
-            if next >= tasks {
-                return;
+    /// Where the share of tasks of the threads before one ends.
+    fn share_end(&self, tasks: usize, thread: usize) -> usize {
+        tasks * thread / self.threads
+    }
+
+    /// A thread does the tasks of its own share, then what is left of the others'.
+    fn take_tasks(&self, thread: usize, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        for share in (thread..self.threads).chain(0..thread) {
+            let end = self.share_end(tasks, share + 1);
+            loop {
+                let next = self.shares[share].0.fetch_add(1, Ordering::Relaxed);
+                if next >= end {
+                    break;
+                }
+                task(next);
             }
-            task(next);
         }
     }
 
     /// What the others do until the leader dismisses them.
-    fn work(&self) {
+    fn work(&self, thread: usize) {
         let mut seen = 0;
         loop {
             let fresh = |state| State(state).is_open() && State(state).job() != seen;
@@ -242,7 +259,7 @@ impl Crew {
             // SAFETY: this thread has entered the job while it was open, and until it leaves, below, the leader keeps the
             // closure alive.
             let task = unsafe { &*job };
-            if catch_unwind(AssertUnwindSafe(|| self.take_tasks(tasks, task))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| self.take_tasks(thread, tasks, task))).is_err() {
                 self.panicked.store(true, Ordering::Relaxed);
             }
             self.gate.change(|state| state - State::ONE);
