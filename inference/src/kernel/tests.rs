@@ -4,7 +4,7 @@ use super::activations::View;
 use super::*;
 use crate::block::tests::{largest_scale, put_scales};
 use crate::block::{BlockType, dequantize};
-use crate::pack::BLOCK;
+use crate::pack::{BLOCK, GROUP, Packed};
 
 /// Reproducible numbers, evenly spread from -1 to 1.
 pub(crate) struct Noise(pub(crate) u64);
