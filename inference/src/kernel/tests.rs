@@ -55,6 +55,12 @@ fn in_form(form: Form, isa: Isa, values: &[f32], columns: usize) -> Activations 
     x
 }
 
+/// All rows of `x` times all of `w`, in plain floats.
+fn true_product(x: &[f32], w: &[f32], columns: usize) -> Vec<f32> {
+    let dot = |x: &[f32], w: &[f32]| x.iter().zip(w).map(|(x, w)| x * w).sum();
+    x.chunks_exact(columns).flat_map(|x| w.chunks_exact(columns).map(move |w| dot(x, w))).collect()
+}
+
 fn product(isa: Isa, weights: &Packed, x: &Activations, threads: usize) -> Vec<f32> {
     let mut out = vec![f32::NAN; x.rows() * weights.rows];
     Team::new(Some(threads)).unwrap().enter(|crew| linear(crew, isa, x, [Product { weights, out: &mut out }]));
@@ -173,10 +179,7 @@ fn fine_codes_are_as_good_as_sixteen_bits() {
             let mut dense = vec![0.0; rows * columns];
             dequantize(block_type, &bytes, &mut dense);
             let numbers = noise.numbers(m * columns);
-            let truth: Vec<f32> = numbers
-                .chunks_exact(columns)
-                .flat_map(|x| dense.chunks_exact(columns).map(move |w| x.iter().zip(w).map(|(x, w)| x * w).sum()))
-                .collect();
+            let truth = true_product(&numbers, &dense, columns);
             for isa in Isa::available() {
                 let x = in_form(Form::FineCodes, isa, &numbers, columns);
                 let what = format!("{isa} {} {m} {rows} {columns}", block_type.name());
@@ -489,10 +492,7 @@ fn products_of_tiles_are_near_the_reference() {
                 let mut dense = vec![0.0; rows * columns];
                 dequantize(block_type, &bytes, &mut dense);
                 let numbers = noise.numbers(m * columns);
-                let truth: Vec<f32> = numbers
-                    .chunks_exact(columns)
-                    .flat_map(|x| dense.chunks_exact(columns).map(move |w| x.iter().zip(w).map(|(x, w)| x * w).sum()))
-                    .collect();
+                let truth = true_product(&numbers, &dense, columns);
                 let x = in_form(Form::Tiles, isa, &numbers, columns);
                 let what = format!("{isa} {} {m} {rows} {columns}", block_type.name());
                 for threads in [1, 3] {
