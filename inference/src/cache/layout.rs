@@ -114,3 +114,20 @@ fn to_bf16(numbers: &[f32]) -> [u16; GROUP] {
     }
     rounded
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_as_half_does_it() {
+        let special = [0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN_POSITIVE, 1e-45];
+        let ties = (0..64u32).map(|i| f32::from_bits(0x3f80_0000 + i * 0x4000));
+        let spread = (0..2_000u32).map(|i| f32::from_bits(i.wrapping_mul(0x9e37_79b9)));
+        for x in special.into_iter().chain(ties).chain(spread) {
+            let (ours, theirs) = (to_bf16(&[x; 3]), half::bf16::from_f32(x));
+            assert_eq!(ours[..3], [theirs.to_bits(); 3], "{x} {:#x}", x.to_bits());
+            assert_eq!(ours[3..], [0; GROUP - 3]);
+        }
+    }
+}
