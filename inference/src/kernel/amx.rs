@@ -17,6 +17,7 @@ pub(super) use weights::unpack;
 
 use std::arch::asm;
 use std::arch::x86_64::__cpuid_count;
+use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use super::activations::{TILE_ROWS, Tile};
@@ -133,8 +134,8 @@ fn ask() -> bool {
 }
 
 /// Tile registers of this thread that are set up: eight of 16 rows of 64 bytes. They are given back at the end, since
-/// switching between threads takes longer while they are in use.
-pub(super) struct Configured(());
+/// switching between threads takes longer while they are in use. It stays on its thread.
+pub(super) struct Configured(PhantomData<*const ()>);
 
 /// The operand of `ldtilecfg`: palette, then bytes of a row and rows of each register.
 #[repr(C, align(64))]
@@ -158,7 +159,7 @@ impl Configured {
         all.rows[..8].fill(TILE_ROWS as u8);
         // SAFETY: the processor has the instruction, which reads 64 bytes.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const all, options(nostack, readonly, preserves_flags)) };
-        Self(())
+        Self(PhantomData)
     }
 
     /// `sums = x · w`, or `sums += x · w` where `add` says so. `x` is one or two row blocks of as many tiles as each of the two
