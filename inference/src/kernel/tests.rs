@@ -55,6 +55,14 @@ fn in_form(form: Form, isa: Isa, values: &[f32], columns: usize) -> Activations 
     x
 }
 
+/// A random matrix, packed and in plain floats.
+fn matrix(noise: &mut Noise, block_type: BlockType, rows: usize, columns: usize) -> (Packed, Vec<f32>) {
+    let bytes = noise.blocks(block_type, rows * columns);
+    let mut dense = vec![0.0; rows * columns];
+    dequantize(block_type, &bytes, &mut dense);
+    (Packed::new(block_type, rows, columns, &bytes), dense)
+}
+
 /// All rows of `x` times all of `w`, in plain floats.
 fn true_product(x: &[f32], w: &[f32], columns: usize) -> Vec<f32> {
     let dot = |x: &[f32], w: &[f32]| x.iter().zip(w).map(|(x, w)| x * w).sum();
@@ -174,10 +182,7 @@ fn fine_codes_are_as_good_as_sixteen_bits() {
     let mut noise = Noise(25);
     for block_type in [BlockType::Q4_1, BlockType::Q8_0, BlockType::Q6_K, BlockType::F32] {
         for (m, rows, columns) in [(1, 16, 256), (3, 33, 768), (9, 20, 512)] {
-            let bytes = noise.blocks(block_type, rows * columns);
-            let packed = Packed::new(block_type, rows, columns, &bytes);
-            let mut dense = vec![0.0; rows * columns];
-            dequantize(block_type, &bytes, &mut dense);
+            let (packed, dense) = matrix(&mut noise, block_type, rows, columns);
             let numbers = noise.numbers(m * columns);
             let truth = true_product(&numbers, &dense, columns);
             for isa in Isa::available() {
@@ -487,10 +492,7 @@ fn products_of_tiles_are_near_the_reference() {
     for isa in Isa::available().filter(|isa| isa.has_tiles()) {
         for block_type in BlockType::ALL {
             for (m, rows, columns) in [(1, 16, 256), (16, 17, 512), (17, 48, 256), (33, 40, 768), (300, 80, 256)] {
-                let bytes = noise.blocks(block_type, rows * columns);
-                let packed = Packed::new(block_type, rows, columns, &bytes);
-                let mut dense = vec![0.0; rows * columns];
-                dequantize(block_type, &bytes, &mut dense);
+                let (packed, dense) = matrix(&mut noise, block_type, rows, columns);
                 let numbers = noise.numbers(m * columns);
                 let truth = true_product(&numbers, &dense, columns);
                 let x = in_form(Form::Tiles, isa, &numbers, columns);
