@@ -8,21 +8,20 @@
 //! |---|---|---|
 //! | `TQ1_0`, `TQ2_0`, `Q4_0` | nibbles | scale (q − 1), scale (q − 8) |
 //! | `Q4_1`, `Q4_K` | nibbles | scale q + min |
-//! | `Q5_0`, `IQ1_S`, `IQ3_S`, `MXFP4` | bytes | scale (q − 16) |
-//! | `IQ2_XXS`, `IQ3_XXS` | bytes | scale (q − 64) |
-//! | `Q8_0`, `IQ4_NL`, `IQ4_XS` | bytes | scale (q − 128) |
-//! | `Q5_1`, `Q5_K` | bytes | scale q + min |
-//! | `Q3_K`, `IQ1_M`, `NVFP4`, `Q6_K`, `IQ2_XS`, `IQ2_S` | bytes | scale (q − 4, 16, 16, 32, 64 or 64), one scale for 16 columns |
+//! | `Q5_0`, `IQ1_S`, `IQ3_S`, `MXFP4` | fives | scale (q − 16) |
+//! | `Q5_1`, `Q5_K` | fives | scale q + min |
+//! | `Q8_0`, `IQ4_NL`, `IQ4_XS`, `IQ2_XXS`, `IQ3_XXS` | bytes | scale q |
+//! | `Q3_K`, `IQ1_M`, `NVFP4`, `Q6_K`, `IQ2_XS`, `IQ2_S` | bytes | scale q, one scale for 16 columns |
 //! | `Q2_K` | bytes | scale q + min, one scale and one min for 16 columns |
 //! | `F16`, `BF16`, `F32` | as stored | |
 //!
-//! Nibbles take 4.5 bits a weight (5 with mins), bytes 8.5 (9 with mins or two scales, 10 with both). For most types of fewer
-//! than 5 bits that is more than in the file: a byte holds what the file's tables and grids stand for, so that one kernel
-//! serves them all. Scales and mins are rounded to f16, those of `MXFP4` beyond 2⁻²⁴ … 2¹⁵ to zero and infinity.
+//! Nibbles take 4.5 bits a weight (5 with mins), fives 5.5 (6), bytes 8.5 (9 with two scales, 10 with mins too). For most types
+//! of fewer than 5 bits that is more than in the file: a code holds what the file's tables and grids stand for, so that one
+//! kernel serves them all. Bytes are signed, nibbles and fives are not. Scales and mins are rounded to f16, those of `MXFP4` beyond 2⁻²⁴ … 2¹⁵ to zero and infinity.
 //!
 //! Codes come in blocks of 32 columns. Byte `4 r + k` of line `v` of a block belongs to row `r` of the group: with bytes to
 //! column `4 v + k` (8 lines a block); with nibbles the low one to column `4 v + k`, the high one to `16 + 4 v + k` (4
-//! lines a block). So four neighbouring bytes are what one lane of VNNI's `vpdpbusd` multiplies with four activations.
+//! lines a block). Fives are nibbles, and after them a line of fifth bits: bit `v` of a byte is that of column `4 v + k`. So four neighbouring bytes are what one lane of VNNI's `vpdpbusd` multiplies with four activations.
 //! Scales and mins stand apart, 16 halves (one a row) for each block or half of one. Dense matrices have 16 numbers for each column.
 
 use half::{bf16, f16};
@@ -78,7 +77,7 @@ pub struct Quantized {
     pub scales: Slab<Halves>,
     /// How many of `scales`, and of mins, a block has: 1 or 2.
     pub scales_per_block: usize,
-    /// What makes a code signed.
+    /// What a code stands for.
     pub shift: Shift,
 }
 
@@ -87,7 +86,9 @@ pub struct Quantized {
 pub enum Width {
     /// Four bits, 4 lines a block.
     Nibble,
-    /// Eight bits, 8 lines a block.
+    /// Five bits, 5 lines a block.
+    Five,
+    /// Eight bits with their sign, 8 lines a block.
     Byte,
 }
 
@@ -96,17 +97,18 @@ impl Width {
     pub const fn lines(self) -> usize {
         match self {
             Width::Nibble => 4,
+            Width::Five => 5,
             Width::Byte => 8,
         }
     }
 }
 
-/// What makes a code signed.
+/// What a code stands for beside its scale.
 pub enum Shift {
-    /// `1 << bits` is taken from every code.
+    /// `zero` is taken from every code before it is scaled.
     Offset {
-        /// 0, 2, 3, 4, 5, 6 or 7. Below 7, codes are below 128.
-        bits: u32,
+        /// What stands for zero: 0 for bytes, which have their sign; 1, 8 or 16 for the others.
+        zero: u8,
     },
     /// This is added to every scaled code: f16, as many as there are scales, and in the same order.
     Min(Slab<Halves>),
@@ -203,31 +205,39 @@ impl Halves {
 }
 
 impl Quantized {
-    /// The codes of row `r` in a block.
-    pub fn codes_of(&self, block: usize, r: usize) -> [u8; BLOCK] {
+    /// The codes of row `r` in a block, without what is taken from them.
+    pub fn codes_of(&self, block: usize, r: usize) -> [i8; BLOCK] {
         let mut codes = [0; BLOCK];
         let lines = &self.codes[block * self.width.lines()..][..self.width.lines()];
         for (line, four) in lines.iter().zip(codes.chunks_exact_mut(4)) {
             four.copy_from_slice(&line.0[4 * r..4 * r + 4]);
         }
-        if self.width == Width::Nibble {
+        if self.width != Width::Byte {
             let (low, high) = codes.split_at_mut(BLOCK / 2);
             for (low, high) in low.iter_mut().zip(high) {
                 (*low, *high) = (*low & 15, *low >> 4);
             }
         }
-        codes
+        if self.width == Width::Five {
+            let fifth = &lines[4].0[4 * r..4 * r + 4];
+            for (j, code) in codes.iter_mut().enumerate() {
+                *code |= (fifth[j % 4] >> (j / 4) & 1) << 4;
+            }
+        }
+        codes.map(|code| code as i8)
+    }
+
+    /// What is taken from every code.
+    pub fn zero(&self) -> u8 {
+        if let Shift::Offset { zero } = self.shift { zero } else { 0 }
     }
 
     fn expand(&self, block: usize, r: usize, out: &mut [f32]) {
         let columns_per_scale = BLOCK / self.scales_per_block;
         for (j, (out, code)) in out.iter_mut().zip(self.codes_of(block, r)).enumerate() {
             let of_scale = self.scales_per_block * block + j / columns_per_scale;
-            let (offset, min) = match &self.shift {
-                Shift::Offset { bits } => ((1u32 << bits) as f32, 0.0),
-                Shift::Min(mins) => (0.0, mins[of_scale].f16(r)),
-            };
-            *out = (f32::from(code) - offset) * self.scales[of_scale].f16(r) + min;
+            let min = if let Shift::Min(mins) = &self.shift { mins[of_scale].f16(r) } else { 0.0 };
+            *out = (f32::from(code) - f32::from(self.zero())) * self.scales[of_scale].f16(r) + min;
         }
     }
 }
@@ -245,29 +255,32 @@ struct Source<'a> {
 #[derive(Clone, Copy)]
 struct Form {
     width: Width,
-    /// The exponent of what is added to make codes unsigned; none for the types that have mins.
-    offset: Option<u32>,
+    /// What stands for zero; none for the types that have mins.
+    zero: Option<u8>,
     scales_per_block: usize,
 }
 
 impl Form {
     const fn of(block_type: BlockType) -> Self {
-        let (width, offset, scales_per_block) = match block_type {
-            BlockType::TQ1_0 | BlockType::TQ2_0 => (Width::Nibble, Some(0), 1),
-            BlockType::Q4_0 => (Width::Nibble, Some(3), 1),
+        let (width, zero, scales_per_block) = match block_type {
+            BlockType::TQ1_0 | BlockType::TQ2_0 => (Width::Nibble, Some(1), 1),
+            BlockType::Q4_0 => (Width::Nibble, Some(8), 1),
             BlockType::Q4_1 | BlockType::Q4_K => (Width::Nibble, None, 1),
-            BlockType::Q5_0 | BlockType::IQ1_S | BlockType::IQ3_S | BlockType::MXFP4 => (Width::Byte, Some(4), 1),
-            BlockType::IQ2_XXS | BlockType::IQ3_XXS => (Width::Byte, Some(6), 1),
-            BlockType::Q8_0 | BlockType::IQ4_NL | BlockType::IQ4_XS => (Width::Byte, Some(7), 1),
-            BlockType::Q5_1 | BlockType::Q5_K => (Width::Byte, None, 1),
-            BlockType::Q3_K => (Width::Byte, Some(2), 2),
-            BlockType::IQ1_M | BlockType::NVFP4 => (Width::Byte, Some(4), 2),
-            BlockType::Q6_K => (Width::Byte, Some(5), 2),
-            BlockType::IQ2_XS | BlockType::IQ2_S => (Width::Byte, Some(6), 2),
+            BlockType::Q5_0 | BlockType::IQ1_S | BlockType::IQ3_S | BlockType::MXFP4 => (Width::Five, Some(16), 1),
+            BlockType::Q5_1 | BlockType::Q5_K => (Width::Five, None, 1),
+            BlockType::Q8_0 | BlockType::IQ4_NL | BlockType::IQ4_XS | BlockType::IQ2_XXS | BlockType::IQ3_XXS => {
+                (Width::Byte, Some(0), 1)
+            }
+            BlockType::Q3_K
+            | BlockType::IQ1_M
+            | BlockType::NVFP4
+            | BlockType::Q6_K
+            | BlockType::IQ2_XS
+            | BlockType::IQ2_S => (Width::Byte, Some(0), 2),
             BlockType::Q2_K => (Width::Byte, None, 2),
             BlockType::F32 | BlockType::F16 | BlockType::BF16 => panic!("floats have no codes"),
         };
-        Self { width, offset, scales_per_block }
+        Self { width, zero, scales_per_block }
     }
 }
 
@@ -293,17 +306,16 @@ impl Source<'_> {
     }
 
     fn quantized(&self, form: Form) -> Quantized {
-        let Form { width, offset, scales_per_block } = form;
+        let Form { width, zero, scales_per_block } = form;
         let blocks = self.columns / BLOCK; // a group's
         let groups = self.rows.div_ceil(GROUP);
         let mut codes = self.arena.zeros(groups * blocks * width.lines());
         let mut scales: Slab<Halves> = self.arena.zeros(groups * blocks * scales_per_block);
-        let mut mins = self.arena.zeros(if offset.is_none() { scales.len() } else { 0 });
-        let of_groups: Vec<Option<&mut [Halves]>> = match offset {
+        let mut mins = self.arena.zeros(if zero.is_none() { scales.len() } else { 0 });
+        let of_groups: Vec<Option<&mut [Halves]>> = match zero {
             Some(_) => (0..groups).map(|_| None).collect(),
             None => mins.chunks_mut(blocks * scales_per_block).map(Some).collect(),
         };
-        let offset_code = offset.map_or(0, |bits| 1u8 << bits);
         codes
             .par_chunks_mut(blocks * width.lines())
             .zip(scales.par_chunks_mut(blocks * scales_per_block))
@@ -314,8 +326,8 @@ impl Source<'_> {
                     let r = row % GROUP;
                     for block in 0..blocks {
                         let source = self.block(row, block);
-                        let unsigned = source.q.map(|q| (q as u8).wrapping_add(offset_code));
-                        put_codes(width, &mut codes[block * width.lines()..], r, &unsigned);
+                        let codes_of_row = source.q.map(|q| (q as u8).wrapping_add(zero.unwrap_or(0)));
+                        put_codes(width, &mut codes[block * width.lines()..], r, &codes_of_row);
                         for half in 0..scales_per_block {
                             let at = block * scales_per_block + half;
                             scales[at].0[r] = f16::from_f32(source.scales[half]).to_bits();
@@ -326,7 +338,7 @@ impl Source<'_> {
                     }
                 }
             });
-        let shift = offset.map_or(Shift::Min(mins), |bits| Shift::Offset { bits });
+        let shift = zero.map_or(Shift::Min(mins), |zero| Shift::Offset { zero });
         Quantized { width, codes, scales, scales_per_block, shift }
     }
 
@@ -342,11 +354,16 @@ impl Source<'_> {
 
 fn put_codes(width: Width, lines: &mut [Line], r: usize, codes: &[u8; BLOCK]) {
     match width {
-        Width::Nibble => {
+        Width::Nibble | Width::Five => {
             let (low, high) = codes.split_at(BLOCK / 2);
             for (line, (low, high)) in lines.iter_mut().zip(low.chunks_exact(4).zip(high.chunks_exact(4))) {
                 for k in 0..4 {
-                    line.0[4 * r + k] = low[k] | (high[k] << 4);
+                    line.0[4 * r + k] = low[k] & 15 | (high[k] << 4);
+                }
+            }
+            if width == Width::Five {
+                for (j, code) in codes.iter().enumerate() {
+                    lines[4].0[4 * r + j % 4] |= (code >> 4) << (j / 4);
                 }
             }
         }

@@ -40,12 +40,11 @@ unsafe fn rows<const N: usize>(weights: &Packed, group: usize, x: View<'_>, row:
         // SAFETY: passed on to the caller; the slices of columns are as long as a row of `x`.
         let sums: [__m256; N] = unsafe {
             match &weights.storage {
-                Storage::Quantized(q) => match (q.width, &q.shift, q.scales_per_block) {
-                    (Width::Nibble, Shift::Min(_), _) => quantized::<N, 4, 1, false>(q, group, half, x, row),
-                    (Width::Nibble, Shift::Offset { .. }, _) => quantized::<N, 4, 1, false>(q, group, half, x, row),
-                    (Width::Byte, Shift::Offset { bits: 7 }, 1) => quantized::<N, 8, 1, true>(q, group, half, x, row),
-                    (Width::Byte, _, 1) => quantized::<N, 8, 1, false>(q, group, half, x, row),
-                    (Width::Byte, _, _) => quantized::<N, 8, 2, false>(q, group, half, x, row),
+                Storage::Quantized(q) => match (q.width, q.scales_per_block) {
+                    (Width::Nibble, _) => quantized::<N, 4, 1>(q, group, half, x, row),
+                    (Width::Five, _) => quantized::<N, 5, 1>(q, group, half, x, row),
+                    (Width::Byte, 1) => quantized::<N, 8, 1>(q, group, half, x, row),
+                    (Width::Byte, _) => quantized::<N, 8, 2>(q, group, half, x, row),
                 },
                 Storage::F16(halves) => dense(&halves[columns.clone()], x, row, |halves| load_f16(halves, half)),
                 Storage::Bf16(halves) => dense(&halves[columns.clone()], x, row, |halves| load_bf16(halves, half)),
@@ -59,16 +58,16 @@ unsafe fn rows<const N: usize>(weights: &Packed, group: usize, x: View<'_>, row:
     }
 }
 
-/// `LINES` is 4 for nibbles and 8 for bytes; `SCALES` a block has 1 or 2; `WIDE` codes use all 8 bits, offset by 128.
+/// `LINES` is 4 for nibbles, 5 for fives and 8 for bytes; `SCALES` a block has 1 or 2.
 ///
-/// `vpmaddubsw` adds two products in 16 bits, saturating. Codes of up to 7 bits stay below (127 × 127 × 2); wide ones are made signed,
-/// and their sign moved to the activation, so that 128 × 127 × 2 is the most.
+/// `vpmaddubsw` adds two products in 16 bits, saturating. Codes without a sign stay below (31 × 127 × 2); with bytes, the sign is
+/// moved to the activation, so that 128 × 127 × 2 is the most.
 ///
 /// # Safety
 /// As [`rows`].
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize, const WIDE: bool>(
+unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize>(
     q: &Quantized,
     group: usize,
     half: usize,
@@ -78,41 +77,48 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize, con
     let blocks = x.columns / BLOCK;
     let codes = &q.codes[group * blocks * LINES..][..blocks * LINES];
     let scales = &q.scales[group * blocks * SCALES..][..blocks * SCALES];
-    let (mins, bits) = match &q.shift {
-        Shift::Min(mins) => (Some(&mins[group * blocks * SCALES..][..blocks * SCALES]), 0),
-        Shift::Offset { bits } => (None, *bits),
-    };
-    let correct = mins.is_none() && !WIDE;
-    let (low, ones, top) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1), _mm256_set1_epi8(-128));
+    let mins =
+        if let Shift::Min(mins) = &q.shift { Some(&mins[group * blocks * SCALES..][..blocks * SCALES]) } else { None };
+    let zero = i32::from(q.zero());
+    let (low, ones, sixteen) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1), _mm256_set1_epi8(16));
     let mut out = [_mm256_setzero_ps(); N];
     for b in 0..blocks {
         // Sums in 32 bits of each half of the block; of nibbles in 16 bits (8 × 2 × 15 × 127 at most) of all of it.
         let mut dots = [[_mm256_setzero_si256(); 2]; N];
-        for v in 0..LINES {
-            // SAFETY: the slice has `LINES` lines for each block, and a line is two times 32 bytes.
-            let line = unsafe { _mm256_load_si256(codes.as_ptr().add(b * LINES + v).cast::<__m256i>().add(half)) };
-            let (w, high) = if LINES == 4 {
-                (_mm256_and_si256(line, low), _mm256_and_si256(_mm256_srli_epi16::<4>(line), low))
-            } else if WIDE {
-                let signed = _mm256_xor_si256(line, top);
-                (_mm256_abs_epi8(signed), signed)
+        // SAFETY: the slice has `LINES` lines for each block, and a line is two times 32 bytes.
+        let load =
+            |v: usize| unsafe { _mm256_load_si256(codes.as_ptr().add(b * LINES + v).cast::<__m256i>().add(half)) };
+        let fifth = if LINES == 5 { load(4) } else { low };
+        for v in 0..if LINES == 8 { 8 } else { 4 } {
+            let line = load(v);
+            let (mut w, mut high) = if LINES == 8 {
+                (_mm256_abs_epi8(line), line)
             } else {
-                (line, line)
+                (_mm256_and_si256(line, low), _mm256_and_si256(_mm256_srli_epi16::<4>(line), low))
             };
+            if LINES == 5 {
+                // Bit `v` of each byte, and bit `v + 4`, as bit 4.
+                let (of_w, of_high) = (_mm_cvtsi32_si128(4 - v as i32), _mm_cvtsi32_si128(v as i32));
+                w = _mm256_or_si256(w, _mm256_and_si256(_mm256_sll_epi16(fifth, of_w), sixteen));
+                high = _mm256_or_si256(high, _mm256_and_si256(_mm256_srl_epi16(fifth, of_high), sixteen));
+            }
             for (n, dots) in dots.iter_mut().enumerate() {
                 // SAFETY: `x` has the row, and a block has 8 times 4 codes.
                 let x_codes = unsafe { x.codes.as_ptr().add(((row + n) * blocks + b) * BLOCK).cast::<i32>() };
                 // SAFETY: as above, here and below: `v` is below 8, and below 4 where 4 is added.
                 let four = _mm256_set1_epi32(unsafe { x_codes.add(v).read_unaligned() });
-                if LINES == 4 {
+                if LINES == 8 {
+                    let products = _mm256_maddubs_epi16(w, _mm256_sign_epi8(four, high));
+                    dots[v / 4] = _mm256_add_epi32(dots[v / 4], _mm256_madd_epi16(products, ones));
+                } else {
                     // SAFETY: as above.
                     let next = _mm256_set1_epi32(unsafe { x_codes.add(v + 4).read_unaligned() });
                     let products = _mm256_add_epi16(_mm256_maddubs_epi16(w, four), _mm256_maddubs_epi16(high, next));
-                    dots[0] = _mm256_add_epi16(dots[0], products);
-                } else {
-                    let four = if WIDE { _mm256_sign_epi8(four, high) } else { four };
-                    let products = _mm256_madd_epi16(_mm256_maddubs_epi16(w, four), ones);
-                    dots[v / 4] = _mm256_add_epi32(dots[v / 4], products);
+                    dots[0] = if LINES == 4 {
+                        _mm256_add_epi16(dots[0], products)
+                    } else {
+                        _mm256_add_epi32(dots[0], _mm256_madd_epi16(products, ones))
+                    };
                 }
             }
         }
@@ -124,9 +130,9 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize, con
             if LINES == 4 {
                 dots[0] = _mm256_madd_epi16(dots[0], ones);
             }
-            if correct {
-                dots[0] = _mm256_sub_epi32(dots[0], _mm256_set1_epi32(x.sums[of_x * 2] << bits));
-                dots[1] = _mm256_sub_epi32(dots[1], _mm256_set1_epi32(x.sums[of_x * 2 + 1] << bits));
+            if zero != 0 {
+                dots[0] = _mm256_sub_epi32(dots[0], _mm256_set1_epi32(x.sums[of_x * 2].wrapping_mul(zero)));
+                dots[1] = _mm256_sub_epi32(dots[1], _mm256_set1_epi32(x.sums[of_x * 2 + 1].wrapping_mul(zero)));
             }
             let x_scale = _mm256_set1_ps(x.scales[of_x]);
             if SCALES == 1 {

@@ -35,13 +35,11 @@ unsafe fn rows<const N: usize>(weights: &Packed, group: usize, x: View<'_>, row:
     // SAFETY: passed on to the caller; the slices of columns are as long as a row of `x`.
     let sums: [__m512; N] = unsafe {
         match &weights.storage {
-            Storage::Quantized(q) => match (q.width, &q.shift, q.scales_per_block) {
-                (Width::Nibble, Shift::Min(mins), _) => quantized::<N, 4, 1>(q, Some(mins), 0, group, x, row),
-                (Width::Nibble, Shift::Offset { bits }, _) => quantized::<N, 4, 1>(q, None, *bits, group, x, row),
-                (Width::Byte, Shift::Min(mins), 1) => quantized::<N, 8, 1>(q, Some(mins), 0, group, x, row),
-                (Width::Byte, Shift::Min(mins), _) => quantized::<N, 8, 2>(q, Some(mins), 0, group, x, row),
-                (Width::Byte, Shift::Offset { bits }, 1) => quantized::<N, 8, 1>(q, None, *bits, group, x, row),
-                (Width::Byte, Shift::Offset { bits }, _) => quantized::<N, 8, 2>(q, None, *bits, group, x, row),
+            Storage::Quantized(q) => match (q.width, q.scales_per_block) {
+                (Width::Nibble, _) => quantized::<N, 4, 1>(q, group, x, row),
+                (Width::Five, _) => quantized::<N, 5, 1>(q, group, x, row),
+                (Width::Byte, 1) => quantized::<N, 8, 1>(q, group, x, row),
+                (Width::Byte, _) => quantized::<N, 8, 2>(q, group, x, row),
             },
             Storage::F16(halves) => dense(&halves[columns], x, row, |halves| load_f16(halves)),
             Storage::Bf16(halves) => dense(&halves[columns], x, row, |halves| load_bf16(halves)),
@@ -54,7 +52,7 @@ unsafe fn rows<const N: usize>(weights: &Packed, group: usize, x: View<'_>, row:
     }
 }
 
-/// `LINES` is 4 for nibbles and 8 for bytes; `SCALES` a block has 1 or 2. Without mins, `1 << bits` is taken from codes.
+/// `LINES` is 4 for nibbles, 5 for fives and 8 for bytes; `SCALES` a block has 1 or 2.
 ///
 /// # Safety
 /// As [`rows`].
@@ -62,8 +60,6 @@ unsafe fn rows<const N: usize>(weights: &Packed, group: usize, x: View<'_>, row:
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
 unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize>(
     q: &Quantized,
-    mins: Option<&[Halves]>,
-    bits: u32,
     group: usize,
     x: View<'_>,
     row: usize,
@@ -71,38 +67,49 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize>(
     let blocks = x.columns / BLOCK;
     let codes = &q.codes[group * blocks * LINES..][..blocks * LINES];
     let scales = &q.scales[group * blocks * SCALES..][..blocks * SCALES];
-    let mins = mins.map(|mins| &mins[group * blocks * SCALES..][..blocks * SCALES]);
-    let offset = mins.is_none().then(|| _mm_cvtsi32_si128(bits as i32));
-    let (low, zero) = (_mm512_set1_epi8(15), _mm512_setzero_si512());
+    let mins =
+        if let Shift::Min(mins) = &q.shift { Some(&mins[group * blocks * SCALES..][..blocks * SCALES]) } else { None };
+    // `vpdpbusd` wants weights without a sign: bytes are moved up by 128.
+    let zero = if LINES == 8 { 128 } else { i32::from(q.zero()) };
     let mut out = [_mm512_setzero_ps(); N];
     for b in 0..blocks {
         let of_x = row * blocks + b; // and `blocks` more for each row
         fetch_ahead(LINES, &codes[b * LINES..], &scales[b * SCALES..], mins.map(|mins| &mins[b * SCALES..]));
         for part in 0..SCALES {
-            let mut dots = [zero; N];
-            if let Some(offset) = offset {
+            let mut dots = [_mm512_setzero_si512(); N];
+            if zero != 0 {
                 for (n, dots) in dots.iter_mut().enumerate() {
                     // SAFETY: `x` has the row, and each of its blocks has two sums.
                     let sum = unsafe {
                         let sums = x.sums.as_ptr().add((of_x + n * blocks) * 2);
                         if SCALES == 1 { *sums + *sums.add(1) } else { *sums.add(part) }
                     };
-                    *dots = _mm512_sub_epi32(zero, _mm512_sll_epi32(_mm512_set1_epi32(sum), offset));
+                    *dots = _mm512_set1_epi32(sum.wrapping_mul(-zero));
                 }
             }
-            for v in part * LINES / SCALES..(part + 1) * LINES / SCALES {
-                // SAFETY: the slice has `LINES` lines for each block, and a line is 64 bytes.
-                let line = unsafe { _mm512_load_si512(codes.as_ptr().add(b * LINES + v).cast()) };
-                let (w, high) = (_mm512_and_si512(line, low), _mm512_and_si512(_mm512_srli_epi16::<4>(line), low));
-                for (n, dots) in dots.iter_mut().enumerate() {
-                    // SAFETY: `x` has the row, and a block has 8 times 4 codes; with nibbles `v` is below 4.
-                    unsafe {
-                        let x = x.codes.as_ptr().add((of_x + n * blocks) * BLOCK + 4 * v);
-                        if LINES == 4 {
+            let mut fours = 8 / SCALES * part..8 / SCALES * (part + 1);
+            if LINES == 8 {
+                for v in fours {
+                    // SAFETY: the slice has `LINES` lines for each block, and a line is 64 bytes.
+                    let line = unsafe { _mm512_load_si512(codes.as_ptr().add(b * LINES + v).cast()) };
+                    let w = _mm512_xor_si512(line, _mm512_set1_epi8(-128));
+                    for (n, dots) in dots.iter_mut().enumerate() {
+                        // SAFETY: `x` has the row, and a block has 8 times 4 codes.
+                        let x = unsafe { four(x.codes.as_ptr().add((of_x + n * blocks) * BLOCK + 4 * v)) };
+                        *dots = _mm512_dpbusd_epi32(*dots, w, x);
+                    }
+                }
+            } else {
+                fours.end /= 2;
+                for v in fours {
+                    // SAFETY: as above.
+                    let [w, high] = unsafe { columns_of::<LINES>(codes.as_ptr().add(b * LINES), v) };
+                    for (n, dots) in dots.iter_mut().enumerate() {
+                        // SAFETY: `x` has the row, and a block has 8 times 4 codes; `v` is below 4.
+                        unsafe {
+                            let x = x.codes.as_ptr().add((of_x + n * blocks) * BLOCK + 4 * v);
                             *dots = _mm512_dpbusd_epi32(*dots, w, four(x));
                             *dots = _mm512_dpbusd_epi32(*dots, high, four(x.add(16)));
-                        } else {
-                            *dots = _mm512_dpbusd_epi32(*dots, line, four(x));
                         }
                     }
                 }
@@ -133,6 +140,33 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize>(
         }
     }
     out
+}
+
+/// Codes of columns `4 v` to `4 v + 3` of a block, and of those 16 further, as bytes. `LINES` is 4 for nibbles and 5 for fives.
+///
+/// # Safety
+/// `v` is below 4, and there are as many lines.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) unsafe fn columns_of<const LINES: usize>(lines: *const Line, v: usize) -> [__m512i; 2] {
+    let low = _mm512_set1_epi8(15);
+    // SAFETY: a line is 64 bytes, aligned to them; the rest is passed on to the caller.
+    let line = unsafe { _mm512_load_si512(lines.add(v).cast()) };
+    let nibbles = [_mm512_and_si512(line, low), _mm512_and_si512(_mm512_srli_epi16::<4>(line), low)];
+    if LINES == 4 {
+        return nibbles;
+    }
+    // SAFETY: as above.
+    let fifth = unsafe { _mm512_load_si512(lines.add(4).cast()) };
+    // Bit `v` of each byte, and bit `v + 4`, as bit 4.
+    let moved = [
+        _mm512_sll_epi16(fifth, _mm_cvtsi32_si128(4 - v as i32)),
+        _mm512_srl_epi16(fifth, _mm_cvtsi32_si128(v as i32)),
+    ];
+    let sixteen = _mm512_set1_epi8(16);
+    // moved & sixteen | nibbles
+    let five = |moved, nibbles| _mm512_ternarylogic_epi32::<0b1110_1010>(moved, sixteen, nibbles);
+    [five(moved[0], nibbles[0]), five(moved[1], nibbles[1])]
 }
 
 /// Asks for what will be read some time later, beyond the slices too: without it a processor waits for memory half of the time.

@@ -18,10 +18,8 @@ pub(super) fn quantized(q: &Quantized, group: usize, x: View<'_>, row: usize) ->
             for (j, (&weight, &code)) in weights.iter().zip(codes).enumerate() {
                 dots[j * 2 / BLOCK] += i32::from(weight) * i32::from(code);
             }
-            if let Shift::Offset { bits } = q.shift {
-                dots[0] -= x.sums[2 * of_x] << bits;
-                dots[1] -= x.sums[2 * of_x + 1] << bits;
-            }
+            dots[0] -= x.sums[2 * of_x] * i32::from(q.zero());
+            dots[1] -= x.sums[2 * of_x + 1] * i32::from(q.zero());
             let scale = |half: usize| q.scales[at * q.scales_per_block + half].f16(r) * x.scales[of_x];
             if q.scales_per_block == 1 {
                 *out += (dots[0] + dots[1]) as f32 * scale(0);

@@ -6,6 +6,7 @@
 use std::arch::x86_64::*;
 
 use crate::kernel::activations::Tile;
+use crate::kernel::avx512::columns_of;
 use crate::pack::{BLOCK, GROUP, Halves, Packed, Quantized, Shift, Storage, Width};
 
 /// The weights of a group of 16 outputs from the column block `first` on: a tile for each 32 columns, of which the last of a
@@ -26,8 +27,8 @@ fn unpack_group(weights: &Packed, group: usize, first: usize, out: &mut [Tile]) 
         Storage::Quantized(q) => {
             let first = group * (weights.columns / BLOCK) + first;
             match (q.width, q.scales_per_block) {
-                (Width::Nibble, 1) => quantized::<4, 1>(q, first, out),
-                (Width::Nibble, _) => quantized::<4, 2>(q, first, out),
+                (Width::Nibble, _) => quantized::<4, 1>(q, first, out),
+                (Width::Five, _) => quantized::<5, 1>(q, first, out),
                 (Width::Byte, 1) => quantized::<8, 1>(q, first, out),
                 (Width::Byte, _) => quantized::<8, 2>(q, first, out),
             }
@@ -43,13 +44,13 @@ fn unpack_group(weights: &Packed, group: usize, first: usize, out: &mut [Tile]) 
     }
 }
 
-/// Blocks from `first` on. `LINES` is 4 for nibbles and 8 for bytes; a block has 1 or 2 `SCALES`.
+/// Blocks from `first` on. `LINES` is 4 for nibbles, 5 for fives and 8 for bytes; a block has 1 or 2 `SCALES`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
 fn quantized<const LINES: usize, const SCALES: usize>(q: &Quantized, first: usize, out: &mut [Tile]) {
     // What is taken off in units of the scale: the power of two of `nibble` or `byte`, and what code 0 stands for.
     let power = if LINES == 4 { 128.0 } else { 256.0 };
-    let zero = if let Shift::Offset { bits } = q.shift { (1u32 << bits) as f32 } else { 0.0 };
+    let zero = if LINES == 8 { 128.0 } else { f32::from(q.zero()) };
     let off = _mm512_set1_ps(-(power + zero));
     for (block, tile) in (first..).zip(out) {
         // Loops, not closures given to `map`: only code compiled for these instructions can be inlined into this.
@@ -62,6 +63,19 @@ fn quantized<const LINES: usize, const SCALES: usize>(q: &Quantized, first: usiz
                     _mm512_fmadd_ps(scales[part], off, _mm512_cvtph_ps(load(&mins[block * SCALES + part])))
                 }
             };
+        }
+        if LINES == 5 {
+            for v in 0..4 {
+                // SAFETY: a block has 5 lines, and `v` is below 4.
+                let lines = unsafe { columns_of::<LINES>(&raw const q.codes[block * LINES..][..LINES][0], v) };
+                for (half, bytes) in lines.into_iter().enumerate() {
+                    let [left15, left7] = [_mm512_slli_epi32::<15>(bytes), _mm512_slli_epi32::<7>(bytes)];
+                    let [right1, right9] = [_mm512_srli_epi32::<1>(bytes), _mm512_srli_epi32::<9>(bytes)];
+                    put(tile, 8 * half + 2 * v, scales[0], bases[0], byte(left15), byte(left7));
+                    put(tile, 8 * half + 2 * v + 1, scales[0], bases[0], byte(right1), byte(right9));
+                }
+            }
+            continue;
         }
         for v in 0..LINES {
             // SAFETY: a line is 64 bytes, aligned to them.
@@ -80,6 +94,7 @@ fn quantized<const LINES: usize, const SCALES: usize>(q: &Quantized, first: usiz
                 put(tile, 8 + 2 * v, scales[SCALES - 1], bases[SCALES - 1], nibble(left12), nibble(left4));
                 put(tile, 9 + 2 * v, scales[SCALES - 1], bases[SCALES - 1], nibble(right4), nibble(right12));
             } else {
+                let line = _mm512_xor_si512(line, _mm512_set1_epi8(-128)); // the sign goes: 128 more
                 let [left15, left7] = [_mm512_slli_epi32::<15>(line), _mm512_slli_epi32::<7>(line)];
                 let [right1, right9] = [_mm512_srli_epi32::<1>(line), _mm512_srli_epi32::<9>(line)];
                 let part = v * SCALES / LINES;
