@@ -38,6 +38,7 @@ mod iq;
 mod k;
 mod legacy;
 mod ternary;
+pub(crate) mod words;
 
 use half::{bf16, f16};
 
@@ -302,14 +303,17 @@ fn pairs(bytes: &[u8], part: usize) -> [u8; SUB_BLOCK] {
     std::array::from_fn(|j| (bytes[j] >> (part % 4 * 2)) & 3)
 }
 
+#[inline]
 fn half_at(bytes: &[u8], at: usize) -> f32 {
     f16::from_bits(short_at(bytes, at)).to_f32()
 }
 
+#[inline]
 fn short_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
+#[inline]
 fn word_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }

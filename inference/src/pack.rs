@@ -24,11 +24,13 @@
 //! lines a block). Fives are nibbles, and after them a line of fifth bits: bit `v` of a byte is that of column `4 v + k`. So four neighbouring bytes are what one lane of VNNI's `vpdpbusd` multiplies with four activations.
 //! Scales and mins stand apart, 16 halves (one a row) for each block or half of one. Dense matrices have 16 numbers for each column.
 
-use half::{bf16, f16};
-use rayon::prelude::*;
+mod packing;
 
-use crate::block::{BlockType, Codes, SUB_BLOCK};
-use crate::kernel::{Arena, Plain, Slab};
+use half::{bf16, f16};
+
+use crate::block::{BlockType, SUB_BLOCK};
+use crate::kernel::{Arena, Slab};
+use packing::Source;
 
 /// Rows in a group, and lanes of the widest register of f32.
 pub const GROUP: usize = 16;
@@ -127,15 +129,7 @@ impl Packed {
     pub fn new_in(arena: &Arena, block_type: BlockType, rows: usize, columns: usize, bytes: &[u8]) -> Self {
         assert_eq!(columns % block_type.block_len(), 0, "rows are whole blocks");
         assert_eq!(bytes.len(), rows * block_type.bytes_of(columns), "as many bytes as the matrix takes");
-        let source = Source { arena, block_type, rows, columns, bytes };
-        let storage = match block_type {
-            BlockType::F32 => Storage::F32(source.lanes(|line: &mut Line, r, at| {
-                line.0[4 * r..4 * r + 4].copy_from_slice(&bytes[4 * at..4 * at + 4]);
-            })),
-            BlockType::F16 => Storage::F16(source.halves()),
-            BlockType::BF16 => Storage::Bf16(source.halves()),
-            _ => Storage::Quantized(source.quantized(Form::of(block_type))),
-        };
+        let storage = Source { arena, block_type, rows, columns, bytes }.pack();
         Self { rows, columns, storage }
     }
 
@@ -238,139 +232,6 @@ impl Quantized {
             let of_scale = self.scales_per_block * block + j / columns_per_scale;
             let min = if let Shift::Min(mins) = &self.shift { mins[of_scale].f16(r) } else { 0.0 };
             *out = (f32::from(code) - f32::from(self.zero())) * self.scales[of_scale].f16(r) + min;
-        }
-    }
-}
-
-/// A stored matrix.
-struct Source<'a> {
-    arena: &'a Arena,
-    block_type: BlockType,
-    rows: usize,
-    columns: usize,
-    bytes: &'a [u8],
-}
-
-/// How a type's codes are packed.
-#[derive(Clone, Copy)]
-struct Form {
-    width: Width,
-    /// What stands for zero; none for the types that have mins.
-    zero: Option<u8>,
-    scales_per_block: usize,
-}
-
-impl Form {
-    const fn of(block_type: BlockType) -> Self {
-        let (width, zero, scales_per_block) = match block_type {
-            BlockType::TQ1_0 | BlockType::TQ2_0 => (Width::Nibble, Some(1), 1),
-            BlockType::Q4_0 => (Width::Nibble, Some(8), 1),
-            BlockType::Q4_1 | BlockType::Q4_K => (Width::Nibble, None, 1),
-            BlockType::Q5_0 | BlockType::IQ1_S | BlockType::IQ3_S | BlockType::MXFP4 => (Width::Five, Some(16), 1),
-            BlockType::Q5_1 | BlockType::Q5_K => (Width::Five, None, 1),
-            BlockType::Q8_0 | BlockType::IQ4_NL | BlockType::IQ4_XS | BlockType::IQ2_XXS | BlockType::IQ3_XXS => {
-                (Width::Byte, Some(0), 1)
-            }
-            BlockType::Q3_K
-            | BlockType::IQ1_M
-            | BlockType::NVFP4
-            | BlockType::Q6_K
-            | BlockType::IQ2_XS
-            | BlockType::IQ2_S => (Width::Byte, Some(0), 2),
-            BlockType::Q2_K => (Width::Byte, None, 2),
-            BlockType::F32 | BlockType::F16 | BlockType::BF16 => panic!("floats have no codes"),
-        };
-        Self { width, zero, scales_per_block }
-    }
-}
-
-impl Source<'_> {
-    fn halves(&self) -> Slab<Halves> {
-        self.lanes(|halves: &mut Halves, r, at| {
-            halves.0[r] = u16::from_le_bytes([self.bytes[2 * at], self.bytes[2 * at + 1]]);
-        })
-    }
-
-    /// Interleaves a dense matrix: `put(lanes, row in group, index of the value)`.
-    fn lanes<T: Plain>(&self, put: impl Fn(&mut T, usize, usize) + Sync) -> Slab<T> {
-        let groups = self.rows.div_ceil(GROUP);
-        let mut packed = self.arena.zeros(groups * self.columns);
-        packed.par_chunks_exact_mut(self.columns).enumerate().for_each(|(group, packed)| {
-            for row in group * GROUP..self.rows.min((group + 1) * GROUP) {
-                for (column, lanes) in packed.iter_mut().enumerate() {
-                    put(lanes, row % GROUP, row * self.columns + column);
-                }
-            }
-        });
-        packed
-    }
-
-    fn quantized(&self, form: Form) -> Quantized {
-        let Form { width, zero, scales_per_block } = form;
-        let blocks = self.columns / BLOCK; // a group's
-        let groups = self.rows.div_ceil(GROUP);
-        let mut codes = self.arena.zeros(groups * blocks * width.lines());
-        let mut scales: Slab<Halves> = self.arena.zeros(groups * blocks * scales_per_block);
-        let mut mins = self.arena.zeros(if zero.is_none() { scales.len() } else { 0 });
-        let of_groups: Vec<Option<&mut [Halves]>> = match zero {
-            Some(_) => (0..groups).map(|_| None).collect(),
-            None => mins.chunks_mut(blocks * scales_per_block).map(Some).collect(),
-        };
-        codes
-            .par_chunks_mut(blocks * width.lines())
-            .zip(scales.par_chunks_mut(blocks * scales_per_block))
-            .zip(of_groups)
-            .enumerate()
-            .for_each(|(group, ((codes, scales), mut mins))| {
-                for row in group * GROUP..self.rows.min((group + 1) * GROUP) {
-                    let r = row % GROUP;
-                    for block in 0..blocks {
-                        let source = self.block(row, block);
-                        let codes_of_row = source.q.map(|q| (q as u8).wrapping_add(zero.unwrap_or(0)));
-                        put_codes(width, &mut codes[block * width.lines()..], r, &codes_of_row);
-                        for half in 0..scales_per_block {
-                            let at = block * scales_per_block + half;
-                            scales[at].0[r] = f16::from_f32(source.scales[half]).to_bits();
-                            if let (Some(mins), Some(of_source)) = (&mut mins, source.mins) {
-                                mins[at].0[r] = f16::from_f32(of_source[half]).to_bits();
-                            }
-                        }
-                    }
-                }
-            });
-        let shift = zero.map_or(Shift::Min(mins), |zero| Shift::Offset { zero });
-        Quantized { width, codes, scales, scales_per_block, shift }
-    }
-
-    /// The 32 columns from `32 × block` of a row, as codes.
-    fn block(&self, row: usize, block: usize) -> Codes {
-        let row_bytes = self.block_type.bytes_of(self.columns);
-        let stored = block * BLOCK / self.block_type.block_len();
-        let within = block * BLOCK % self.block_type.block_len();
-        let at = row * row_bytes + stored * self.block_type.block_bytes();
-        Codes::of(self.block_type, &self.bytes[at..at + self.block_type.block_bytes()], within / BLOCK)
-    }
-}
-
-fn put_codes(width: Width, lines: &mut [Line], r: usize, codes: &[u8; BLOCK]) {
-    match width {
-        Width::Nibble | Width::Five => {
-            let (low, high) = codes.split_at(BLOCK / 2);
-            for (line, (low, high)) in lines.iter_mut().zip(low.chunks_exact(4).zip(high.chunks_exact(4))) {
-                for k in 0..4 {
-                    line.0[4 * r + k] = low[k] & 15 | (high[k] << 4);
-                }
-            }
-            if width == Width::Five {
-                for (j, code) in codes.iter().enumerate() {
-                    lines[4].0[4 * r + j % 4] |= (code >> 4) << (j / 4);
-                }
-            }
-        }
-        Width::Byte => {
-            for (line, codes) in lines.iter_mut().zip(codes.chunks_exact(4)) {
-                line.0[4 * r..4 * r + 4].copy_from_slice(codes);
-            }
         }
     }
 }

@@ -40,15 +40,21 @@ pub(super) fn q6_k(b: &[u8], part: usize) -> Codes {
     let (half, quarter) = (part / 4, part % 4);
     let low = &b[64 * half + 32 * (quarter % 2)..][..SUB_BLOCK];
     let high = &b[128 + 32 * half..][..SUB_BLOCK];
-    let scales = &b[192 + 2 * part..][..2];
-    let d = half_at(b, 208);
     let q = |j: usize| ((low[j] >> (quarter / 2 * 4)) & 15) | (((high[j] >> (2 * quarter)) & 3) << 4);
-    Codes::new(std::array::from_fn(|j| q(j) as i8 - 32), [0, 1].map(|half| d * f32::from(scales[half] as i8)))
+    Codes::new(std::array::from_fn(|j| q(j) as i8 - 32), q6_k_scales(b, part))
+}
+
+/// The scales of 32 values of a `Q6_K` block.
+#[inline]
+pub(super) fn q6_k_scales(b: &[u8], part: usize) -> [f32; 2] {
+    let d = half_at(b, 208);
+    [0, 1].map(|half| d * f32::from(b[192 + 2 * part + half] as i8))
 }
 
 /// Scale and min of 32 values (`part` is 0 to 7) of a `Q4_K` or `Q5_K` block, from its first 16 bytes: two halves, then
 /// 6 bits each in 12 bytes.
-fn scales_and_mins(b: &[u8], part: usize) -> ([f32; 2], [f32; 2]) {
+#[inline]
+pub(super) fn scales_and_mins(b: &[u8], part: usize) -> ([f32; 2], [f32; 2]) {
     let packed = &b[4..16];
     let (scale, min) = if part < 4 {
         (packed[part] & 63, packed[part + 4] & 63)

@@ -27,6 +27,45 @@ fn expands_every_type_bit_for_bit_as_the_reference() {
     assert_eq!(seen, BlockType::ALL);
 }
 
+/// The readers for packing against [`Codes`], on the same blocks and on some that are nothing but noise.
+#[test]
+fn words_are_the_codes() {
+    fn check<S: words::Scale, const N: usize>(
+        block_type: BlockType,
+        zero: u8,
+        read: impl Fn(&[u8; N], usize) -> words::Words<S>,
+    ) {
+        let halves = |values: [S; 2]| {
+            let mut halves = [0; 16];
+            S::round(&std::array::from_fn(|r| values[r % 2]), &mut halves);
+            halves.map(|bits| if f16::from_bits(bits).is_nan() { f16::NAN.to_bits() } else { bits })
+        };
+        let of_floats = |values: [f32; 2]| -> [u16; 16] {
+            std::array::from_fn(|r| f16::from_f32(values[r % 2]))
+                .map(|x| if x.is_nan() { f16::NAN } else { x }.to_bits())
+        };
+        let mut noise = crate::kernel::tests::Noise(block_type.id().into());
+        let mut blocks = noise.blocks(block_type, 64 * block_type.block_len());
+        blocks.extend((0..64 * N).map(|_| (noise.next() * 128.0) as i8 as u8));
+        for block in blocks.as_chunks::<N>().0 {
+            for part in 0..block_type.block_len() / SUB_BLOCK {
+                let (ours, theirs) = (read(block, part), words::Words::of(&Codes::of(block_type, block, part), zero));
+                assert_eq!(ours.codes, theirs.codes, "{} part {part} of {block:?}", block_type.name());
+                assert_eq!(halves(ours.scales), of_floats(theirs.scales), "{} scales", block_type.name());
+                assert_eq!(halves(ours.mins), of_floats(theirs.mins), "{} mins", block_type.name());
+            }
+        }
+    }
+    check(BlockType::Q4_0, 8, |block, _| words::q4_0(block));
+    check(BlockType::Q4_1, 0, |block, _| words::q4_1(block));
+    check(BlockType::Q5_0, 16, |block, _| words::q5_0(block));
+    check(BlockType::Q5_1, 0, |block, _| words::q5_1(block));
+    check(BlockType::Q8_0, 0, |block, _| words::q8_0(block));
+    check(BlockType::Q4_K, 0, words::q4_k);
+    check(BlockType::Q5_K, 0, words::q5_k);
+    check(BlockType::Q6_K, 0, words::q6_k);
+}
+
 #[test]
 fn ids_are_the_formats() {
     for block_type in BlockType::ALL {

@@ -59,9 +59,15 @@ impl Arena {
         const { assert!(align_of::<T>() <= ALIGNMENT) };
         let bytes = len.checked_mul(size_of::<T>()).expect("a matrix fits into the address space");
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut whole;
         let chunk = match &mut *current {
             Some(chunk) if chunk.len - chunk.used >= bytes => chunk,
-            other => other.insert(Chunk::new(bytes.max(self.chunk_bytes))),
+            // Leaves the current one to those that come after.
+            _ if bytes >= self.chunk_bytes => {
+                whole = Chunk::new(bytes);
+                &mut whole
+            }
+            other => other.insert(Chunk::new(self.chunk_bytes)),
         };
         // SAFETY: the chunk has so many bytes left, and `used` never goes back, so nobody else gets these.
         let start = unsafe { chunk.start.add(chunk.used) }.cast();

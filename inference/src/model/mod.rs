@@ -89,10 +89,15 @@ impl Model {
     pub fn from_gguf(gguf: &Gguf, name: &str, options: &LoadOptions) -> Result<Self, LoadError> {
         let isa = Isa::choose(options.isa)?;
         let config = Config::from_metadata(gguf.metadata())?;
-        let tokenizer = Arc::new(Tokenizer::from_metadata(gguf.metadata())?);
-        let template = ChatTemplate::from_metadata(gguf.metadata(), &tokenizer)?;
         let context = options.context.unwrap_or_else(|| default_context(&config, DEFAULT_CACHE_BYTES));
-        let weights = Team::pack(options.threads, || Weights::load(gguf, &config, context))??;
+        let text = || -> Result<_, LoadError> {
+            let tokenizer = Arc::new(Tokenizer::from_metadata(gguf.metadata())?);
+            let template = ChatTemplate::from_metadata(gguf.metadata(), &tokenizer)?;
+            Ok((tokenizer, template))
+        };
+        let (text, weights) =
+            Team::pack(options.threads, || rayon::join(text, || Weights::load(gguf, &config, context)))?;
+        let ((tokenizer, template), weights) = (text?, weights?);
         if tokenizer.vocabulary_size() > weights.vocabulary() {
             return Err(LoadError::VocabularySize {
                 tokenizer: tokenizer.vocabulary_size(),

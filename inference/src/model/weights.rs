@@ -1,7 +1,9 @@
 //! A model's weights, packed, with every shape checked.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
 
 use super::config::Config;
 use super::rope::{Frequencies, Rope};
@@ -71,20 +73,27 @@ impl Weights {
     /// [`LoadError::UnknownTensor`] for what would be left unused: a model that lacks a part of itself answers nonsense.
     pub fn load(gguf: &Gguf, config: &Config, context: usize) -> Result<Self, LoadError> {
         refuse_layers_beyond(gguf, config.layers.len())?;
-        let source = Source { gguf, used: RefCell::default(), arena: Arena::new(ARENA_BYTES) };
+        let source = Source::new(gguf);
         let embedding_info = source.tensor("token_embd.weight")?;
         let vocabulary = *embedding_info.dimensions.get(1).unwrap_or(&0) as usize;
-        let embedding = source.matrix("token_embd.weight", vocabulary, config.width)?;
-        let output = match gguf.tensor("output.weight") {
-            Some(_) => Some(source.matrix("output.weight", vocabulary, config.width)?),
-            None => None,
+        let ends = || -> Result<_, LoadError> {
+            let embedding = source.matrix("token_embd.weight", vocabulary, config.width)?;
+            let has_output = gguf.tensor("output.weight").is_some();
+            let output = has_output.then(|| source.matrix("output.weight", vocabulary, config.width)).transpose()?;
+            Ok((embedding, output))
         };
+        // Side by side: a layer's small matrices alone would leave threads idle. Errors come in the layers' order.
+        let layers = || -> Vec<_> {
+            (0..config.layers.len()).into_par_iter().map(|index| source.layer(config, index)).collect()
+        };
+        let (ends, layers) = rayon::join(ends, layers);
+        let (embedding, output) = ends?;
+        let layers = layers.into_iter().collect::<Result<_, _>>()?;
         let divisors = source.rope_divisors(config, context)?;
         // A rope of local layers is never stretched.
         let of_rope = |(index, rope): (usize, &Rope)| {
             rope.frequencies(config.rope_dims, divisors.as_deref().filter(|_| index == 0))
         };
-        let layers = (0..config.layers.len()).map(|index| source.layer(config, index)).collect::<Result<_, _>>()?;
         let output_norm = source.vector("output_norm.weight", config.width)?;
         source.refuse_unused(config)?;
         let ropes = config.ropes.iter().enumerate().map(of_rope).collect();
@@ -113,18 +122,27 @@ fn refuse_layers_beyond(gguf: &Gguf, layers: usize) -> Result<(), LoadError> {
     }
 }
 
-/// The file, and which of its tensors have been asked for.
 /// Bytes of address space that matrices take at a time: many large pages.
 const ARENA_BYTES: usize = 32 << 20;
 
+/// The file, and which of its tensors have been asked for.
 struct Source<'a> {
     gguf: &'a Gguf,
-    used: RefCell<HashSet<&'a str>>,
-    /// For all matrices.
-    arena: Arena,
+    used: Mutex<HashSet<&'a str>>,
+    /// For all matrices. Each thread has its own: two that write to one large page for the first time would both clear one.
+    arenas: Vec<Arena>,
 }
 
 impl<'a> Source<'a> {
+    fn new(gguf: &'a Gguf) -> Self {
+        let arenas = (0..rayon::current_num_threads()).map(|_| Arena::new(ARENA_BYTES)).collect();
+        Self { gguf, used: Mutex::default(), arenas }
+    }
+
+    fn arena(&self) -> &Arena {
+        &self.arenas[rayon::current_thread_index().unwrap_or(0)]
+    }
+
     fn layer(&self, config: &Config, index: usize) -> Result<Layer, LoadError> {
         let (width, family) = (config.width, config.architecture);
         let (queries, kv, hidden) = (config.query_width(), config.kv_width(), config.hidden);
@@ -183,7 +201,7 @@ impl<'a> Source<'a> {
             from = part.end;
             let of_part = &bytes[part.start * row_bytes..part.end * row_bytes];
             Linear {
-                weights: Packed::new_in(&self.arena, info.block_type, rows, columns, of_part),
+                weights: Packed::new_in(self.arena(), info.block_type, rows, columns, of_part),
                 bias: bias.as_ref().map(|bias| bias[part].to_vec()),
             }
         }))
@@ -191,7 +209,7 @@ impl<'a> Source<'a> {
 
     fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Packed, LoadError> {
         let info = self.shaped(name, &[columns as u64, rows as u64])?;
-        Ok(Packed::new_in(&self.arena, info.block_type, rows, columns, self.gguf.data(info)))
+        Ok(Packed::new_in(self.arena(), info.block_type, rows, columns, self.gguf.data(info)))
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {
@@ -215,7 +233,7 @@ impl<'a> Source<'a> {
 
     /// Refuses a file with tensors that nothing asked for. Of the two lists of `LongRoPE` one is always left.
     fn refuse_unused(&self, config: &Config) -> Result<(), LoadError> {
-        let used = self.used.borrow();
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let is_unused = |name: &&str| !used.contains(name) && !name.starts_with("rope_factors_");
         match self.gguf.tensors().map(|(name, _)| name).filter(is_unused).min() {
             Some(tensor) => {
@@ -238,7 +256,7 @@ impl<'a> Source<'a> {
     fn tensor(&self, name: &str) -> Result<&'a TensorInfo, LoadError> {
         let (name, info) =
             self.gguf.tensor_entry(name).ok_or_else(|| LoadError::MissingTensor { tensor: name.to_owned() })?;
-        self.used.borrow_mut().insert(name);
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
         Ok(info)
     }
 }

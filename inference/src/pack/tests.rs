@@ -1,5 +1,5 @@
 use super::*;
-use crate::block::dequantize;
+use crate::block::{Codes, dequantize};
 use crate::kernel::tests::Noise;
 
 /// What a stored row may lose: scales and mins that are products are rounded to halves, those of a block itself are not.
