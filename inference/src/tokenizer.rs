@@ -9,6 +9,7 @@ mod byte_level;
 mod bytes;
 mod config;
 mod error;
+mod index;
 mod merge;
 mod sentencepiece;
 mod special;
@@ -139,7 +140,7 @@ impl Tokenizer {
         tokens.split(text, |part| match part {
             Part::Token(id) => out.push(id),
             Part::Text(text) => match &self.encoding {
-                Encoding::ByteLevel(byte_level) => byte_level.encode(text, &mut merger, out),
+                Encoding::ByteLevel(byte_level) => byte_level.encode(&self.vocabulary, text, &mut merger, out),
                 Encoding::SentencePiece(pieces) => pieces.encode(&self.vocabulary, text, out),
             },
         });

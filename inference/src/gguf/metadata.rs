@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
+use super::Texts;
+
 /// A metadata value. Integers of all widths are kept as one kind, and so are both widths of floats.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -18,7 +20,7 @@ pub enum Value {
     /// Text. Bytes that are not UTF-8 have become U+FFFD.
     Text(String),
     /// An array of text.
-    Texts(Vec<String>),
+    Texts(Texts),
     /// An array of integers that all fit `i32`, or of truth values as 1 and 0.
     Integers(Vec<i32>),
     /// An array of floats.
@@ -96,7 +98,7 @@ impl Metadata {
     }
 
     /// An array of text.
-    pub fn strs(&self, key: &str) -> Option<&[String]> {
+    pub fn strs(&self, key: &str) -> Option<&Texts> {
         match self.get(key)? {
             Value::Texts(texts) => Some(texts),
             _ => None,

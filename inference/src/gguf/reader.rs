@@ -1,6 +1,6 @@
 //! Reads a header's bytes in order, and never beyond their end.
 
-use super::{Value, limits};
+use super::{Texts, Value, limits};
 use crate::error::{LoadError, shown};
 
 const TEXT: u32 = 8;
@@ -96,14 +96,16 @@ impl<'a> Reader<'a> {
     fn texts(&mut self, count: u64, needed: bool) -> Result<Value, LoadError> {
         const LENGTH_BYTES: usize = 8; // before each, so that a count beyond the file reserves nothing
         let room = (count as usize).min((self.file.len() - self.at) / LENGTH_BYTES);
-        let mut texts = Vec::with_capacity(if needed { room } else { 0 });
+        let mut ends = Vec::with_capacity(if needed { room } else { 0 });
+        let mut bytes = Vec::new();
         for _ in 0..count {
             let text = self.bytes("a text's length in bytes", limits::TEXT_BYTES)?;
             if needed {
-                texts.push(String::from_utf8_lossy(text).into_owned());
+                bytes.extend_from_slice(text);
+                ends.push(bytes.len() as u32); // a header has at most `limits::HEADER_BYTES`
             }
         }
-        Ok(if needed { Value::Texts(texts) } else { Value::Other })
+        Ok(if needed { Value::Texts(Texts::from_bytes(bytes, ends)) } else { Value::Other })
     }
 
     /// Bytes that follow their count.

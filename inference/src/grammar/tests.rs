@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::compile::MAX_COMPILED;
 use super::schema::MAX_MULTIPLE;
 use super::*;
+use crate::gguf::Texts;
 use crate::sampler::{Sampler, SamplingOptions, SamplingOverrides};
 use crate::tokenizer::{Tokenizer, TokenizerConfig};
 
@@ -22,7 +23,7 @@ fn tokenizer() -> Arc<Tokenizer> {
 fn make_tokenizer() -> Arc<Tokenizer> {
     let ascii = (b' '..=b'~').map(|byte| if byte == b' ' { "Ġ".to_owned() } else { char::from(byte).to_string() });
     let longer = ["ab", "ba", "abc", "((", "))", "\",Ġ", "true", "Ġ1", "12"].map(str::to_owned);
-    let tokens: Vec<String> = ascii.chain(longer).chain(["<|im_start|>", END, "</s>"].map(str::to_owned)).collect();
+    let tokens: Texts = ascii.chain(longer).chain(["<|im_start|>", END, "</s>"].map(str::to_owned)).collect();
     let end = tokens.iter().position(|token| token == END).map(|id| id as u32);
     let config =
         TokenizerConfig { model: "gpt2", pre: "gpt-2", tokens: &tokens, eos_token_id: end, ..Default::default() };
@@ -227,7 +228,7 @@ fn the_last_grammars_stay_compiled() {
 
 #[test]
 fn a_vocabulary_too_long_for_a_tree_is_said_to_be() {
-    let tokens: Vec<String> = (0..16_449).map(|i| format!("{i:0>255}")).collect();
+    let tokens: Texts = (0..16_449).map(|i| format!("{i:0>255}")).collect();
     let config = TokenizerConfig { model: "gpt2", pre: "gpt-2", tokens: &tokens, ..Default::default() };
     let grammars = Grammars::new(Arc::new(Tokenizer::new(&config).unwrap()));
     let error = grammars.compile(&regex("a")).unwrap_err();

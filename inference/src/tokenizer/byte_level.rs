@@ -4,10 +4,11 @@
 use super::bytes;
 use super::config::TokenizerConfig;
 use super::error::TokenizerError;
+use super::index::Index;
 use super::merge::{Merge, Merger, Merges};
 use super::split::{PreTokenizer, Splitter};
 use super::vocabulary::{TokenKind, Vocabulary};
-use std::collections::HashMap;
+use crate::gguf::Texts;
 
 /// The most merges of a vocabulary: four times the most that are known (514,906).
 pub const MAX_MERGES: usize = 1 << 21;
@@ -23,7 +24,7 @@ pub(super) struct ByteLevel {
     merges: Merges,
     splitter: Splitter,
     /// Pieces that are tokens by themselves; empty unless merges are ignored for these.
-    whole: HashMap<Box<[u8]>, u32>,
+    whole: Index,
 }
 
 impl ByteLevel {
@@ -33,22 +34,22 @@ impl ByteLevel {
         pre: PreTokenizer,
         vocabulary: &Vocabulary,
     ) -> Result<Self, TokenizerError> {
-        let ids = ids_of(config.tokens)?;
+        let ids = Ids::of(config.tokens)?;
         let ignores_merges = config.ignore_merges.unwrap_or(pre.ignores_merges());
         Ok(Self {
             byte_tokens: Box::new(std::array::from_fn(|byte| {
-                ids.get(bytes::char_of(byte as u8).encode_utf8(&mut [0; 4]) as &str).copied()
+                ids.get(bytes::char_of(byte as u8).encode_utf8(&mut [0; 4]).as_bytes())
             })),
             merges: read_merges(config.merges, &ids)?,
             splitter: Splitter::new(pre),
-            whole: if ignores_merges { whole_pieces(vocabulary) } else { HashMap::new() },
+            whole: if ignores_merges { whole_pieces(vocabulary) } else { Index::with_capacity(0) },
         })
     }
 
     /// Appends the tokens of a text without special tokens.
-    pub(super) fn encode(&self, text: &str, merger: &mut Merger, out: &mut Vec<u32>) {
-        self.splitter.split(text, |piece| match self.whole.get(piece.as_bytes()) {
-            Some(&id) => out.push(id),
+    pub(super) fn encode(&self, vocabulary: &Vocabulary, text: &str, merger: &mut Merger, out: &mut Vec<u32>) {
+        self.splitter.split(text, |piece| match self.whole.get(piece.as_bytes(), |id| vocabulary.bytes(id)) {
+            Some(id) => out.push(id),
             None => {
                 for bytes in piece.as_bytes().chunks(MAX_PIECE_BYTES) {
                     merger.encode(bytes, &self.byte_tokens, &self.merges, out);
@@ -59,17 +60,28 @@ impl ByteLevel {
 }
 
 /// The ids of the tokens by their texts, as the file writes them.
-fn ids_of(texts: &[String]) -> Result<HashMap<&str, u32>, TokenizerError> {
-    let mut ids = HashMap::with_capacity(texts.len());
-    for (id, text) in texts.iter().enumerate() {
-        if let Some(first) = ids.insert(text.as_str(), id as u32) {
-            return Err(TokenizerError::Duplicate { first, second: id, text: text.clone() });
-        }
-    }
-    Ok(ids)
+struct Ids<'a> {
+    texts: &'a Texts,
+    index: Index,
 }
 
-fn read_merges(texts: &[String], ids: &HashMap<&str, u32>) -> Result<Merges, TokenizerError> {
+impl<'a> Ids<'a> {
+    fn of(texts: &'a Texts) -> Result<Self, TokenizerError> {
+        let mut index = Index::with_capacity(texts.len());
+        for id in 0..texts.len() {
+            if let Some(first) = index.insert(id as u32, |id| texts[id as usize].as_bytes()) {
+                return Err(TokenizerError::Duplicate { first, second: id, text: texts[id].to_owned() });
+            }
+        }
+        Ok(Self { texts, index })
+    }
+
+    fn get(&self, text: &[u8]) -> Option<u32> {
+        self.index.get(text, |id| self.texts[id as usize].as_bytes())
+    }
+}
+
+fn read_merges(texts: &Texts, ids: &Ids<'_>) -> Result<Merges, TokenizerError> {
     if texts.len() > MAX_MERGES {
         let what = "the number of merges";
         return Err(TokenizerError::TooMany { what, limit: MAX_MERGES, got: texts.len() });
@@ -77,7 +89,7 @@ fn read_merges(texts: &[String], ids: &HashMap<&str, u32>) -> Result<Merges, Tok
     let mut merges = Merges::with_capacity(texts.len());
     let mut joined = String::new();
     for (index, text) in texts.iter().enumerate() {
-        let form = || TokenizerError::MergeForm { index, text: text.clone() };
+        let form = || TokenizerError::MergeForm { index, text: text.to_owned() };
         let (left, right) = text.split_once(' ').ok_or_else(form)?;
         if left.is_empty() || right.is_empty() || right.contains(' ') {
             return Err(form());
@@ -86,7 +98,7 @@ fn read_merges(texts: &[String], ids: &HashMap<&str, u32>) -> Result<Merges, Tok
         joined.push_str(left);
         joined.push_str(right);
         let id = |token: &str| {
-            ids.get(token).copied().ok_or_else(|| TokenizerError::MergeUnknown { index, token: token.to_string() })
+            ids.get(token.as_bytes()).ok_or_else(|| TokenizerError::MergeUnknown { index, token: token.to_string() })
         };
         let merge = Merge { rank: index as u32, joined: id(&joined)? };
         // A pair that stands twice keeps its first place.
@@ -95,7 +107,10 @@ fn read_merges(texts: &[String], ids: &HashMap<&str, u32>) -> Result<Merges, Tok
     Ok(merges)
 }
 
-fn whole_pieces(vocabulary: &Vocabulary) -> HashMap<Box<[u8]>, u32> {
-    let normal = vocabulary.ids().filter(|&id| vocabulary.kind(id) == Some(TokenKind::Normal));
-    normal.map(|id| (vocabulary.bytes(id).into(), id)).collect()
+fn whole_pieces(vocabulary: &Vocabulary) -> Index {
+    let mut index = Index::with_capacity(vocabulary.len());
+    for id in vocabulary.ids().filter(|&id| vocabulary.kind(id) == Some(TokenKind::Normal)) {
+        index.insert(id, |id| vocabulary.bytes(id));
+    }
+    index
 }

@@ -1,7 +1,7 @@
 //! What a tokenizer is made of.
 
 use super::error::TokenizerError;
-use crate::gguf::Metadata;
+use crate::gguf::{Metadata, Texts};
 
 /// What a tokenizer is made of: the `tokenizer.ggml.*` metadata of a GGUF file under their names there.
 #[derive(Debug, Clone, Copy, Default)]
@@ -11,13 +11,13 @@ pub struct TokenizerConfig<'a> {
     /// `pre`: the name of byte-level BPE's pre-tokenizer.
     pub pre: &'a str,
     /// `tokens`: every token's text, in GPT-2's alphabet of bytes, or with `▁` for a space.
-    pub tokens: &'a [String],
+    pub tokens: &'a Texts,
     /// `token_type`: every token's kind; without it all are normal.
     pub token_type: Option<&'a [i32]>,
     /// `scores`: of every token, the highest to be joined first; without them all are equal. For SentencePiece's BPE.
     pub scores: Option<&'a [f32]>,
     /// `merges`: pairs of tokens with a space between, the first to be joined first. For byte-level BPE.
-    pub merges: &'a [String],
+    pub merges: &'a Texts,
     /// `add_bos_token`: whether a text begins with the beginning token; by default as the pre-tokenizer has it, and with
     /// SentencePiece always.
     pub add_bos_token: Option<bool>,

@@ -6,11 +6,11 @@
 //!
 //! A heap holds the pairs that may be joined and a doubly linked list the symbols, so a text of n bytes costs O(n log n).
 
-use super::vocabulary::{MAX_TOKEN_BYTES, TokenKind, Vocabulary};
+use super::index::Index;
+use super::vocabulary::{TokenKind, Vocabulary};
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::hash::{BuildHasher, RandomState};
 
 /// How files write a space in a token.
 pub(super) const SPACE: char = '▁';
@@ -19,7 +19,7 @@ pub(super) const SPACE: char = '▁';
 /// text is cut.
 const MAX_TEXT_BYTES: usize = 1 << 22;
 
-/// Stands for the end of the linked list, for an empty slot, and for a text that is no token.
+/// Stands for the end of the linked list, and for a text that is no token.
 const NONE: u32 = u32::MAX;
 
 /// What joins characters to tokens.
@@ -43,7 +43,7 @@ impl SentencePiece {
                 byte_tokens[usize::from(byte)].get_or_insert(id);
             }
         }
-        Self { index: Index::new(vocabulary), scores: scores.to_vec(), byte_tokens, unknown, adds_space }
+        Self { index: index(vocabulary), scores: scores.to_vec(), byte_tokens, unknown, adds_space }
     }
 
     /// Appends the tokens of a text that stands at the beginning or after a special token.
@@ -61,6 +61,10 @@ impl SentencePiece {
             Joining::new(self, vocabulary, part).run(out);
             rest = after;
         }
+    }
+
+    fn get(&self, vocabulary: &Vocabulary, text: &[u8]) -> Option<u32> {
+        self.index.get(text, |id| vocabulary.bytes(id))
     }
 
     fn score(&self, token: u32) -> f32 {
@@ -133,7 +137,7 @@ impl<'a> Joining<'a> {
         let mut symbols: Vec<Symbol> = Vec::with_capacity(text.len());
         for (place, (start, c)) in (0u32..).zip(text.char_indices()) {
             let end = start + c.len_utf8();
-            let token = pieces.index.get(vocabulary, &text.as_bytes()[start..end]).unwrap_or(NONE);
+            let token = pieces.get(vocabulary, &text.as_bytes()[start..end]).unwrap_or(NONE);
             let previous = place.checked_sub(1).unwrap_or(NONE);
             symbols.push(Symbol { start: start as u32, end: end as u32, previous, next: place + 1, token });
         }
@@ -164,7 +168,7 @@ impl<'a> Joining<'a> {
         let Some(&Symbol { start, next, .. }) = self.symbols.get(left as usize) else { return };
         let Some(&Symbol { end, .. }) = self.symbols.get(next as usize) else { return };
         let joined = &self.text[start as usize..end as usize];
-        if let Some(joined) = self.pieces.index.get(self.vocabulary, joined) {
+        if let Some(joined) = self.pieces.get(self.vocabulary, joined) {
             self.pairs.push(Pair { score: self.pieces.score(joined), left, end, joined });
         }
     }
@@ -195,55 +199,19 @@ impl<'a> Joining<'a> {
     }
 }
 
-/// Tokens by their bytes: those that text can become. Slots hold ids, so that nothing is stored twice; the hash is keyed
-/// at random, so that no file can make lookups collide.
-#[derive(Debug, Clone)]
-struct Index {
-    keys: RandomState,
-    /// As many as a power of two, at most half of them in use.
-    slots: Vec<u32>,
-    longest: usize,
-}
-
-impl Index {
-    fn new(vocabulary: &Vocabulary) -> Self {
-        let slots = vec![NONE; (2 * vocabulary.len()).next_power_of_two()];
-        let mut index = Self { keys: RandomState::new(), slots, longest: MAX_TOKEN_BYTES };
-        let is_text = |id: &u32| match vocabulary.kind(*id) {
-            Some(TokenKind::Normal | TokenKind::Unused) => true,
-            // Its space is no `▁`: found in text before, or not at all.
-            Some(TokenKind::UserDefined) => !vocabulary.bytes(*id).contains(&b' '),
-            _ => false,
-        };
-        let mut longest = 0;
-        for id in vocabulary.ids().filter(is_text) {
-            let bytes = vocabulary.bytes(id);
-            let slot = index.slot(vocabulary, bytes);
-            // Of two with one text the first counts.
-            if index.slots[slot] == NONE {
-                index.slots[slot] = id;
-            }
-            longest = longest.max(bytes.len());
-        }
-        Self { longest, ..index }
+/// The tokens that text can become.
+fn index(vocabulary: &Vocabulary) -> Index {
+    let is_text = |id: &u32| match vocabulary.kind(*id) {
+        Some(TokenKind::Normal | TokenKind::Unused) => true,
+        // Its space is no `▁`: found in text before, or not at all.
+        Some(TokenKind::UserDefined) => !vocabulary.bytes(*id).contains(&b' '),
+        _ => false,
+    };
+    let mut index = Index::with_capacity(vocabulary.len());
+    for id in vocabulary.ids().filter(is_text) {
+        index.insert(id, |id| vocabulary.bytes(id));
     }
-
-    fn get(&self, vocabulary: &Vocabulary, text: &[u8]) -> Option<u32> {
-        if text.len() > self.longest {
-            return None;
-        }
-        Some(self.slots[self.slot(vocabulary, text)]).filter(|&id| id != NONE)
-    }
-
-    /// The slot in which a text is, or would be. There is one, as half of them are empty.
-    fn slot(&self, vocabulary: &Vocabulary, text: &[u8]) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut at = self.keys.hash_one(text) as usize & mask;
-        while self.slots[at] != NONE && vocabulary.bytes(self.slots[at]) != text {
-            at = (at + 1) & mask;
-        }
-        at
-    }
+    index
 }
 
 #[cfg(test)]

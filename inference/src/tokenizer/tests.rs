@@ -2,7 +2,13 @@
 
 use super::*;
 use crate::error::LoadError;
+use crate::gguf::Texts;
 use proptest::prelude::*;
+
+/// As the configuration wants it. It lives as long as the tests do, which change what it is made of as they like.
+fn leaked(texts: &[String]) -> &'static Texts {
+    Box::leak(Box::new(texts.iter().collect()))
+}
 
 /// A vocabulary of the 256 bytes, the results of `merges`, and `added` tokens with their types.
 struct Sample {
@@ -30,9 +36,9 @@ impl Sample {
         TokenizerConfig {
             model: "gpt2",
             pre: "gpt-2",
-            tokens: &self.tokens,
+            tokens: leaked(&self.tokens),
             token_type: Some(&self.types),
-            merges: &self.merges,
+            merges: leaked(&self.merges),
             ..TokenizerConfig::default()
         }
     }
@@ -279,7 +285,7 @@ proptest! {
     ) {
         let token_type = (types.len() % 3 > 0).then_some(&types[..]);
         let config = TokenizerConfig {
-            model: "gpt2", pre: "smollm", tokens: &tokens, token_type, merges: &merges,
+            model: "gpt2", pre: "smollm", tokens: leaked(&tokens), token_type, merges: leaked(&merges),
             add_bos_token: ids[0].map(|id| id % 2 == 0), bos_token_id: ids[1], eos_token_id: ids[2],
             eot_token_id: ids[3], ..TokenizerConfig::default()
         };

@@ -3,6 +3,7 @@
 use super::bytes::byte_of;
 use super::error::TokenizerError;
 use super::sentencepiece::SPACE;
+use crate::gguf::Texts;
 
 /// The most tokens of a vocabulary: four times the largest that is known (262,144).
 pub const MAX_VOCABULARY: usize = 1 << 20;
@@ -63,6 +64,12 @@ const ENDS: [&str; 13] = [
 const BEGINS: [&str; 6] =
     ["<|im_start|>", "<|start_header_id|>", "<|end_header_id|>", "<|begin_of_text|>", "<start_of_turn>", "<|im_sep|>"];
 
+/// The first byte of [`SPACE`].
+const SPACE_BEGINS: u8 = 0xe2;
+
+/// How all of [`ENDS`] and [`BEGINS`] begin.
+const STEERING: char = '<';
+
 /// How normal tokens are written in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Alphabet {
@@ -83,10 +90,10 @@ pub(super) struct Vocabulary {
 
 impl Vocabulary {
     /// Reads the tokens.
-    pub(super) fn new(texts: &[String], types: Option<&[i32]>, alphabet: Alphabet) -> Result<Self, TokenizerError> {
+    pub(super) fn new(texts: &Texts, types: Option<&[i32]>, alphabet: Alphabet) -> Result<Self, TokenizerError> {
         check_size(texts, types)?;
         let mut vocabulary = Self {
-            bytes: Vec::with_capacity(texts.iter().map(String::len).sum()),
+            bytes: Vec::with_capacity(texts.bytes()),
             ends: Vec::with_capacity(texts.len()),
             kinds: Vec::with_capacity(texts.len()),
         };
@@ -101,7 +108,9 @@ impl Vocabulary {
     }
 
     fn push(&mut self, id: usize, text: &str, kind: TokenKind, alphabet: Alphabet) -> Result<(), TokenizerError> {
-        let kind = if ENDS.contains(&text) || BEGINS.contains(&text) { TokenKind::Control } else { kind };
+        // A look at the first character spares all others the comparisons.
+        let steers = text.starts_with(STEERING) && (ENDS.contains(&text) || BEGINS.contains(&text));
+        let kind = if steers { TokenKind::Control } else { kind };
         let start = self.bytes.len();
         match kind {
             TokenKind::Byte => {
@@ -110,10 +119,16 @@ impl Vocabulary {
                 self.bytes.push(byte.ok_or_else(|| TokenizerError::ByteToken { id, text: text.to_string() })?);
             }
             TokenKind::Normal | TokenKind::Unused if alphabet == Alphabet::Spaces => {
-                for (place, part) in text.split(SPACE).enumerate() {
-                    self.bytes.extend_from_slice(if place > 0 { b" " } else { b"" });
-                    self.bytes.extend_from_slice(part.as_bytes());
+                let mut rest = text;
+                // Most have one at their beginning, and few another.
+                while rest.as_bytes().contains(&SPACE_BEGINS)
+                    && let Some((before, after)) = rest.split_once(SPACE)
+                {
+                    self.bytes.extend_from_slice(before.as_bytes());
+                    self.bytes.push(b' ');
+                    rest = after;
                 }
+                self.bytes.extend_from_slice(rest.as_bytes());
             }
             TokenKind::Normal | TokenKind::Unused => {
                 for c in text.chars() {
@@ -171,7 +186,7 @@ impl Vocabulary {
     }
 }
 
-fn check_size(texts: &[String], types: Option<&[i32]>) -> Result<(), TokenizerError> {
+fn check_size(texts: &Texts, types: Option<&[i32]>) -> Result<(), TokenizerError> {
     if texts.is_empty() {
         return Err(TokenizerError::Missing { key: "tokenizer.ggml.tokens" });
     }

@@ -68,9 +68,9 @@ fn byte_level(pre: &str) -> Sample {
     let config = TokenizerConfig {
         model: "gpt2",
         pre,
-        tokens: &tokens,
+        tokens: &tokens.iter().collect(),
         token_type: Some(&types),
-        merges: &merges,
+        merges: &merges.iter().collect(),
         ..TokenizerConfig::default()
     };
     Sample { tokenizer: Tokenizer::new(&config).expect("it is sound"), is_sentencepiece: false, adds_space: false }
@@ -87,7 +87,7 @@ fn sentencepiece(adds_space: bool) -> Sample {
     let scores: Vec<f32> = (0..tokens.len()).map(|id| -(id as f32)).collect();
     let config = TokenizerConfig {
         model: "llama",
-        tokens: &tokens,
+        tokens: &tokens.iter().collect(),
         token_type: Some(&types),
         scores: Some(&scores),
         add_space_prefix: Some(adds_space),

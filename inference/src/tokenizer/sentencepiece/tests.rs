@@ -1,6 +1,12 @@
 use super::super::{Special, Tokenizer, TokenizerConfig};
 use super::*;
+use crate::gguf::Texts;
 use proptest::prelude::*;
+
+/// As the configuration wants it. It lives as long as the tests do, which change what it is made of as they like.
+fn leaked(texts: &[String]) -> &'static Texts {
+    Box::leak(Box::new(texts.iter().collect()))
+}
 
 /// `<unk>`, `<s>`, the 256 bytes, and then these texts with falling scores.
 struct Sample {
@@ -24,7 +30,7 @@ impl Sample {
     fn config(&self) -> TokenizerConfig<'_> {
         TokenizerConfig {
             model: "llama",
-            tokens: &self.tokens,
+            tokens: leaked(&self.tokens),
             token_type: Some(&self.types),
             scores: Some(&self.scores),
             bos_token_id: Some(1),
@@ -40,7 +46,7 @@ fn check(config: &TokenizerConfig<'_>, text: &str, expected: &[&str]) {
     let tokenizer = Tokenizer::new(config).unwrap();
     let mut ids = Vec::new();
     tokenizer.encode(text, Special::Parse, true, &mut ids);
-    let texts: Vec<&str> = ids.iter().map(|&id| config.tokens[id as usize].as_str()).collect();
+    let texts: Vec<&str> = ids.iter().map(|&id| &config.tokens[id as usize]).collect();
     assert_eq!(texts, expected, "{text:?}");
 }
 
@@ -192,7 +198,7 @@ proptest! {
         text in ".{0,20}",
     ) {
         let config = TokenizerConfig {
-            model: "llama", tokens: &tokens, token_type: Some(&types[..tokens.len()]),
+            model: "llama", tokens: leaked(&tokens), token_type: Some(&types[..tokens.len()]),
             scores: Some(&scores[..tokens.len()]), bos_token_id: ids[0], eos_token_id: ids[1],
             unknown_token_id: ids[2], ..TokenizerConfig::default()
         };
