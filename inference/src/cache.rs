@@ -62,6 +62,11 @@ pub struct PageTable {
 }
 
 impl PageTable {
+    /// Has room for the pages of `len` tokens, so that [`Cache::reserve`] need not make any.
+    pub fn expect(&mut self, len: usize) {
+        self.pages.reserve_exact(len.div_ceil(PAGE).saturating_sub(self.pages.len()));
+    }
+
     /// Says that logits were finite that everything stored so far took part in. Its numbers need not be looked at then
     /// before they are used again: whatever they are, they do no harm.
     pub fn vouch(&mut self) {

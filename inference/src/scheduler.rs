@@ -3,7 +3,8 @@
 //! [`Scheduler::step`] is one pass through the model over all running sequences: each that is generating gives one row,
 //! and what is left of the step's rows goes to prompts, in equal parts, so that a long prompt delays nobody for more than
 //! a step. While others are generating, a prompt gets the fewer rows the deeper it is. A step does no input or output and
-//! starts nothing: a thread calls it in a loop, a test by hand. Time is read for [`Timings`] alone.
+//! starts nothing: a thread calls it in a loop, a test by hand. Time is read for [`Timings`], and for whether
+//! [`Speculation`] pays.
 //!
 //! What a sequence generates depends on its prompt, options and seed, and on what its own session generated before; never on
 //! what runs beside it. What others computed of the same prompt is used, being what the sequence itself would compute.
@@ -15,36 +16,39 @@
 //! ```
 
 mod choose;
+mod compute;
+mod lookup;
 mod options;
+mod plan;
+mod request;
 mod sequence;
+mod speculation;
+#[cfg(test)]
+mod tests;
 
 pub use options::{
     DEFAULT_BATCH_TOKENS, DEFAULT_CACHE_BYTES, DEFAULT_QUEUE, DEFAULT_SEQUENCES, DEFAULT_TILED_BATCH_TOKENS,
     MAX_BATCH_TOKENS, MAX_QUEUE, MAX_SEQUENCES, SchedulerOptions,
 };
-pub use sequence::{Event, FinishReason, Request, SequenceFault, SequenceId, SubmitError, Timings, Usage};
+pub use request::{Event, FinishReason, Request, SequenceFault, SequenceId, SubmitError, Timings, Usage};
+pub use speculation::Speculation;
 
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cache::{Cache, PageTable, SavedError};
+use crate::cache::{Cache, SavedError};
 use crate::error::LoadError;
-use crate::forward::{Row, Work, forward};
 use crate::kernel::{PAGE, Team};
 use crate::model::Model;
 use crate::scratch::Scratch;
+use compute::Lists;
 use options::Sizes;
 pub(crate) use options::default_context;
+use plan::Plan;
 use sequence::{Sequence, Waiting};
-
-/// Pairs of a query and a key that one step computes for the rows of a prompt while others wait for their next token.
-/// Attention to a long prompt costs more than all the rest; with this bound, such a step takes about a tenth of a second
-/// with the default model on two cores.
-const PROMPT_PAIRS: usize = 1 << 16;
-/// The same where prompts are computed by the matrix unit.
-const TILED_PROMPT_PAIRS: usize = 1 << 20;
+use speculation::{DRAFT_ROWS, Pace};
 
 /// Runs sequences through one model.
 pub struct Scheduler {
@@ -61,10 +65,10 @@ pub struct Scheduler {
     /// Who gets what is left over when a step's rows are divided.
     turn: usize,
     next_id: u64,
-    /// Rows of the current step that belong to prompts; kept for its memory.
-    prompted: Vec<Row>,
-    /// Those of sequences that are generating.
-    generated: Vec<Row>,
+    plan: Plan,
+    lists: Lists,
+    speculation: Speculation,
+    pace: Pace,
 }
 
 impl Scheduler {
@@ -76,7 +80,8 @@ impl Scheduler {
         let sizes = Sizes::new(&model, options)?;
         let team = Team::new(options.threads)?;
         let (cache, restored) = restore(&model, sizes.cache_bytes, options.saved.as_deref());
-        let scratch = Scratch::new(&model, sizes.batch_tokens, sizes.sequences);
+        let drafts = if options.speculation == Speculation::Off { 0 } else { DRAFT_ROWS };
+        let scratch = Scratch::new(&model, sizes.batch_tokens, sizes.sequences + drafts);
         Ok(Self {
             model,
             team,
@@ -87,11 +92,13 @@ impl Scheduler {
             sizes,
             seed: options.seed,
             queue: VecDeque::new(),
-            running: Vec::new(),
+            running: Vec::with_capacity(sizes.sequences),
             turn: 0,
             next_id: 0,
-            prompted: Vec::new(),
-            generated: Vec::new(),
+            plan: Plan::new(sizes.batch_tokens),
+            lists: Lists::default(),
+            speculation: options.speculation,
+            pace: Pace::default(),
         })
     }
 
@@ -198,69 +205,7 @@ impl Scheduler {
             }
             let next = self.queue.pop_front().expect("it was there above");
             let seed = self.seed.wrapping_add(next.id.0);
-            self.running.push(next.start(&mut self.cache, seed));
-        }
-    }
-
-    /// Divides the rows of the step: one for each that is generating, the rest in equal parts for prompts.
-    fn plan(&mut self) {
-        self.prompted.clear();
-        self.generated.clear();
-        let count = self.running.len();
-        if count == 0 {
-            return;
-        }
-        self.turn = (self.turn + 1) % count;
-        let generating = self.running.iter().filter(|sequence| sequence.pending() == 1).count();
-        let (mut left, mut prompts) = (self.sizes.batch_tokens - generating, count - generating);
-        let pairs = if self.model.isa().has_tiles() { TILED_PROMPT_PAIRS } else { PROMPT_PAIRS };
-        for at in (self.turn..count).chain(0..self.turn) {
-            let sequence = &mut self.running[at];
-            let pending = sequence.pending();
-            let rows = if pending == 1 {
-                1
-            } else {
-                let most = if generating == 0 { left } else { (pairs / (sequence.computed + 1)).max(1) };
-                let share = left.div_ceil(prompts).min(pending).min(most);
-                (left, prompts) = (left - share, prompts - 1);
-                share
-            };
-            if self.cache.reserve(&mut sequence.table, sequence.computed + rows).is_err() {
-                // Cannot come about while `admit` counts right; a sequence that stands still is better than a panic.
-                continue;
-            }
-            sequence.planned = rows;
-            for position in sequence.computed..sequence.computed + rows {
-                let logits = position + 1 == sequence.tokens.len();
-                let row = Row { token: sequence.tokens[position], position: position as u32, table: at, logits };
-                if position < sequence.prompt { self.prompted.push(row) } else { self.generated.push(row) }
-            }
-        }
-    }
-
-    fn compute(&mut self, tell: &mut dyn FnMut(SequenceId, Event<'_>)) {
-        for work in [Work::Generation, Work::Prompt] {
-            let rows = match work {
-                Work::Generation => &self.generated,
-                Work::Prompt => &self.prompted,
-            };
-            if rows.is_empty() {
-                continue;
-            }
-            let tables: Vec<&PageTable> = self.running.iter().map(|sequence| &sequence.table).collect();
-            let (model, cache, scratch) = (&self.model, &mut self.cache, &mut self.scratch);
-            let logits = self.team.enter(|crew| forward(model, crew, cache, &tables, work, rows, scratch));
-            let vocabulary = self.model.info().vocabulary_size;
-            let wanted = rows.iter().filter(|row| row.logits).map(|row| row.table);
-            for (at, logits) in wanted.zip(logits.chunks_exact_mut(vocabulary)) {
-                self.running[at].choose(&self.model, logits);
-                self.running[at].advance(&self.model, tell);
-            }
-        }
-        let cache = &mut self.cache;
-        self.running.iter_mut().for_each(|sequence| sequence.commit(cache));
-        for sequence in self.running.extract_if(.., |sequence| sequence.ended) {
-            sequence.leave(cache);
+            self.running.push(next.start(&mut self.cache, seed, self.speculation != Speculation::Off));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use causerie_inference::scheduler::{
-    Event, FinishReason, Request, Scheduler, SchedulerOptions, SequenceId, SubmitError, Usage,
+    Event, FinishReason, Request, Scheduler, SchedulerOptions, SequenceId, Speculation, SubmitError, Usage,
 };
 use causerie_inference::tokenizer::Special;
 use causerie_inference::{Isa, LoadOptions, Model, SamplingOptions, SamplingOverrides};
@@ -129,7 +129,11 @@ fn an_answer_does_not_depend_on_what_runs_beside_it() {
 
 #[test]
 fn a_second_turn_computes_only_new_tokens_whoever_else_is_there() {
-    let small_steps = || scheduler(SchedulerOptions { batch_tokens: Some(16), ..Default::default() });
+    // Steps are counted: guesses would make them fewer, or not, as time goes.
+    let small_steps = || {
+        let speculation = Speculation::Off;
+        scheduler(SchedulerOptions { batch_tokens: Some(16), speculation, ..Default::default() })
+    };
     let mut first = small_steps();
     let prompt = question(&"What is gravity? ".repeat(20));
     let told = answer(&mut first, Request { session: Some(7), ..request(prompt.clone(), 30) });
@@ -213,7 +217,8 @@ fn a_second_turn_after_a_restart_computes_only_new_tokens() {
 
 #[test]
 fn cancelled_sequences_end_as_stopped_in_the_next_step() {
-    let mut scheduler = scheduler(SchedulerOptions { max_sequences: Some(1), ..Default::default() });
+    let speculation = Speculation::Off; // a token a step
+    let mut scheduler = scheduler(SchedulerOptions { max_sequences: Some(1), speculation, ..Default::default() });
     let running = scheduler.submit(request(question("Count to a thousand."), 500)).unwrap();
     let queued = scheduler.submit(request(question("And back."), 500)).unwrap();
     let mut answers = Answers::default();
@@ -257,6 +262,26 @@ fn the_context_is_a_limit() {
     let too_long = scheduler.submit(request(prompt[..64].to_vec(), 1));
     assert_eq!(too_long, Err(SubmitError::PromptTooLong { tokens: 64, context: 64 }));
     assert_eq!(answer(&mut scheduler, request(prompt[..63].to_vec(), 9)).end.unwrap().1.completion_tokens, 1);
+}
+
+#[test]
+fn speculation_changes_the_steps_and_not_the_answer() {
+    let poem = "The sun rose over the quiet hills, and the farmer walked slowly to his field with a wooden spade.";
+    let prompt = question(&format!("Repeat this text exactly: {poem}"));
+    let told = |speculation| {
+        let mut scheduler = scheduler(SchedulerOptions { speculation, ..Default::default() });
+        let id = scheduler.submit(request(prompt.clone(), 60)).unwrap();
+        let (mut answers, mut steps) = (Answers::default(), 1);
+        while answers.step(&mut scheduler) {
+            steps += 1;
+        }
+        (answers.0.remove(&id).unwrap(), steps)
+    };
+    let (without, steps) = told(Speculation::Off);
+    let (with, fewer) = told(Speculation::On);
+    assert_eq!(with, without);
+    assert!(2 * fewer < steps, "{fewer} steps of {steps} for: {}", without.text);
+    assert_eq!(told(Speculation::Auto).0, without);
 }
 
 #[test]

@@ -1,17 +1,26 @@
 //! How one sequence chooses its tokens.
 
-use super::sequence::SequenceFault;
+use super::request::SequenceFault;
+use super::speculation::MAX_DRAFTS;
 use crate::grammar::{Matcher, Next};
 use crate::sampler::{Sampler, TokenLogprob};
 use crate::tokenizer::Tokenizer;
 
 /// What was chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     /// The token; none where the grammar was complete already.
     pub(super) token: Option<u32>,
     /// Nothing may follow.
     pub(super) complete: bool,
+}
+
+/// A choice of this step, and the probabilities that belong to it.
+struct Chosen {
+    choice: Result<Choice, SequenceFault>,
+    logprob: Option<TokenLogprob>,
+    /// Behind its likeliest tokens in `top`.
+    top_end: usize,
 }
 
 /// Chooses the tokens of one sequence, within its grammar if it has one.
@@ -20,17 +29,40 @@ pub(super) struct Choice {
 pub(super) struct Chooser {
     sampler: Sampler,
     matcher: Option<Matcher>,
-    choice: Result<Choice, SequenceFault>,
+    /// What was chosen in this step, in order.
+    chosen: Vec<Chosen>,
+    /// The likeliest tokens of each choice, one after the other.
+    top: Vec<TokenLogprob>,
 }
 
 impl Chooser {
     pub(super) fn new(sampler: Sampler, matcher: Option<Matcher>) -> Self {
-        Self { sampler, matcher, choice: Ok(Choice::default()) }
+        Self { sampler, matcher, chosen: Vec::with_capacity(1 + MAX_DRAFTS), top: Vec::new() }
     }
 
-    /// Chooses the next token from a row of logits, which changes.
-    pub(super) fn choose(&mut self, tokenizer: &Tokenizer, logits: &mut [f32]) {
-        self.choice = self.try_choose(tokenizer, logits);
+    /// Chooses from rows of logits, which change: from the first, and from the one behind each draft that is what was chosen.
+    /// So the sampler and the grammar see what they would see if each token were computed when the one before is known.
+    pub(super) fn choose<'l>(
+        &mut self,
+        tokenizer: &Tokenizer,
+        rows: impl IntoIterator<Item = &'l mut [f32]>,
+        drafts: &[u32],
+    ) {
+        self.chosen.clear();
+        self.top.clear();
+        let drafts = drafts.iter().copied().map(Some).chain(std::iter::once(None));
+        for (logits, draft) in rows.into_iter().zip(drafts) {
+            let choice = self.try_choose(tokenizer, logits);
+            let (logprob, top) = self.sampler.logprobs().unzip();
+            self.top.extend_from_slice(top.unwrap_or_default());
+            self.chosen.push(Chosen { choice, logprob, top_end: self.top.len() });
+            let goes_on = choice.is_ok_and(|choice| {
+                choice.token == draft && !choice.complete && !choice.token.is_some_and(|token| tokenizer.is_end(token))
+            });
+            if !goes_on {
+                return;
+            }
+        }
     }
 
     fn try_choose(&mut self, tokenizer: &Tokenizer, logits: &mut [f32]) -> Result<Choice, SequenceFault> {
@@ -54,13 +86,28 @@ impl Chooser {
         Ok(Choice { token: Some(token), complete: matcher.is_complete() })
     }
 
-    /// What was chosen last.
-    pub(super) fn choice(&self) -> Result<Choice, SequenceFault> {
-        self.choice
+    /// How many choices there were in this step.
+    pub(super) fn count(&self) -> usize {
+        self.chosen.len()
     }
 
-    /// The probabilities of that step, if the request asks for them.
-    pub(super) fn logprobs(&self) -> Option<(TokenLogprob, &[TokenLogprob])> {
-        self.sampler.logprobs()
+    /// A choice of this step.
+    ///
+    /// # Panics
+    /// If there were not so many.
+    pub(super) fn choice(&self, number: usize) -> Result<Choice, SequenceFault> {
+        self.chosen[number].choice
+    }
+
+    /// The tokens that were chosen in this step.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = u32> {
+        self.chosen.iter().map_while(|chosen| chosen.choice.ok()?.token)
+    }
+
+    /// The probabilities of a choice of this step, if the request asks for them.
+    pub(super) fn logprobs(&self, number: usize) -> Option<(TokenLogprob, &[TokenLogprob])> {
+        let start = number.checked_sub(1).map_or(0, |before| self.chosen[before].top_end);
+        let chosen = &self.chosen[number];
+        Some((chosen.logprob?, &self.top[start..chosen.top_end]))
     }
 }

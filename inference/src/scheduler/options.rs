@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::speculation::Speculation;
 use crate::error::LoadError;
 use crate::kernel::PAGE;
 use crate::model::{Config, Model};
@@ -45,6 +46,8 @@ pub struct SchedulerOptions {
     /// The file in which keys and values outlast the process: read when the scheduler is made, written by
     /// [`Scheduler::save`](super::Scheduler::save). Its directory must be there.
     pub saved: Option<PathBuf>,
+    /// Whether tokens are guessed from what a sequence has said or read, and computed ahead.
+    pub speculation: Speculation,
     /// What the seeds of sequences that name none are made from.
     pub seed: u64,
 }

@@ -1,186 +1,21 @@
 //! One sequence: what was asked, how far it is, and what it tells.
 
-use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::choose::Chooser;
+use super::request::{Event, FinishReason, Request, SequenceFault, SequenceId, SubmitError, Timings, Usage};
+use super::speculation::Speculator;
 use crate::cache::{Cache, PageTable, Resumed};
-use crate::grammar::{Compiled, Grammar, GrammarError, GrammarFault};
+use crate::forward::Work;
+use crate::grammar::Compiled;
 use crate::kernel::PAGE;
 use crate::model::Model;
-use crate::sampler::{Sampler, SamplingOptions, TokenLogprob};
-use crate::stop::{StopError, StopFilter};
+use crate::sampler::Sampler;
+use crate::stop::StopFilter;
 use crate::utf8::Utf8Decoder;
 
-/// A sequence of a scheduler. Never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SequenceId(pub(super) u64);
-
-/// What is to be generated.
-#[derive(Clone, Debug, Default)]
-pub struct Request {
-    /// The tokens to go on from: at least one, and fewer than the context.
-    pub prompt: Vec<u32>,
-    /// How tokens are chosen.
-    pub sampling: SamplingOptions,
-    /// What the answer must look like. The first request with a grammar waits until the model's tokens are sorted for it, and
-    /// each new grammar is compiled; [`Grammars::compile`](crate::grammar::Grammars::compile) does so ahead, on any thread.
-    pub grammar: Option<Grammar>,
-    /// Tokens to generate, at most; the context is a limit too.
-    pub max_tokens: usize,
-    /// Text that ends the answer and is not part of it.
-    pub stop: Vec<String>,
-    /// The conversation that this is a turn of. What was generated in it is found in the cache by its later turns, and by
-    /// nobody else; without it, an answer is found by none.
-    pub session: Option<u128>,
-}
-
-/// Why a request was not taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SubmitError {
-    /// Too many are waiting; try again later.
-    Full {
-        /// How many may.
-        limit: usize,
-    },
-    /// There is no token to go on from.
-    EmptyPrompt,
-    /// No token is wanted.
-    NoTokens,
-    /// The prompt leaves no room for an answer.
-    PromptTooLong {
-        /// Tokens of the prompt.
-        tokens: usize,
-        /// Tokens that prompt and answer may have together.
-        context: usize,
-    },
-    /// A token that the model does not know.
-    UnknownToken {
-        /// Its place in the prompt.
-        at: usize,
-        /// Its id.
-        token: u32,
-        /// Tokens that the model knows.
-        vocabulary: usize,
-    },
-    /// The stop strings are too many, too long or empty.
-    Stop(StopError),
-    /// A token in the logit bias that the model does not know.
-    UnknownBias {
-        /// Its id.
-        token: u32,
-        /// Tokens that the model knows.
-        vocabulary: usize,
-    },
-    /// The grammar is not usable.
-    Grammar(GrammarError),
-}
-
-impl fmt::Display for SubmitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full { limit } => write!(f, "{limit} requests are waiting already; try again later"),
-            Self::EmptyPrompt => f.write_str("the prompt is empty; give at least one token"),
-            Self::NoTokens => f.write_str("no tokens are wanted; ask for at least one"),
-            Self::PromptTooLong { tokens, context } => {
-                write!(f, "the prompt has {tokens} tokens, and with its answer it may have {context}; shorten it")
-            }
-            Self::UnknownToken { at, token, vocabulary } => {
-                write!(
-                    f,
-                    "token {token} at place {at} of the prompt is unknown: ids of this model are below {vocabulary}"
-                )
-            }
-            Self::Stop(error) => error.fmt(f),
-            Self::UnknownBias { token, vocabulary } => {
-                write!(f, "token {token} of the logit bias is unknown: ids of this model are below {vocabulary}")
-            }
-            Self::Grammar(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for SubmitError {}
-
-/// What a sequence tells.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Event<'a> {
-    /// A token of the answer, if the request asks for probabilities. Its text follows, but maybe only with later tokens:
-    /// where a character is not complete, or where a stop string may have begun. What ends the model's turn is not told.
-    Token {
-        /// The token, and what the model thought of it.
-        chosen: TokenLogprob,
-        /// The likeliest tokens, the likeliest first; as many as were asked for.
-        top: &'a [TokenLogprob],
-    },
-    /// More of the answer, in whole characters; never empty.
-    Text(&'a str),
-    /// The end: nothing more comes.
-    Finished {
-        /// Why.
-        reason: FinishReason,
-        /// Tokens that it took.
-        usage: Usage,
-        /// How fast it was.
-        timings: Timings,
-    },
-    /// The end, because something broke.
-    Failed {
-        /// What.
-        fault: SequenceFault,
-    },
-}
-
-/// Why a sequence ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FinishReason {
-    /// The model ended its turn, a stop string came, or the grammar is complete.
-    Stop,
-    /// `max_tokens`, or the context is full.
-    Length,
-    /// It was cancelled.
-    Stopped,
-}
-
-/// What can break in a sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SequenceFault {
-    /// The model gives no number for any token: its file is damaged.
-    NotFinite,
-    /// The grammar cannot be followed any further.
-    Grammar(GrammarFault),
-}
-
-impl fmt::Display for SequenceFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFinite => f.write_str("the model's numbers are not finite; its file is damaged, fetch it again"),
-            Self::Grammar(fault) => fault.fmt(f),
-        }
-    }
-}
-
-/// Tokens that a sequence took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Of the prompt.
-    pub prompt_tokens: usize,
-    /// Of those, found in the cache and left there by the same session. What others left is used as well, and not told.
-    pub cached_tokens: usize,
-    /// Generated, the one that ended the turn included.
-    pub completion_tokens: usize,
-}
-
-/// How fast a sequence was.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Timings {
-    /// From the submission to the first token, waiting included; zero if there was none.
-    pub first_token: Duration,
-    /// From the first token to the last.
-    pub generation: Duration,
-    /// Tokens a second after the first; zero if there were none.
-    pub tokens_per_second: f32,
-}
+/// Bytes of text that a sequence has room for from its beginning: several of the longest tokens that models have.
+const TEXT: usize = 1 << 10;
 
 /// A request in the queue.
 pub(super) struct Waiting {
@@ -236,9 +71,11 @@ impl Waiting {
         Event::Finished { reason: FinishReason::Stopped, usage, timings: Timings::default() }
     }
 
-    pub(super) fn start(self, cache: &mut Cache, seed: u64) -> Sequence {
-        let Request { prompt, sampling, session, .. } = self.request;
-        let Resumed { table, known, own } = cache.resume(session, &prompt);
+    pub(super) fn start(self, cache: &mut Cache, seed: u64, speculates: bool) -> Sequence {
+        let Request { mut prompt, sampling, session, .. } = self.request;
+        let Resumed { mut table, known, own } = cache.resume(session, &prompt);
+        prompt.reserve_exact(self.limit - prompt.len());
+        table.expect(self.limit);
         Sequence {
             id: self.id,
             cancelled: false,
@@ -253,10 +90,11 @@ impl Waiting {
             table,
             limit: self.limit,
             chooser: Chooser::new(Sampler::new(&sampling, seed), self.grammar.map(|grammar| grammar.matcher())),
+            speculator: speculates.then(|| Speculator::new(self.limit)),
             decoder: Utf8Decoder::default(),
             stop: self.stop,
-            decoded: String::new(),
-            text: String::new(),
+            decoded: String::with_capacity(TEXT),
+            text: String::with_capacity(TEXT),
             submitted: self.submitted,
             first_token: None,
         }
@@ -287,6 +125,7 @@ pub(super) struct Sequence {
     /// Tokens that prompt and answer may have.
     limit: usize,
     chooser: Chooser,
+    speculator: Option<Speculator>,
     decoder: Utf8Decoder,
     stop: StopFilter,
     /// What the last token decoded to; kept for its memory.
@@ -303,20 +142,74 @@ impl Sequence {
         self.tokens.len() - self.computed
     }
 
+    /// What its rows of this step are computed for.
+    pub(super) fn work(&self) -> Work {
+        if self.computed < self.prompt { Work::Prompt } else { Work::Generation }
+    }
+
     /// Pages of the cache that it may come to need.
     pub(super) fn pages(&self) -> usize {
         self.limit.div_ceil(PAGE)
     }
 
-    /// Chooses the next token from its row of logits, which changes. Touches nothing but the sequence's own, so several
-    /// sequences may choose at once.
-    pub(super) fn choose(&mut self, model: &Model, logits: &mut [f32]) {
-        self.chooser.choose(model.tokenizer(), logits);
+    /// Whether tokens can be guessed: it is generating, and there is one to be chosen behind that of its row.
+    fn may_guess(&self) -> bool {
+        self.work() == Work::Generation && self.tokens.len() + 1 < self.limit
     }
 
-    /// Takes the token that was chosen.
+    /// Guesses up to `room` tokens that follow, to be computed in this step; gives how many. See [`Speculator::guess`].
+    pub(super) fn guess(&mut self, room: usize, worthwhile: Option<f32>) -> usize {
+        let may_guess = self.may_guess();
+        let Some(speculator) = &mut self.speculator else { return 0 };
+        if !may_guess {
+            speculator.withdraw();
+            return 0;
+        }
+        speculator.guess(&self.tokens, room.min(self.limit - self.tokens.len() - 1), worthwhile);
+        speculator.drafts().len()
+    }
+
+    /// What is computed ahead in this step.
+    fn drafts(&self) -> &[u32] {
+        self.speculator.as_ref().map_or(&[], Speculator::drafts)
+    }
+
+    /// The rows of this step: the token of each, its position, and whether its logits are wanted.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (u32, usize, bool)> {
+        let known = self.tokens[self.computed..].iter().chain(self.drafts()).take(self.planned);
+        let last = self.tokens.len() - 1;
+        known.copied().zip(self.computed..).map(move |(token, position)| (token, position, position >= last))
+    }
+
+    /// Rows of this step whose logits are wanted.
+    pub(super) fn choices(&self) -> usize {
+        (self.computed + self.planned + 1).saturating_sub(self.tokens.len())
+    }
+
+    /// Chooses the next token from its row of logits, and those that follow where they were guessed right. Touches nothing
+    /// but the sequence's own, so several sequences may choose at once. The rows, of `vocabulary` each, change.
+    pub(super) fn choose(&mut self, model: &Model, logits: &mut [f32], vocabulary: usize) {
+        let drafts = self.speculator.as_ref().map_or(&[][..], Speculator::drafts);
+        self.chooser.choose(model.tokenizer(), logits.chunks_exact_mut(vocabulary), drafts);
+        if let Some(speculator) = &mut self.speculator {
+            speculator.learn(self.chooser.tokens());
+        }
+    }
+
+    /// Takes the tokens that were chosen, up to the end. Of what was computed, what they follow on is kept.
     pub(super) fn advance(&mut self, model: &Model, tell: &mut dyn FnMut(SequenceId, Event<'_>)) {
-        let choice = match self.chooser.choice() {
+        let computed = self.planned - self.choices();
+        let mut taken = 0;
+        while taken < self.chooser.count() && !self.ended {
+            self.take(taken, model, tell);
+            taken += 1;
+        }
+        self.planned = computed + taken;
+    }
+
+    /// Takes one of the tokens that were chosen.
+    fn take(&mut self, number: usize, model: &Model, tell: &mut dyn FnMut(SequenceId, Event<'_>)) {
+        let choice = match self.chooser.choice(number) {
             Ok(choice) => choice,
             Err(fault) => {
                 // After a grammar's fault what was computed is sound.
@@ -332,7 +225,7 @@ impl Sequence {
         if tokenizer.is_end(token) {
             return self.finish(FinishReason::Stop, tell);
         }
-        if let Some((chosen, top)) = self.chooser.logprobs() {
+        if let Some((chosen, top)) = self.chooser.logprobs(number) {
             tell(self.id, Event::Token { chosen, top });
         }
         if !tokenizer.is_control(token) {

@@ -1,0 +1,96 @@
+//! What a step does with its rows: the forward pass, the choice of tokens, and what is told of them.
+
+use std::time::Instant;
+
+use super::Scheduler;
+use super::plan::Plan;
+use super::request::{Event, SequenceId};
+use super::sequence::Sequence;
+use crate::cache::PageTable;
+use crate::forward::{Work, forward};
+use crate::kernel::Crew;
+use crate::model::Model;
+
+/// Logits of a step from which on sequences choose on several threads: calling those takes as long as the greatest of so many
+/// is looked for.
+const CHOOSE_TOGETHER: usize = 1 << 14;
+
+/// A sequence that chooses, and its rows of logits.
+struct Choosing<'a> {
+    sequence: &'a mut Sequence,
+    logits: &'a mut [f32],
+}
+
+/// Lists that a step makes. Empty between steps; kept for their memory.
+#[derive(Default)]
+pub(super) struct Lists {
+    tables: Vec<&'static PageTable>,
+    choosing: Vec<Choosing<'static>>,
+}
+
+impl Scheduler {
+    /// Computes the rows that are planned, and lets sequences choose, advance and end.
+    pub(super) fn compute(&mut self, tell: &mut dyn FnMut(SequenceId, Event<'_>)) {
+        let Plan { prompted, generated } = &self.plan;
+        let (model, cache, scratch) = (&*self.model, &mut self.cache, &mut self.scratch);
+        if !(generated.is_empty() && prompted.is_empty()) {
+            let began = Instant::now();
+            self.team.enter(|crew| {
+                for (work, rows) in [(Work::Generation, generated), (Work::Prompt, prompted)] {
+                    if rows.is_empty() {
+                        continue;
+                    }
+                    let mut tables = recycled(std::mem::take(&mut self.lists.tables));
+                    tables.extend(self.running.iter().map(|sequence| &sequence.table));
+                    let logits = forward(model, crew, cache, &tables, work, rows, scratch);
+                    self.lists.tables = recycled(tables);
+                    choose(model, crew, &mut self.running, work, logits, &mut self.lists.choosing);
+                    let chose = |sequence: &&mut Sequence| sequence.work() == work && sequence.choices() > 0;
+                    self.running.iter_mut().filter(chose).for_each(|sequence| sequence.advance(model, tell));
+                }
+            });
+            if prompted.is_empty() {
+                self.pace.observe(generated.len(), began.elapsed().as_secs_f32());
+            }
+        }
+        self.running.iter_mut().for_each(|sequence| sequence.commit(cache));
+        for sequence in self.running.extract_if(.., |sequence| sequence.ended) {
+            sequence.leave(cache);
+        }
+    }
+}
+
+/// Lets the sequences choose whose rows were computed for `work`, from these logits.
+fn choose(
+    model: &Model,
+    crew: &Crew,
+    running: &mut [Sequence],
+    work: Work,
+    logits: &mut [f32],
+    choosing: &mut Vec<Choosing<'static>>,
+) {
+    let (vocabulary, together) = (model.info().vocabulary_size, logits.len() >= CHOOSE_TOGETHER);
+    let mut of_step = recycled(std::mem::take(choosing));
+    let mut left = logits;
+    for sequence in running.iter_mut().filter(|sequence| sequence.work() == work && sequence.choices() > 0) {
+        let own;
+        (own, left) = left.split_at_mut(sequence.choices() * vocabulary);
+        of_step.push(Choosing { sequence, logits: own });
+    }
+    let choose = |of: &mut [Choosing<'_>]| {
+        of.iter_mut().for_each(|Choosing { sequence, logits }| sequence.choose(model, logits, vocabulary));
+    };
+    if together {
+        crew.chunks(&mut of_step, 1, |_, one| choose(one));
+    } else {
+        choose(&mut of_step);
+    }
+    *choosing = recycled(of_step);
+}
+
+/// An empty list with the memory of one whose elements lived shorter or longer: collecting a list's own elements into one of
+/// the same size is done in place.
+fn recycled<A, B>(mut list: Vec<A>) -> Vec<B> {
+    list.clear();
+    list.into_iter().map(|_| unreachable!("the list is empty")).collect()
+}
