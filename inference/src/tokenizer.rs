@@ -96,23 +96,23 @@ impl Tokenizer {
             None => Encoding::SentencePiece(sentencepiece(config, &vocabulary)?),
         };
 
+        let found = vocabulary.special();
+        if found.len() > MAX_SPECIAL_TOKENS {
+            let what = "the number of special tokens";
+            return Err(TokenizerError::TooMany { what, limit: MAX_SPECIAL_TOKENS, got: found.len() });
+        }
         let special = |kinds: &[TokenKind]| {
-            let found = vocabulary.of_kinds(kinds);
-            if found.len() > MAX_SPECIAL_TOKENS {
-                let what = "the number of special tokens";
-                return Err(TokenizerError::TooMany { what, limit: MAX_SPECIAL_TOKENS, got: found.len() });
-            }
-            SpecialTokens::new(found, config.strips_after_special)
-                .map_err(|error| TokenizerError::Special { reason: error.to_string() })
+            let of_kinds = found.iter().filter(|(_, _, kind)| kinds.contains(kind));
+            SpecialTokens::new(of_kinds.map(|(text, id, _)| (text.clone(), *id)).collect(), config.strips_after_special)
         };
         let mut ends = vocabulary.ends_by_text();
         ends.extend([config.eos_token_id, config.eot_token_id, config.eom_token_id].into_iter().flatten());
         ends.sort_unstable();
         ends.dedup();
         Ok(Self {
-            parsed: special(&[TokenKind::Control, TokenKind::UserDefined, TokenKind::Unknown])?,
-            plain: special(&[TokenKind::UserDefined])?,
-            control: special(&[TokenKind::Control, TokenKind::Unknown])?,
+            parsed: special(&[TokenKind::Control, TokenKind::UserDefined, TokenKind::Unknown]),
+            plain: special(&[TokenKind::UserDefined]),
+            control: special(&[TokenKind::Control, TokenKind::Unknown]),
             begin: config.bos_token_id,
             adds_begin: config
                 .add_bos_token

@@ -86,11 +86,6 @@ pub enum TokenizerError {
         /// How many tokens there are.
         vocabulary: usize,
     },
-    /// The special tokens are together too long to be searched for.
-    Special {
-        /// What the automaton's builder said.
-        reason: String,
-    },
 }
 
 impl fmt::Display for TokenizerError {
@@ -140,7 +135,6 @@ impl fmt::Display for TokenizerError {
             Self::TokenId { key, got, vocabulary } => {
                 write!(f, "{key} is {got}, and the vocabulary has {vocabulary} tokens; the file is damaged")
             }
-            Self::Special { reason } => write!(f, "the special tokens cannot be searched for: {reason}"),
         }
     }
 }

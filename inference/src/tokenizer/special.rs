@@ -1,6 +1,10 @@
 //! Tokens that are found in text as they stand: control tokens, and tokens that the model's makers added whole.
 
-use aho_corasick::{AhoCorasick, BuildError, Input, MatchKind};
+use std::sync::OnceLock;
+
+use aho_corasick::{AhoCorasick, Input, MatchKind};
+
+use super::vocabulary::MAX_TOKEN_BYTES;
 
 /// The most tokens that are looked for in text. Known vocabularies have up to some 6,500.
 pub const MAX_SPECIAL_TOKENS: usize = 1 << 14;
@@ -15,8 +19,8 @@ pub(crate) enum Part<'t> {
 /// Finds tokens in text: from left to right, at each place the longest, in time that is linear whatever they are.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SpecialTokens {
-    /// Of all texts (Aho and Corasick, 1975); none when there are no tokens.
-    automaton: Option<AhoCorasick>,
+    /// Of all texts (Aho and Corasick, 1975). Built for the first text, since thousands of tokens take milliseconds.
+    automaton: OnceLock<AhoCorasick>,
     /// Ids and texts, in the order of the automaton's patterns: sorted by text.
     tokens: Vec<(String, u32)>,
     /// Whether the whitespace after most of them belongs to them.
@@ -27,16 +31,20 @@ pub(super) struct SpecialTokens {
 const NEVER_STRIPPED: [&str; 3] = ["<unk>", "<s>", "<|endoftext|>"];
 
 impl SpecialTokens {
-    /// A finder of these tokens.
-    ///
-    /// # Errors
-    /// When their texts are together too long for an automaton; the message says the limit.
-    pub(super) fn new(mut tokens: Vec<(String, u32)>, strips_after: bool) -> Result<Self, BuildError> {
+    /// A finder of these tokens, at most [`MAX_SPECIAL_TOKENS`] of at most [`MAX_TOKEN_BYTES`].
+    pub(super) fn new(mut tokens: Vec<(String, u32)>, strips_after: bool) -> Self {
         tokens.sort();
-        let mut builder = AhoCorasick::builder();
-        builder.match_kind(MatchKind::LeftmostLongest);
-        let automaton = (!tokens.is_empty()).then(|| builder.build(tokens.iter().map(|(text, _)| text))).transpose()?;
-        Ok(Self { automaton, tokens, strips_after })
+        Self { automaton: OnceLock::new(), tokens, strips_after }
+    }
+
+    fn automaton(&self) -> &AhoCorasick {
+        // A state for each byte, and some.
+        const { assert!(MAX_SPECIAL_TOKENS * MAX_TOKEN_BYTES <= 1 << 24) };
+        self.automaton.get_or_init(|| {
+            let mut builder = AhoCorasick::builder();
+            builder.match_kind(MatchKind::LeftmostLongest);
+            builder.build(self.tokens.iter().map(|(text, _)| text)).expect("an automaton may have 2^31 states")
+        })
     }
 
     pub(super) fn id(&self, text: &str) -> Option<u32> {
@@ -46,7 +54,10 @@ impl SpecialTokens {
 
     /// The first token's place in `text`, not before byte `from`.
     pub(super) fn find_at(&self, text: &str, from: usize) -> Option<(std::ops::Range<usize>, u32)> {
-        let found = self.automaton.as_ref()?.find(Input::new(text).range(from..))?;
+        if self.tokens.is_empty() {
+            return None;
+        }
+        let found = self.automaton().find(Input::new(text).range(from..))?;
         Some((found.range(), self.tokens[found.pattern().as_usize()].1))
     }
 
@@ -76,7 +87,7 @@ mod tests {
     use super::*;
 
     fn tokens(texts: &[&str]) -> SpecialTokens {
-        SpecialTokens::new(texts.iter().map(ToString::to_string).zip(0..).collect(), false).unwrap()
+        SpecialTokens::new(texts.iter().map(ToString::to_string).zip(0..).collect(), false)
     }
 
     fn split<'t>(tokens: &SpecialTokens, text: &'t str) -> Vec<Part<'t>> {
@@ -99,7 +110,7 @@ mod tests {
     fn whitespace_after_a_token_may_belong_to_it() {
         use Part::{Text, Token};
         let texts = ["<|user|>", "<s>"].map(String::from);
-        let tokens = SpecialTokens::new(texts.into_iter().zip(0..).collect(), true).unwrap();
+        let tokens = SpecialTokens::new(texts.into_iter().zip(0..).collect(), true);
         assert_eq!(
             split(&tokens, "<s> <|user|> \r\n\u{b}a <|user|>\u{a0}"),
             [Token(1), Text(" "), Token(0), Text("a "), Token(0), Text("\u{a0}")]

@@ -171,12 +171,15 @@ impl Vocabulary {
         &self.bytes[start as usize..end as usize]
     }
 
-    /// The tokens of these kinds that can be looked for in text. One of a single character cannot: it would take
-    /// that character away from all text.
-    pub(super) fn of_kinds(&self, kinds: &[TokenKind]) -> Vec<(String, u32)> {
-        let ids = self.ids().filter(|&id| kinds.contains(&self.kinds[id as usize]));
-        let texts = ids.map(|id| (String::from_utf8_lossy(self.bytes(id)).into_owned(), id));
-        texts.filter(|(text, _)| text.chars().nth(1).is_some()).collect()
+    /// The control, user-defined and unknown tokens that can be looked for in text. One of a single character cannot: it would
+    /// take that character away from all text.
+    pub(super) fn special(&self) -> Vec<(String, u32, TokenKind)> {
+        let kinds = self.ids().zip(self.kinds.iter().copied());
+        kinds
+            .filter(|(_, kind)| matches!(kind, TokenKind::Control | TokenKind::UserDefined | TokenKind::Unknown))
+            .map(|(id, kind)| (String::from_utf8_lossy(self.bytes(id)).into_owned(), id, kind))
+            .filter(|(text, ..)| text.chars().nth(1).is_some())
+            .collect()
     }
 
     /// The tokens that end a turn by their text, sorted.
