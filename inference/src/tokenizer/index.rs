@@ -2,7 +2,13 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-/// An empty slot.
+use super::vocabulary::MAX_VOCABULARY;
+
+/// Bits of a slot that are an id. The others are some of the text's hash, so that few texts are looked at in vain.
+const ID_BITS: u32 = MAX_VOCABULARY.ilog2();
+const ID: u32 = (1 << ID_BITS) - 1;
+
+/// An empty slot; no hash has all of its bits set there.
 const NONE: u32 = u32::MAX;
 
 /// A table with open addressing. Slots hold ids, so that nothing is stored twice; the hash is keyed at random, so that no file
@@ -15,8 +21,15 @@ pub(super) struct Index {
     longest: usize,
 }
 
+/// Where a text is, or would be.
+struct Place {
+    slot: usize,
+    /// What is in the slot beside the id.
+    tag: u32,
+}
+
 impl Index {
-    /// A table for at most `most` texts.
+    /// A table for at most `most` ids, which are below [`MAX_VOCABULARY`].
     pub(super) fn with_capacity(most: usize) -> Self {
         Self { keys: RandomState::new(), slots: vec![NONE; (2 * most).next_power_of_two()], longest: 0 }
     }
@@ -24,11 +37,11 @@ impl Index {
     /// Enters an id. Of two with one text the first stays, and is given.
     pub(super) fn insert<'t>(&mut self, id: u32, text_of: impl Fn(u32) -> &'t [u8]) -> Option<u32> {
         let text = text_of(id);
-        let slot = self.slot(text, text_of);
+        let Place { slot, tag } = self.place(text, text_of);
         if self.slots[slot] != NONE {
-            return Some(self.slots[slot]);
+            return Some(self.slots[slot] & ID);
         }
-        self.slots[slot] = id;
+        self.slots[slot] = tag | id;
         self.longest = self.longest.max(text.len());
         None
     }
@@ -38,16 +51,52 @@ impl Index {
         if text.len() > self.longest {
             return None;
         }
-        Some(self.slots[self.slot(text, text_of)]).filter(|&id| id != NONE)
+        let found = self.slots[self.place(text, text_of).slot];
+        (found != NONE).then_some(found & ID)
     }
 
-    /// The slot in which a text is, or would be. There is one, as half of them are empty.
-    fn slot<'t>(&self, text: &[u8], text_of: impl Fn(u32) -> &'t [u8]) -> usize {
+    /// There is a place, as half of them are empty.
+    fn place<'t>(&self, text: &[u8], text_of: impl Fn(u32) -> &'t [u8]) -> Place {
+        let hash = self.keys.hash_one(text);
+        let tag = ((hash >> 32) as u32 % (NONE >> ID_BITS)) << ID_BITS;
         let mask = self.slots.len() - 1;
-        let mut at = self.keys.hash_one(text) as usize & mask;
-        while self.slots[at] != NONE && text_of(self.slots[at]) != text {
-            at = (at + 1) & mask;
+        let mut slot = hash as usize & mask;
+        loop {
+            let found = self.slots[slot];
+            if found == NONE || found & !ID == tag && text_of(found & ID) == text {
+                return Place { slot, tag };
+            }
+            slot = (slot + 1) & mask;
         }
-        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_found_under_their_first_id() {
+        // So many that slots, and tags of neighbours, collide.
+        let texts: Vec<String> = (0..50_000).map(|i| (i / 2 * 7919).to_string()).collect();
+        let text_of = |id: u32| texts[id as usize].as_bytes();
+        let mut index = Index::with_capacity(texts.len());
+        assert_eq!(index.get(b"0", text_of), None);
+        for id in 0..texts.len() as u32 {
+            assert_eq!(index.insert(id, text_of), (id % 2 == 1).then(|| id - 1));
+        }
+        for id in 0..texts.len() as u32 {
+            assert_eq!(index.get(text_of(id), text_of), Some(id / 2 * 2));
+        }
+        for other in ["", "x", "00", "12345678901234567890"] {
+            assert_eq!(index.get(other.as_bytes(), text_of), None);
+        }
+    }
+
+    #[test]
+    fn the_greatest_id_has_a_slot_of_its_own() {
+        let mut index = Index::with_capacity(1);
+        assert_eq!(index.insert(ID, |_| b"a"), None);
+        assert_eq!(index.get(b"a", |_| b"a"), Some(ID));
     }
 }
