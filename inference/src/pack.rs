@@ -171,6 +171,11 @@ impl Packed {
         }
     }
 
+    /// Bytes that a matrix takes when it is packed, each of its parts rounded up to whole lines.
+    pub fn bytes_of(block_type: BlockType, rows: usize, columns: usize) -> usize {
+        packing::packed_bytes(block_type, rows, columns)
+    }
+
     /// Bytes of memory that the numbers take.
     pub fn bytes(&self) -> usize {
         match &self.storage {

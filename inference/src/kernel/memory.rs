@@ -11,8 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use memmap2::MmapMut;
 
-/// Bytes of a large page.
-const LARGE_PAGE: usize = 2 << 20;
+use super::large::{self, LARGE_PAGE, Settling, Small};
 
 /// Where slabs begin: at a cache line.
 const ALIGNMENT: usize = 64;
@@ -32,6 +31,7 @@ unsafe impl Plain for crate::pack::Halves {}
 pub struct Arena {
     chunk_bytes: usize,
     current: Mutex<Option<Chunk>>,
+    small: Option<Small>,
 }
 
 struct Chunk {
@@ -48,7 +48,27 @@ unsafe impl Send for Chunk {}
 impl Arena {
     /// One that takes at least so many bytes of address space at a time.
     pub fn new(chunk_bytes: usize) -> Self {
-        Self { chunk_bytes, current: Mutex::new(None) }
+        Self { chunk_bytes, current: Mutex::new(None), small: None }
+    }
+
+    /// One that has `room` bytes to begin with, written to by all threads of the current rayon pool: threads that write to one
+    /// large page for the first time would each clear one, and all but one of these in vain.
+    pub fn with_room(room: usize, chunk_bytes: usize) -> Self {
+        let chunk = Chunk::new(room, Pages::WhenWritten);
+        Self {
+            chunk_bytes,
+            small: (chunk.len >= LARGE_PAGE).then(|| {
+                let start = chunk.start.addr().get() - chunk.map.as_ptr().addr();
+                // SAFETY: nothing has been cut from this chunk.
+                unsafe { large::fault_in(&chunk.map, start..start + chunk.len.next_multiple_of(LARGE_PAGE)) }
+            }),
+            current: Mutex::new(Some(chunk)),
+        }
+    }
+
+    /// Starts what makes large pages of those that were not to be had in time.
+    pub fn settle(self) -> Option<Settling> {
+        Settling::start(self.small?, large::REST)
     }
 
     /// A slab of zeros.
@@ -64,10 +84,10 @@ impl Arena {
             Some(chunk) if chunk.len - chunk.used >= bytes => chunk,
             // Leaves the current one to those that come after.
             _ if bytes >= self.chunk_bytes => {
-                whole = Chunk::new(bytes);
+                whole = Chunk::new(bytes, Pages::Large);
                 &mut whole
             }
-            other => other.insert(Chunk::new(self.chunk_bytes)),
+            other => other.insert(Chunk::new(self.chunk_bytes, Pages::Large)),
         };
         // SAFETY: the chunk has so many bytes left, and `used` never goes back, so nobody else gets these.
         let start = unsafe { chunk.start.add(chunk.used) }.cast();
@@ -76,16 +96,23 @@ impl Arena {
     }
 }
 
+/// Which pages a chunk gets from the start, if it is as long as a large one.
+#[derive(Clone, Copy, PartialEq)]
+enum Pages {
+    Large,
+    /// As is said before each is written to.
+    WhenWritten,
+}
+
 impl Chunk {
-    fn new(bytes: usize) -> Self {
+    fn new(bytes: usize, pages: Pages) -> Self {
         let len = bytes.next_multiple_of(ALIGNMENT).max(ALIGNMENT);
         let large = len >= LARGE_PAGE;
-        let room = if large { len + LARGE_PAGE } else { len };
+        let room = if large { len.next_multiple_of(LARGE_PAGE) + LARGE_PAGE } else { len };
         let mut map = MmapMut::map_anon(room).unwrap_or_else(|error| panic!("{room} bytes cannot be had: {error}"));
         // A system that has none gives small pages, which are as good but slower.
-        #[cfg(target_os = "linux")]
-        if large {
-            let _ = map.advise(memmap2::Advice::HugePage);
+        if large && pages == Pages::Large {
+            let _ = large::advise(&map, 0, map.len());
         }
         let start = NonNull::new(map.as_mut_ptr()).expect("a mapping has an address");
         let skipped = if large { start.align_offset(LARGE_PAGE).min(LARGE_PAGE) } else { 0 };

@@ -19,6 +19,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod element;
+mod large;
 #[cfg(target_arch = "x86_64")]
 mod matrix;
 mod memory;
@@ -31,6 +32,7 @@ mod team;
 pub(crate) use activations::{ALONE, Activations, Form};
 pub(crate) use attention::{Heads, STRETCH, Stretch, attend, key_pairs, stored_dimensions, value_pairs};
 pub use attention::{PAGE, Pairs, Span};
+pub(crate) use large::Settling;
 pub(crate) use memory::{Arena, Plain, Slab};
 #[cfg(feature = "bench")]
 pub use peak::{Peak, peaks};

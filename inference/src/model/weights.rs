@@ -10,7 +10,7 @@ use super::rope::{Frequencies, Rope};
 use crate::block;
 use crate::error::{LoadError, shown};
 use crate::gguf::{Gguf, TensorInfo};
-use crate::kernel::Arena;
+use crate::kernel::{Arena, Settling};
 use crate::pack::Packed;
 
 /// A matrix, and what is added to its product.
@@ -63,6 +63,8 @@ pub struct Weights {
     pub output: Option<Packed>,
     /// The rotary frequencies of each of [`Config::ropes`].
     pub ropes: Vec<Frequencies>,
+    /// Makes large pages of the matrices' memory, where that was not to be had in time.
+    _settling: Option<Settling>,
 }
 
 impl Weights {
@@ -97,7 +99,7 @@ impl Weights {
         let output_norm = source.vector("output_norm.weight", config.width)?;
         source.refuse_unused(config)?;
         let ropes = config.ropes.iter().enumerate().map(of_rope).collect();
-        Ok(Self { embedding, layers, output_norm, output, ropes })
+        Ok(Self { embedding, layers, output_norm, output, ropes, _settling: source.arena.settle() })
     }
 
     /// The output matrix.
@@ -129,18 +131,20 @@ const ARENA_BYTES: usize = 32 << 20;
 struct Source<'a> {
     gguf: &'a Gguf,
     used: Mutex<HashSet<&'a str>>,
-    /// For all matrices. Each thread has its own: two that write to one large page for the first time would both clear one.
-    arenas: Vec<Arena>,
+    /// For all matrices.
+    arena: Arena,
 }
 
 impl<'a> Source<'a> {
     fn new(gguf: &'a Gguf) -> Self {
-        let arenas = (0..rayon::current_num_threads()).map(|_| Arena::new(ARENA_BYTES)).collect();
-        Self { gguf, used: Mutex::default(), arenas }
-    }
-
-    fn arena(&self) -> &Arena {
-        &self.arenas[rayon::current_thread_index().unwrap_or(0)]
+        let matrices = gguf.tensors().filter_map(|(_, info)| match info.dimensions[..] {
+            [columns, rows] => Some(Packed::bytes_of(info.block_type, rows as usize, columns as usize)),
+            _ => None,
+        });
+        // A file whose few rows make full groups may need more; it gets it when its shapes have been checked.
+        let most = usize::try_from(gguf.file_bytes()).unwrap_or(usize::MAX).saturating_mul(2);
+        let room = matrices.fold(0, usize::saturating_add).min(most);
+        Self { gguf, used: Mutex::default(), arena: Arena::with_room(room, ARENA_BYTES) }
     }
 
     fn layer(&self, config: &Config, index: usize) -> Result<Layer, LoadError> {
@@ -201,7 +205,7 @@ impl<'a> Source<'a> {
             from = part.end;
             let of_part = &bytes[part.start * row_bytes..part.end * row_bytes];
             Linear {
-                weights: Packed::new_in(self.arena(), info.block_type, rows, columns, of_part),
+                weights: Packed::new_in(&self.arena, info.block_type, rows, columns, of_part),
                 bias: bias.as_ref().map(|bias| bias[part].to_vec()),
             }
         }))
@@ -209,7 +213,7 @@ impl<'a> Source<'a> {
 
     fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Packed, LoadError> {
         let info = self.shaped(name, &[columns as u64, rows as u64])?;
-        Ok(Packed::new_in(self.arena(), info.block_type, rows, columns, self.gguf.data(info)))
+        Ok(Packed::new_in(&self.arena, info.block_type, rows, columns, self.gguf.data(info)))
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {

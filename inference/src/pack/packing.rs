@@ -49,6 +49,22 @@ impl Form {
     }
 }
 
+/// Bytes that a packed matrix takes, each of its parts rounded up to lines.
+pub(super) fn packed_bytes(block_type: BlockType, rows: usize, columns: usize) -> usize {
+    const LINE: usize = size_of::<Line>();
+    let groups = rows.div_ceil(GROUP);
+    match block_type {
+        BlockType::F32 => groups * columns * LINE,
+        BlockType::F16 | BlockType::BF16 => (groups * columns * size_of::<Halves>()).next_multiple_of(LINE),
+        _ => {
+            let Form { width, zero, scales_per_block } = Form::of(block_type);
+            let blocks = groups * (columns / BLOCK);
+            let scales = (blocks * scales_per_block * size_of::<Halves>()).next_multiple_of(LINE);
+            blocks * width.lines() * LINE + if zero.is_some() { scales } else { 2 * scales }
+        }
+    }
+}
+
 impl Source<'_> {
     /// Packs it, with all threads of the current rayon pool.
     pub(super) fn pack(&self) -> Storage {
@@ -203,8 +219,8 @@ impl GroupMut<'_> {
 /// Lines of nibbles: the first 16 codes low, the others high.
 #[inline(always)]
 fn nibbles(codes: [u32; WORDS]) -> [u32; 4] {
-    const LOW: u32 = 0x0f0f_0f0f;
-    [0, 1, 2, 3].map(|v| (codes[v] & LOW) | (codes[v + 4] & LOW) << 4)
+    let join = |v: usize| (codes[v] & 0x0f0f_0f0f) | (codes[v + 4] & 0x0f0f_0f0f) << 4;
+    [join(0), join(1), join(2), join(3)] // `map` becomes a call for each
 }
 
 /// Lines of nibbles, and one of fifth bits: those of word `v` at bit `v`.

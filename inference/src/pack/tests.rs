@@ -55,6 +55,18 @@ fn the_default_models_types_take_no_more_bytes_than_the_file() {
 }
 
 #[test]
+fn what_a_matrix_will_take_is_known() {
+    for block_type in BlockType::ALL {
+        for (rows, columns) in [(1, 256), (16, 512), (37, 768)] {
+            let bytes = vec![0; rows * block_type.bytes_of(columns)];
+            let taken = Packed::new(block_type, rows, columns, &bytes).bytes();
+            let known = Packed::bytes_of(block_type, rows, columns);
+            assert!((taken..taken + 64).contains(&known), "{}: {known} for {taken}", block_type.name());
+        }
+    }
+}
+
+#[test]
 fn no_type_takes_more_than_ten_bits_a_weight_that_was_stored_in_fewer() {
     for block_type in BlockType::ALL.into_iter().filter(|block_type| block_type.block_len() > 1) {
         let bytes = vec![0; 64 * block_type.bytes_of(256)];
