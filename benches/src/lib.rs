@@ -7,11 +7,12 @@
 //! | `cargo bench -p causerie-benches --bench kernels` | matrix products beside what the machine can do |
 //! | `cargo bench -p causerie-benches --bench engine` | prompts and tokens, without a scheduler |
 //! | `cargo bench -p causerie-benches --bench scheduler` | steps with many sequences, admission, cancelling |
+//! | `cargo bench -p causerie-benches --bench grammar` | which tokens a grammar allows next |
 
 mod model_file;
 mod roofline;
 mod session;
 
-pub use model_file::{MODEL_FILE, ModelMissing, model_file};
+pub use model_file::{GEMMA_FILE, MODEL_FILE, ModelMissing, model_file, model_named};
 pub use roofline::Roofline;
 pub use session::Session;

@@ -15,10 +15,14 @@
 
 mod compile;
 mod error;
+mod mask;
 mod matcher;
 mod schema;
+mod shapes;
 #[cfg(test)]
 mod tests;
+mod tree;
+mod turn;
 mod words;
 
 pub use compile::{Compiled, Grammars, MAX_COMPILED};

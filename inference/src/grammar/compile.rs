@@ -9,6 +9,7 @@ use llguidance::toktrie::{InferenceCapabilities, SimpleVob, TokEnv};
 use llguidance::{Logger, ParserFactory};
 
 use super::error::{GrammarError, GrammarFault};
+use super::mask::{Masks, Trees};
 use super::matcher::Matcher;
 use super::words::Words;
 use super::{Grammar, MAX_GRAMMAR_BYTES, schema};
@@ -53,6 +54,8 @@ pub struct Grammars {
 
 /// What all grammars of a model use.
 struct Shared {
+    tokens: TokEnv,
+    trees: Arc<Trees>,
     factory: ParserFactory,
     usable: Arc<SimpleVob>,
 }
@@ -138,13 +141,14 @@ impl Grammars {
 
     fn shared(&self) -> Result<&Shared, GrammarError> {
         let build = || {
-            let words = Words::new(&self.tokenizer)?;
+            let (words, trees) = Words::new(&self.tokenizer)?;
             let usable = Arc::new(words.usable().clone());
-            let environment: TokEnv = Arc::new(words);
-            let mut factory =
-                ParserFactory::new_simple(&environment).map_err(|error| GrammarError::invalid(&error.to_string()))?;
+            let tokens: TokEnv = Arc::new(words);
+            // Without slices of its own: masks are found in another way.
+            let factory = ParserFactory::new(&tokens, InferenceCapabilities::default(), &[]);
+            let mut factory = factory.map_err(|error| GrammarError::invalid(&error.to_string()))?;
             factory.set_stderr_log_level(0);
-            Ok(Shared { factory, usable })
+            Ok(Shared { tokens, trees: Arc::new(trees), factory, usable })
         };
         self.shared.get_or_init(build).as_ref().map_err(Clone::clone)
     }
@@ -163,7 +167,8 @@ fn compile(shared: &Shared, grammar: &Grammar) -> Result<Compiled, GrammarError>
         limits(),
     );
     let parser = parser.map_err(|error| GrammarError::invalid(&error.to_string()))?;
-    let mut beginning = Matcher::new(parser, Arc::clone(&shared.usable));
+    let masks = Masks::new(Arc::clone(&shared.trees), Arc::clone(&shared.tokens));
+    let mut beginning = Matcher::new(parser, masks, Arc::clone(&shared.usable));
     beginning.allowed().map_err(|fault| match fault {
         GrammarFault::DeadEnd => GrammarError::Impossible,
         other => GrammarError::invalid(&other.to_string()),

@@ -8,6 +8,7 @@ use llguidance::api::StopReason;
 use llguidance::toktrie::SimpleVob;
 
 use super::error::GrammarFault;
+use super::mask::Masks;
 
 /// What may come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +21,9 @@ pub enum Next<'a> {
 
 /// Follows one sequence through its grammar.
 pub struct Matcher {
-    parser: TokenParser,
+    pub(super) parser: TokenParser,
+    /// The parser has it, too.
+    masks: Arc<Masks>,
     /// The tokens that text is made of, and those that end the model's turn.
     usable: Arc<SimpleVob>,
     /// What was allowed last.
@@ -30,21 +33,28 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    pub(super) fn new(mut parser: TokenParser, usable: Arc<SimpleVob>) -> Self {
+    pub(super) fn new(mut parser: TokenParser, masks: Masks, usable: Arc<SimpleVob>) -> Self {
         if parser.is_fresh() {
             parser.start_without_prompt();
         }
-        Self { parser, usable, allowed: SimpleVob::new(), fault: None }
+        Self { parser, masks: Arc::new(masks), usable, allowed: SimpleVob::new(), fault: None }.with_masks()
+    }
+
+    fn with_masks(mut self) -> Self {
+        self.parser.bias_computer = Arc::clone(&self.masks) as _;
+        self
     }
 
     /// A matcher at the same place that shares no state with this one.
     pub(super) fn separate(&self) -> Self {
         Self {
             parser: self.parser.deep_clone(),
+            masks: Arc::new(self.masks.separate()),
             usable: Arc::clone(&self.usable),
             allowed: SimpleVob::new(),
             fault: self.fault,
         }
+        .with_masks()
     }
 
     /// The tokens that may come next: of text, and where the text may end those that end the model's turn.

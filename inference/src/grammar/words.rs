@@ -1,8 +1,12 @@
 //! The model's tokens in the form that llguidance wants: a tree of their bytes.
 
+use std::thread;
+
 use llguidance::toktrie::{INVALID_TOKEN, SimpleVob, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
 use super::error::GrammarError;
+use super::mask::Trees;
+use super::tree::MAX_DEPTH;
 use crate::tokenizer::{TokenKind, Tokenizer};
 
 /// The most bytes of all tokens together: the tree has at most as many nodes, and room for 2^22. Gemma 3's 262,144
@@ -10,7 +14,7 @@ use crate::tokenizer::{TokenKind, Tokenizer};
 pub(super) const MAX_TREE_BYTES: usize = (1 << 22) - 1;
 
 /// The longest token that a grammar may use, in bytes; longer ones are runs of blanks, which shorter ones write too.
-const MAX_WORD_BYTES: usize = 255;
+const MAX_WORD_BYTES: usize = MAX_DEPTH;
 
 /// The tokens that a grammar's text can be written with.
 pub(super) struct Words {
@@ -20,11 +24,11 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// Builds the tree.
+    /// Builds llguidance's tree, and beside it our own.
     ///
     /// # Errors
     /// [`GrammarError::Vocabulary`].
-    pub(super) fn new(tokenizer: &Tokenizer) -> Result<Self, GrammarError> {
+    pub(super) fn new(tokenizer: &Tokenizer) -> Result<(Self, Trees), GrammarError> {
         let ids = 0..tokenizer.vocabulary_size() as u32;
         let words: Vec<Vec<u8>> = ids.clone().map(|id| word(tokenizer, id)).collect();
         let bytes = words.iter().map(Vec::len).sum();
@@ -33,13 +37,23 @@ impl Words {
         }
         let ends: Vec<u32> = ids.clone().filter(|&id| tokenizer.is_end(id)).collect();
         let first_end = ends.first().copied().unwrap_or(INVALID_TOKEN);
-        let mut trie = TokTrie::from(&TokRxInfo::new(ids.end, first_end), &words);
-        if ends.len() > 1 {
-            trie = trie.with_eos_tokens(&ends);
-        }
-        let mut usable = trie.alloc_token_set();
+        let empty = SimpleVob::alloc_with_capacity(words.len(), words.len() + 1);
+        let texts = ids.clone().filter(|&id| is_text(tokenizer, id) && !words[id as usize].is_empty());
+        let mut texts: Vec<(&[u8], u32)> = texts.map(|id| (&words[id as usize][..], id)).collect();
+        let (trie, trees) = thread::scope(|scope| {
+            let trees = scope.spawn(|| {
+                texts.sort_unstable();
+                Trees::new(&texts, &empty)
+            });
+            let mut trie = TokTrie::from(&TokRxInfo::new(ids.end, first_end), &words);
+            if ends.len() > 1 {
+                trie = trie.with_eos_tokens(&ends);
+            }
+            (trie, trees.join().expect("words are sorted and no longer than a tree is deep"))
+        });
+        let mut usable = empty.clone();
         ids.filter(|&id| is_text(tokenizer, id) || tokenizer.is_end(id)).for_each(|id| usable.allow_token(id));
-        Ok(Self { trie, usable })
+        Ok((Self { trie, usable }, trees))
     }
 
     /// The tokens that text is made of, and those that end the model's turn, as bits.

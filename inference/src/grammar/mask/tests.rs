@@ -1,0 +1,203 @@
+//! Masks against llguidance's own, which tries all words byte for byte.
+
+use std::sync::{Arc, LazyLock};
+
+use llguidance::earley::SlicedBiasComputer;
+use proptest::prelude::*;
+
+use crate::grammar::{Compiled, Grammar, Grammars, Next};
+use crate::tokenizer::{Tokenizer, TokenizerConfig};
+
+/// Words of all shapes that matter: letters, digits, blanks, quotes, escapes, control characters, characters of two to four
+/// bytes, parts of such, and mixtures. Some are there twice.
+static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
+    let mut words: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+    let pieces: Vec<&[u8]> = vec![
+        b"a",
+        b"b",
+        b"e",
+        b"f",
+        b"n",
+        b"p",
+        b"u",
+        b"w",
+        b"z",
+        b"in",
+        b"while",
+        b"true",
+        b"null",
+        b"A",
+        b"B",
+        b"M",
+        b"Z",
+        b"0",
+        b"1",
+        b"7",
+        b"9",
+        b"19",
+        b" ",
+        b"  ",
+        b"\"",
+        b"\\",
+        b"\n",
+        b"\t",
+        b"\x7f",
+        b",",
+        b":",
+        b".",
+        b"-",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b"(",
+        b")",
+        b"_",
+        "é".as_bytes(),
+        "ß".as_bytes(),
+        "\u{800}".as_bytes(),
+        "語".as_bytes(),
+        "\u{d7ff}".as_bytes(),
+        "\u{ffff}".as_bytes(),
+        "😀".as_bytes(),
+        "\u{10ffff}".as_bytes(),
+        b"\xc3",
+        b"\xa9",
+        b"\xe8\xaa",
+        b"\xf0\x9f",
+        b"\xff",
+    ];
+    let mut state = 7u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for length in 1..=6 {
+        for _ in 0..700 {
+            words.push((0..length).flat_map(|_| pieces[random(pieces.len())]).copied().collect());
+        }
+    }
+    // Longer words of one kind, as vocabularies have.
+    for length in 2..=20 {
+        for kind in [&b"abcdefghijklmnopqrstuvwxyz"[..], b"0123456789", b" ", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"] {
+            words.extend((0..8).map(|_| (0..length).map(|_| kind[random(kind.len())]).collect::<Vec<u8>>()));
+        }
+    }
+    let spell = |byte: u8| match byte {
+        b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff => char::from(byte),
+        0..=b' ' => char::from_u32(256 + u32::from(byte)).unwrap(),
+        0x7f..=0xa0 => char::from_u32(256 + 33 + u32::from(byte) - 0x7f).unwrap(),
+        0xad => char::from_u32(256 + 67).unwrap(),
+    };
+    let spelled = words.iter().map(|word| word.iter().map(|&byte| spell(byte)).collect::<String>());
+    let mut tokens: Vec<String> = spelled.collect();
+    tokens.sort();
+    tokens.dedup();
+    tokens.push("</s>".to_owned());
+    let end = Some(tokens.len() as u32 - 1);
+    let config =
+        TokenizerConfig { model: "gpt2", pre: "gpt-2", tokens: &tokens, eos_token_id: end, ..Default::default() };
+    Arc::new(Tokenizer::new(&config).unwrap())
+});
+
+static GRAMMARS: LazyLock<Vec<(Grammar, Compiled)>> = LazyLock::new(|| {
+    let schema = |text: &str| Grammar::JsonSchema(text.to_owned());
+    let regex = |text: &str| Grammar::Regex(text.to_owned());
+    let lark = |text: &str| Grammar::Lark(text.to_owned());
+    let grammars = Grammars::new(Arc::clone(&TOKENIZER));
+    [
+        schema("{}"),
+        schema(r#"{"type":"object","properties":{"a":{"type":"string","minLength":2,"maxLength":9},"be":{"type":"array","items":{"type":"string","maxLength":3}}},"required":["a","be"],"additionalProperties":false}"#),
+        schema(r#"{"type":"object","additionalProperties":{"enum":["ab","while","Mé",190,true]}}"#),
+        schema(r#"{"type":"array","items":{"type":"number","minimum":-9,"maximum":190},"x-guidance":{"whitespace_flexible":true}}"#),
+        schema(r#"{"type":"object","properties":{"a":{"type":"string","pattern":"^[a-f0-9]{2,8}(-[A-Zß]+)?$"},"b":{"type":"string","format":"date"}},"required":["a","b"]}"#),
+        regex(r"(?s:.{0,12})"),
+        regex(r"[^z;]*(;[^aeiou]{0,4})?"),
+        regex(r"[A-Z][a-z]{2,7}( [a-z]{1,5}){0,3}\."),
+        regex(r"([A-Z][A-Za-z ,']{3,12}[.!?]\n){1,3}"),
+        regex(r"[\u{0}-\u{7ff}]{0,5}語*"),
+        regex(r"(\p{L}|[é😀]){1,6}[0-9]+"),
+        regex(r"a?w?(in|[^in])+"),
+        lark("start: statement+\nstatement: NAME \" = \" value \";\\n\" | \"while (\" value \") {\" statement* \"}\"\nvalue: NUMBER | NAME | STRING\nNAME: /[a-z_][a-z0-9_]*/\nNUMBER: /[0-9]+(\\.[0-9]+)?/\nSTRING: /\"[^\"\\\\\\n]*\"/"),
+        lark("start: (WORD | NUMBER | \"in\" WORD)*\nWORD: /[a-zA-Zé]+/\nNUMBER: /[0-9]+/\n%ignore / +/"),
+        lark("start: key \"=\" rest\nkey[stop=\":\"]: /[a-z:]*/\nrest: /[A-Z0-9]{0,4}/ tail\ntail[suffix=\".\"]: /(?s:.*)/"),
+        lark("start: a | b\na: \"(\" (a | b)* \")\"\nb: /[a-z]/ | /[0-9]+/ b?"),
+        lark("start: (t | u)*\nt[lazy]: /a[a-z]*z/\nu: /[ 0-9]/"),
+    ]
+    .into_iter()
+    .map(|grammar| {
+        let compiled = grammars.compile(&grammar).unwrap_or_else(|error| panic!("{grammar:?}: {error}"));
+        (grammar, compiled)
+    })
+    .collect()
+});
+
+/// Follows a grammar by whatever comes first behind each of some places, with both ways to find masks.
+#[track_caller]
+fn compare(grammar: &Grammar, compiled: &Compiled, choices: &[u32]) -> usize {
+    let (mut ours, mut theirs) = (compiled.matcher(), compiled.matcher());
+    theirs.parser.bias_computer = Arc::new(SlicedBiasComputer::new(&theirs.parser.token_env, &[]).unwrap());
+    theirs.parser.invalidate_bias_cache();
+    ours.parser.invalidate_bias_cache();
+    let mut text = Vec::new();
+    for (step, &choice) in choices.iter().enumerate() {
+        let tokens = |next: Result<Next<'_>, _>| match next {
+            Ok(Next::Tokens(mask)) => {
+                (0..mask.len() as u32 * 32).filter(|id| mask[*id as usize / 32] >> (id % 32) & 1 == 1).collect()
+            }
+            Ok(Next::End) => Vec::new(),
+            Err(fault) => panic!("{grammar:?}: {fault}"),
+        };
+        let (ours_now, theirs_now): (Vec<u32>, Vec<u32>) = (tokens(ours.allowed()), tokens(theirs.allowed()));
+        if ours_now != theirs_now {
+            let words = |of: &[u32], but: &[u32]| -> Vec<String> {
+                let missing = of.iter().filter(|token| !but.contains(token));
+                missing
+                    .map(|&token| String::from_utf8_lossy(TOKENIZER.token_bytes(token)).into_owned())
+                    .take(20)
+                    .collect()
+            };
+            panic!(
+                "{grammar:?} behind {:?}: only here {:?}, only there {:?}",
+                String::from_utf8_lossy(&text),
+                words(&ours_now, &theirs_now),
+                words(&theirs_now, &ours_now)
+            );
+        }
+        let Some(&token) = ours_now.get(choice as usize % ours_now.len().max(1)) else { return step };
+        if TOKENIZER.is_end(token) {
+            return step;
+        }
+        text.extend_from_slice(TOKENIZER.token_bytes(token));
+        ours.accept(token).unwrap();
+        theirs.accept(token).unwrap();
+    }
+    choices.len()
+}
+
+#[test]
+fn every_grammar_allows_what_its_words_tried_one_by_one_allow() {
+    let mut state = 1u32;
+    for (grammar, compiled) in GRAMMARS.iter() {
+        let mut steps = 0;
+        for _ in 0..12 {
+            let choices = std::array::from_fn::<u32, 24, _>(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                state >> 8
+            });
+            steps += compare(grammar, compiled, &choices);
+        }
+        assert!(steps >= 12, "{grammar:?} was followed for {steps} tokens");
+    }
+}
+
+proptest! {
+    #[test]
+    fn masks_are_those_of_words_tried_one_by_one(
+        grammar in 0..GRAMMARS.len(),
+        choices in prop::collection::vec(any::<u32>(), 1..30),
+    ) {
+        let (grammar, compiled) = &GRAMMARS[grammar];
+        compare(grammar, compiled, &choices);
+    }
+}
