@@ -86,7 +86,10 @@ struct TooCoarse;
 
 impl Search<'_, '_> {
     fn run(&mut self) {
-        if self.behind(&self.trees.coarse, None).is_err() {
+        if self.recognizer.lexer().lexer_spec().has_stop {
+            // The end of such a lexeme is looked at again as the beginning of the next: one byte cannot stand for others.
+            self.trees.whole.walk(self.recognizer, self.mask);
+        } else if self.behind(&self.trees.coarse, None).is_err() {
             self.mask.set_all(false);
             let fine = self.behind(&self.trees.fine, None);
             assert!(fine.is_ok(), "fine shapes have no plain characters");

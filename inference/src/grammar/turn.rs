@@ -75,10 +75,6 @@ impl Turns {
     }
 
     fn find(&mut self, recognizer: &mut ParserRecognizer<'_>, state: StateID, class: Class) -> Turn {
-        // Where lexemes end by what follows them, llguidance looks at their bytes again.
-        if recognizer.lexer_mut().possible_hidden_len(state) > 0 {
-            return Turn::Each;
-        }
         match class {
             Class::Beyond => match self.beyond(recognizer, state) {
                 Rest::Goes(_) => Turn::Like { one: NO_BYTE, except: [NO_BYTE; EXCEPTIONS] },
