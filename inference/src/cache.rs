@@ -12,13 +12,14 @@
 //! | `pool` | the pages, and how many have each |
 //! | `tree` | which tokens lead to which pages, who may use them, and which was longest unused |
 //! | `sessions` | what each session itself left |
-//! | `file`, `saved` | what stands in a file that outlasts the process; writing it and taking pages from it |
+//! | `file`, `saved`, `saving` | what stands in a file that outlasts the process; taking pages from it, and writing it |
 
 mod file;
 mod forget;
 mod layout;
 mod pool;
 mod saved;
+mod saving;
 mod sessions;
 mod tree;
 mod write;
@@ -34,6 +35,7 @@ pub(crate) use write::Writes;
 
 use pool::{PageId, Pool};
 use saved::SavedFile;
+use saving::{Changes, Saving};
 use sessions::Sessions;
 use tree::{Entry, Inserted, NodeId, Origin, Tree};
 
@@ -44,6 +46,9 @@ pub struct Cache {
     tree: Tree,
     sessions: Sessions,
     file: Option<SavedFile>,
+    changes: Changes,
+    /// The file that is being written.
+    saving: Option<Saving>,
 }
 
 /// The pages of one sequence, in the order of positions. It must go back by [`Cache::release`] or [`Cache::keep`].
@@ -101,7 +106,7 @@ impl Cache {
     /// A cache of at most `limit_bytes`, and at least one page. Memory is taken as it is used.
     pub fn new(shape: PageShape, limit_bytes: usize) -> Self {
         let (pool, sessions) = (Pool::new(shape, limit_bytes), Sessions::default());
-        Self { shape, pool, tree: Tree::new(), sessions, file: None }
+        Self { shape, pool, tree: Tree::new(), sessions, file: None, changes: Changes::default(), saving: None }
     }
 
     /// Pages that may exist at once.
@@ -274,6 +279,7 @@ impl Cache {
         let page = table.pages[table.published];
         match self.tree.insert(table.node, entry, page)? {
             Inserted::New(node, useless) => {
+                self.changes.pages += 1;
                 self.pool.share(page);
                 useless.into_iter().for_each(|useless| self.pool.give_back(useless));
                 Some(node)

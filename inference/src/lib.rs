@@ -41,6 +41,6 @@ pub use grammar::{Grammar, GrammarError, GrammarFault};
 pub use kernel::{Crew, Isa, MAX_THREADS, Team};
 pub use model::{LoadOptions, Model, ModelInfo};
 pub use sampler::{Sampler, SamplingError, SamplingOptions, SamplingOverrides, TokenLogprob};
-pub use scheduler::{Event, FinishReason, Request, Scheduler, SchedulerOptions, SequenceId, SubmitError};
+pub use scheduler::{Event, FinishReason, Request, Saving, Scheduler, SchedulerOptions, SequenceId, SubmitError};
 pub use template::ChatTemplate;
 pub use tokenizer::Tokenizer;

@@ -50,6 +50,17 @@ use plan::Plan;
 use sequence::{Sequence, Waiting};
 use speculation::{DRAFT_ROWS, Pace};
 
+/// Whether keys and values should be saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saving {
+    /// Little has changed since they were saved, or they are not to be.
+    UpToDate,
+    /// A thousand tokens are new, or something was forgotten: when nothing has run for a while it is time.
+    Due,
+    /// A piece is saved, and more is left.
+    Begun,
+}
+
 /// Runs sequences through one model.
 pub struct Scheduler {
     model: Arc<Model>,
@@ -129,6 +140,28 @@ impl Scheduler {
         }
     }
 
+    /// Whether [`Scheduler::save_some`] has something to do.
+    pub fn saving(&self) -> Saving {
+        match self.saved {
+            Some(_) if self.cache.is_saving() => Saving::Begun,
+            Some(_) if self.cache.saving_is_due() => Saving::Due,
+            _ => Saving::UpToDate,
+        }
+    }
+
+    /// A piece of what [`Scheduler::save`] does: some milliseconds. When the file is there, gives the number of pages. To be
+    /// called while nothing runs; if something does in between, no harm is done.
+    ///
+    /// # Errors
+    /// If the file cannot be written. An earlier one is then there still, unless something in it was to be forgotten: then it
+    /// is removed.
+    pub fn save_some(&mut self) -> io::Result<Option<usize>> {
+        match &self.saved {
+            Some(path) => self.cache.save_some(path, self.model.cache_key()),
+            None => Ok(None),
+        }
+    }
+
     /// Sequences that are running, and that wait.
     pub fn load(&self) -> (usize, usize) {
         (self.running.len(), self.queue.len())
@@ -164,7 +197,7 @@ impl Scheduler {
     }
 
     /// Forgets what a session left in the cache, when somebody has deleted it; what its running sequences leave, too. A saved
-    /// file has it until [`Scheduler::save`].
+    /// file has it until it is saved anew, which is [`Saving::Due`] then.
     pub fn forget(&mut self, session: u128) {
         self.cache.forget(session);
         for sequence in &mut self.running {

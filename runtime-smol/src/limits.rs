@@ -91,6 +91,10 @@ pub const DRAIN_IDLE_TIME: Duration = Duration::from_millis(300);
 /// in, and for saving what was computed, which takes half a second for 256 MiB. With [`DRAIN_TIME`] less than ten seconds.
 pub const SAVE_TIME: Duration = Duration::from_millis(1_900);
 
+/// Without work for so long, the inference thread saves what has been computed, in pieces of some milliseconds: what a
+/// conversation that goes on would have to wait for. After a crash, so much of it is lost.
+pub const SAVE_PAUSE: Duration = Duration::from_secs(2);
+
 /// Replies of storage that wait for the hub; when it is full, the thread of storage waits, which the hub never does for
 /// it. Each may hold a page of history: together some 16 MiB.
 pub const STORE_REPLIES: usize = 64;

@@ -342,21 +342,51 @@ fn what_was_computed_of_a_conversation_is_known_after_a_restart() {
     drop(server);
 }
 
+/// Pages of keys and values that are kept for the next start.
+fn pages(data_dir: &TempDir) -> Option<u32> {
+    let file = std::fs::read(data_dir.path().join("kv/pages.kv")).ok()?;
+    Some(u32::from_le_bytes(file[60..64].try_into().unwrap()))
+}
+
+#[test]
+fn what_was_computed_of_a_conversation_is_known_after_a_crash() {
+    let server = Server::start();
+    let mut ada = server.connect("ada");
+    let session = ada.create_session("Long lived");
+    let (_, first) = cached(&mut ada, &"What is gravity? ".repeat(300));
+    let deadline = Instant::now() + WITHIN;
+    while pages(&server.data_dir()).is_none() {
+        assert!(Instant::now() < deadline, "it is saved when nothing runs");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let server = Server::start_with(Options { data_dir: Some(server.kill()), ..Options::default() });
+    let mut ada = server.connect("ada");
+    ada.send(&json!({"type": "join_session", "session_id": session}));
+    ada.expect("session_joined");
+    let (known, second) = cached(&mut ada, "And what is light?");
+    assert!(known > first && known < second, "{first} tokens, then {known} of {second}");
+
+    // A deleted conversation does not wait for a stop to be gone.
+    ada.send(&json!({"type": "delete_session", "session_id": session}));
+    ada.expect("session_deleted");
+    let deadline = Instant::now() + WITHIN;
+    while pages(&server.data_dir()) != Some(0) {
+        assert!(Instant::now() < deadline, "it is saved without what was deleted");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn a_deleted_conversation_is_gone_from_what_is_kept_too() {
     let server = Server::start();
     let mut ada = server.connect("ada");
     let session = ada.create_session("Secret");
     cached(&mut ada, &"My cat is called Mathilda. ".repeat(30));
-    let pages = |data_dir: &TempDir| {
-        let file = std::fs::read(data_dir.path().join("kv/pages.kv")).expect("it is saved at every stop");
-        u32::from_le_bytes(file[60..64].try_into().unwrap())
-    };
     let data_dir = server.stop();
-    assert!(pages(&data_dir) > 0);
+    assert!(pages(&data_dir).is_some_and(|pages| pages > 0));
     let server = Server::start_with(Options { data_dir: Some(data_dir), ..Options::default() });
     let mut ada = server.connect("ada");
     ada.send(&json!({"type": "delete_session", "session_id": session}));
     ada.expect("session_deleted");
-    assert_eq!(pages(&server.stop()), 0);
+    assert_eq!(pages(&server.stop()), Some(0));
 }

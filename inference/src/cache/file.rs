@@ -149,6 +149,11 @@ impl Index {
         HEADER_BYTES + pages * SUM_BYTES + nodes * NODE_BYTES + sessions * SESSION_BYTES + SUM_BYTES
     }
 
+    /// Bytes that stand before so many pages.
+    pub(super) fn bytes_with(&self, pages: usize) -> usize {
+        Self::bytes(pages, self.nodes.len(), self.sessions.len())
+    }
+
     /// Everything that stands before the pages.
     pub(super) fn encode(&self, shape: PageShape, key: u128) -> Vec<u8> {
         let mut out = Vec::with_capacity(Self::bytes(self.sums.len(), self.nodes.len(), self.sessions.len()));

@@ -12,8 +12,11 @@ impl PageTable {
 
 impl Cache {
     /// Forgets what a session generated, and what it left of prompts that no other session left, too. A file has it until it
-    /// is written anew. What a running sequence of the session computed is forgotten if this is called after its end.
+    /// is written anew, which is due then. What a running sequence of the session computed is forgotten if this is called
+    /// after its end.
     pub fn forget(&mut self, session: u128) {
+        self.saving = None; // it may have written what is to be forgotten
+        self.changes.forgotten = true;
         let left = self.sessions.forget(session);
         let own = Origin::Generated { session };
         let of_session = |&node: &NodeId| self.tree.entry(node).is_some_and(|entry| entry.origin == own);

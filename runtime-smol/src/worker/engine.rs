@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use causerie_core::{
     FinishReason, GenerationFailure, GenerationId, GenerationNotice, MessageRole, Sampling, SessionId,
@@ -11,7 +12,7 @@ use causerie_core::{Timings, Usage};
 use causerie_inference::chat::{self, PromptError, Speaker, Turn};
 use causerie_inference::scheduler;
 use causerie_inference::{
-    LoadError, LoadOptions, Model, Request, SamplingOptions, SamplingOverrides, Scheduler, SchedulerOptions,
+    LoadError, LoadOptions, Model, Request, SamplingOptions, SamplingOverrides, Saving, Scheduler, SchedulerOptions,
     SequenceId, SubmitError,
 };
 
@@ -85,6 +86,24 @@ impl Engine {
             Ok(0) => {}
             Ok(pages) => tracing::info!("{pages} pages of keys and values are saved"),
             Err(error) => tracing::warn!("keys and values cannot be saved, conversations are computed anew: {error}"),
+        }
+    }
+
+    /// How long to wait for work before [`Engine::save_some`].
+    pub(super) fn pause(&self) -> Duration {
+        match self.scheduler.saving() {
+            Saving::UpToDate => Duration::MAX,
+            Saving::Due => limits::SAVE_PAUSE,
+            Saving::Begun => Duration::ZERO,
+        }
+    }
+
+    /// Saves a piece of the keys and values, for an engine that starts after a crash.
+    pub(super) fn save_some(&mut self) {
+        match self.scheduler.save_some() {
+            Ok(None) => {}
+            Ok(Some(pages)) => tracing::debug!("{pages} pages of keys and values are saved"),
+            Err(error) => tracing::warn!("keys and values cannot be saved: {error}"),
         }
     }
 

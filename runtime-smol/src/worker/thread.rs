@@ -153,7 +153,14 @@ impl Thread {
                 let command = match self.inbox.try_recv() {
                     Err(TryRecvError::Empty) if engine.has_work() => break,
                     Err(TryRecvError::Empty) if reloading => return Ended::Reload,
-                    Err(TryRecvError::Empty) => self.inbox.recv().unwrap_or(Command::Stop),
+                    Err(TryRecvError::Empty) => match self.inbox.recv_timeout(engine.pause()) {
+                        Ok(command) => command,
+                        Err(RecvTimeoutError::Disconnected) => Command::Stop,
+                        Err(RecvTimeoutError::Timeout) => {
+                            engine.save_some();
+                            continue;
+                        }
+                    },
                     Err(TryRecvError::Disconnected) => Command::Stop,
                     Ok(command) => command,
                 };

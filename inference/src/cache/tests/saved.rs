@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::super::file::{Index, SavedNode, SavedSession};
+use super::super::saving::PAGES_DUE;
 use super::*;
 use crate::mapping::Bytes;
 
@@ -85,13 +86,97 @@ fn what_was_used_last_is_saved_first_and_no_more_than_the_limit() {
     }
     turn(&mut cache, Some(1), &[1; 90]);
     let page_of = |limit| {
-        let (index, sources) = cache.index(limit);
-        assert_eq!((sources.len(), index.sums.len()), (limit.min(6), limit.min(6)));
+        let (index, sources) = cache.listing(limit);
+        assert_eq!(sources.len(), limit.min(6));
         index.nodes.iter().map(|node| node.tokens[0]).collect::<Vec<_>>()
     };
     assert_eq!(page_of(1), [1]);
     assert_eq!(page_of(4), [1, 1, 3, 3]);
     assert_eq!(page_of(6), page_of(7));
+}
+
+/// A cache with three sessions of four pages each, and where it is saved.
+fn three_sessions() -> (Cache, TempFile) {
+    let mut cache = cache(20);
+    for session in 1..=3 {
+        turn(&mut cache, Some(session), &[session as u32; 200]);
+    }
+    (cache, TempFile::new())
+}
+
+fn piece(cache: &mut Cache, file: &TempFile) -> Option<usize> {
+    cache.save_piece(1, &file.0, KEY).unwrap()
+}
+
+#[test]
+fn a_cache_is_saved_in_pieces_while_it_is_used() {
+    let (mut cache, file) = three_sessions();
+    let mut pieces = 0;
+    let pages = loop {
+        pieces += 1;
+        if let Some(pages) = piece(&mut cache, &file) {
+            break pages;
+        }
+        assert!(cache.is_saving() && !file.0.exists(), "it appears when it is whole");
+        turn(&mut cache, Some(1), &[1; 230]);
+    };
+    assert_eq!((pages, pieces), (12, 12));
+    assert!(!cache.is_saving() && !file.0.with_extension("unfinished").exists());
+    let mut next = Cache::open(SHAPE, 20 * SHAPE.page_bytes(), &file.0, KEY).unwrap();
+    for session in 1..=3 {
+        assert_eq!(turn(&mut next, Some(session), &[session as u32; 200]), (199, 199));
+    }
+}
+
+#[test]
+fn saving_is_due_when_enough_is_new() {
+    let mut cache = cache(PAGES_DUE + 2);
+    let file = TempFile::new();
+    turn(&mut cache, Some(1), &tokens(PAGE * (PAGES_DUE - 1)));
+    assert!(!cache.saving_is_due());
+    turn(&mut cache, Some(1), &tokens(PAGE * PAGES_DUE));
+    assert!(cache.saving_is_due());
+    while piece(&mut cache, &file).is_none() {}
+    assert!(!cache.saving_is_due());
+}
+
+#[test]
+fn what_is_forgotten_while_it_is_saved_is_in_no_file() {
+    let (mut cache, file) = three_sessions();
+    assert_eq!(piece(&mut cache, &file), None);
+    cache.forget(2);
+    assert!(cache.saving_is_due() && !cache.is_saving());
+    assert!(!file.0.with_extension("unfinished").exists());
+    while piece(&mut cache, &file).is_none() {}
+    assert!(!cache.saving_is_due());
+    let mut next = Cache::open(SHAPE, 20 * SHAPE.page_bytes(), &file.0, KEY).unwrap();
+    assert_eq!([1, 2, 3].map(|session| turn(&mut next, Some(session), &[session as u32; 200]).0), [199, 0, 199]);
+}
+
+#[test]
+fn a_page_that_gives_way_while_it_is_saved_makes_saving_begin_again() {
+    let mut cache = cache(8);
+    let file = TempFile::new();
+    turn(&mut cache, Some(1), &[1; 200]);
+    turn(&mut cache, Some(2), &[2; 200]);
+    assert_eq!(piece(&mut cache, &file), None);
+    turn(&mut cache, Some(3), &[3; 400]);
+    while piece(&mut cache, &file).is_none() {}
+    let mut next = Cache::open(SHAPE, 8 * SHAPE.page_bytes(), &file.0, KEY).unwrap();
+    assert_eq!(turn(&mut next, Some(3), &[3; 400]), (399, 399));
+    check(&next, []);
+}
+
+#[test]
+fn what_is_forgotten_and_cannot_be_saved_anew_is_removed() {
+    let (mut cache, file) = three_sessions();
+    cache.save(&file.0, KEY).unwrap();
+    let obstacle = file.0.with_extension("unfinished");
+    std::fs::create_dir(&obstacle).unwrap();
+    assert!(cache.save_some(&file.0, KEY).is_err() && file.0.exists(), "nothing in it was forgotten");
+    cache.forget(2);
+    assert!(cache.save_some(&file.0, KEY).is_err() && !file.0.exists());
+    std::fs::remove_dir(&obstacle).unwrap();
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use llguidance::earley::SlicedBiasComputer;
 use proptest::prelude::*;
 
+use crate::gguf::Texts;
 use crate::grammar::{Compiled, Grammar, GrammarFault, Grammars, Next};
 use crate::tokenizer::{Tokenizer, TokenizerConfig};
 
@@ -99,6 +100,7 @@ static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
     tokens.dedup();
     tokens.push("</s>".to_owned());
     let end = Some(tokens.len() as u32 - 1);
+    let tokens: Texts = tokens.into_iter().collect();
     let config =
         TokenizerConfig { model: "gpt2", pre: "gpt-2", tokens: &tokens, eos_token_id: end, ..Default::default() };
     Arc::new(Tokenizer::new(&config).unwrap())
