@@ -32,7 +32,8 @@ impl<'a> Reader<'a> {
 
     pub(super) fn take(&mut self, bytes: u64, what: &'static str) -> Result<&'a [u8], LoadError> {
         let left = &self.file[self.at..];
-        let taken = usize::try_from(bytes).ok().and_then(|bytes| left.get(..bytes)).ok_or(LoadError::CutOff {
+        let taken = usize::try_from(bytes).ok().and_then(|bytes| left.get(..bytes));
+        let taken = taken.ok_or_else(|| LoadError::CutOff {
             what,
             offset: self.at as u64,
             needed: bytes,

@@ -93,11 +93,11 @@ impl Model {
         let text = || -> Result<_, LoadError> {
             let tokenizer = Arc::new(Tokenizer::from_metadata(gguf.metadata())?);
             let template = ChatTemplate::from_metadata(gguf.metadata(), &tokenizer)?;
-            Ok((tokenizer, template))
+            Ok((tokenizer, template, gguf.fingerprint()))
         };
         let (text, weights) =
             Team::pack(options.threads, || rayon::join(text, || Weights::load(gguf, &config, context)))?;
-        let ((tokenizer, template), weights) = (text?, weights?);
+        let ((tokenizer, template, fingerprint), weights) = (text?, weights?);
         if tokenizer.vocabulary_size() > weights.vocabulary() {
             return Err(LoadError::VocabularySize {
                 tokenizer: tokenizer.vocabulary_size(),
@@ -116,17 +116,7 @@ impl Model {
         };
         let grammars = Grammars::new(Arc::clone(&tokenizer));
         let sampling = SamplingOptions::from_metadata(gguf.metadata());
-        Ok(Self {
-            info,
-            config,
-            weights,
-            tokenizer,
-            grammars,
-            sampling,
-            template,
-            isa,
-            fingerprint: gguf.fingerprint(),
-        })
+        Ok(Self { info, config, weights, tokenizer, grammars, sampling, template, isa, fingerprint })
     }
 
     /// What there is to say about the model.
