@@ -49,8 +49,8 @@ pub mod limits {
     pub const NAME_BYTES: u64 = 256;
     /// Bytes of a text. Chat templates take some 10 kB, licences up to 100.
     pub const TEXT_BYTES: u64 = 1 << 20;
-    /// Elements of all arrays together. Gemma's vocabulary, scores and merges come to 1.3 million; each costs no
-    /// more than in the file, but for text that is not UTF-8.
+    /// Elements of all arrays together. Gemma's vocabulary, scores and merges come to 1.3 million; each costs 4
+    /// bytes, and a text its own beside.
     pub const ARRAY_ELEMENTS: u64 = 1 << 21;
     /// Elements of an array that does not belong to the tokenizer. Arrays of this length hold something for each layer;
     /// longer ones are not read.

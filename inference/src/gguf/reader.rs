@@ -33,12 +33,9 @@ impl<'a> Reader<'a> {
     pub(super) fn take(&mut self, bytes: u64, what: &'static str) -> Result<&'a [u8], LoadError> {
         let left = &self.file[self.at..];
         let taken = usize::try_from(bytes).ok().and_then(|bytes| left.get(..bytes));
-        let taken = taken.ok_or_else(|| LoadError::CutOff {
-            what,
-            offset: self.at as u64,
-            needed: bytes,
-            left: left.len() as u64,
-        })?;
+        let Some(taken) = taken else {
+            return Err(LoadError::CutOff { what, offset: self.at as u64, needed: bytes, left: left.len() as u64 });
+        };
         within("the header's length in bytes", limits::HEADER_BYTES, self.at as u64 + bytes, 0)?;
         self.at += taken.len();
         Ok(taken)

@@ -2,7 +2,7 @@
 //!
 //! A step reads all weights once, some hundred megabytes. With pages of 4 KiB the processor looks up an address every 64
 //! lines and its prefetchers stop there; with pages of 2 MiB reading is up to half as fast again. Single matrices are smaller than
-//! such a page, so they share an [`Arena`].
+//! such a page, so they share an [`Arena`]. How large pages are come by says [`large`].
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -31,6 +31,7 @@ unsafe impl Plain for crate::pack::Halves {}
 pub struct Arena {
     chunk_bytes: usize,
     current: Mutex<Option<Chunk>>,
+    /// Pages of the first chunk that have been left small.
     small: Option<Small>,
 }
 
@@ -159,9 +160,19 @@ mod tests {
     use crate::pack::{Halves, Line};
 
     #[test]
+    fn what_there_is_room_for_lies_in_it() {
+        let arena = Arena::with_room(3 * LARGE_PAGE, 0);
+        let lens = [1 << 20, 64, 5 << 20];
+        let starts = lens.map(|bytes| arena.zeros::<Line>(bytes / 64).as_ptr().addr());
+        assert!(starts[0].is_multiple_of(LARGE_PAGE));
+        assert_eq!([starts[1] - starts[0], starts[2] - starts[1]], [lens[0], lens[1]]);
+        drop(arena.settle());
+    }
+
+    #[test]
     fn slabs_are_zeros_of_their_own_that_outlive_the_arena() {
-        for chunk_bytes in [0, 1_000, 5 << 20] {
-            let arena = Arena::new(chunk_bytes);
+        let with_room = [0, 1_000, LARGE_PAGE, 5 << 20].map(|room| Arena::with_room(room, 1_000));
+        for arena in [0, 1_000, 5 << 20].map(Arena::new).into_iter().chain(with_room) {
             let lens = [1, 0, 7, 100, 40_000, 3];
             let mut slabs: Vec<Slab<Line>> = lens.iter().map(|&len| arena.zeros(len)).collect();
             let halves: Slab<Halves> = arena.zeros(3);

@@ -4,8 +4,9 @@
 //! `scalar` is the reference. All kernels work on groups of 16 rows ([`crate::pack`]), sum each row's products in the
 //! order of its columns, and give a row of activations the same result whatever other rows are beside it.
 //!
-//! `unsafe` is confined to this module. It is used for three things: calling functions compiled for an instruction set
-//! that was found at run time, loads and stores of vectors, and handing disjoint parts of one array to several threads.
+//! `unsafe` is confined to this module. It is used for four things: calling functions compiled for an instruction set
+//! that was found at run time, loads and stores of vectors, handing disjoint parts of one array to several threads, and
+//! memory that comes from the system.
 //! The first is sound because whatever takes an [`Isa`] to compute with is private to the crate, and the crate has its
 //! values from [`Isa::choose`] (a model's, once it is loaded) and [`Isa::available`] (tests) alone, never from a variant's
 //! name other than `Scalar`.
