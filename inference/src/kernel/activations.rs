@@ -1,6 +1,7 @@
 //! Rows of activations: as floats, and in the form that they are multiplied in.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Isa;
 use super::team::{Crew, Shared};
@@ -61,7 +62,12 @@ pub(crate) struct Activations {
     form: Form,
     /// `[row block][column block]`, columns filled up with zeros.
     tiles: Vec<Tile>,
+    /// Another one each time that rows are taken into use.
+    stamp: u64,
 }
+
+/// Stamps that were given, of all activations.
+static STAMPS: AtomicU64 = AtomicU64::new(1);
 
 /// What kernels read. Dimensions: `columns` floats and codes a row, `columns / 32` scales.
 #[derive(Clone, Copy)]
@@ -80,6 +86,8 @@ pub(super) struct View<'a> {
     pub(super) sums: &'a [i32],
     /// Scale times sum of codes: `[row][plane][block]`
     pub(super) scaled_sums: &'a [f32],
+    /// Another one whenever there are other codes.
+    pub(super) stamp: u64,
 }
 
 /// The codes of one row.
@@ -95,8 +103,8 @@ impl Activations {
     /// only dense matrices have such a count of columns.
     pub(crate) fn new(isa: Isa, capacity: usize, columns: usize) -> Self {
         let blocks = columns / BLOCK;
-        let coded = PLANES * capacity;
-        let tiles = if isa.has_tiles() { capacity.div_ceil(TILE_ROWS) * columns.div_ceil(TILE_COLUMNS) } else { 0 };
+        let coded = (PLANES * capacity).next_multiple_of(TILE_ROWS); // the matrix unit reads whole row blocks
+        let row_blocks = if isa.has_tiles() { capacity.div_ceil(TILE_ROWS) } else { 0 };
         Self {
             columns,
             rows: 0,
@@ -106,7 +114,8 @@ impl Activations {
             sums: vec![0; coded * blocks * 2],
             scaled_sums: vec![0.0; coded * blocks],
             form: Form::Codes,
-            tiles: vec![Tile::ZERO; tiles],
+            tiles: vec![Tile::ZERO; row_blocks * columns.div_ceil(TILE_COLUMNS)],
+            stamp: 0,
         }
     }
 
@@ -134,6 +143,7 @@ impl Activations {
         let values = rows.checked_mul(self.columns).and_then(|len| self.values.get_mut(..len));
         let values = values.unwrap_or_else(|| panic!("{rows} rows of {} do not fit {room} numbers", self.columns));
         assert!(form != Form::Tiles || !self.tiles.is_empty() || self.columns == 0, "no room for tiles");
+        self.stamp = STAMPS.fetch_add(1, Ordering::Relaxed);
         (self.rows, self.form) = (rows, form); // only now: all that is unsafe here relies on the rows in use lying in the arrays
         values
     }
@@ -180,6 +190,7 @@ impl Activations {
             scales: &self.scales,
             sums: &self.sums,
             scaled_sums: &self.scaled_sums,
+            stamp: self.stamp,
         }
     }
 

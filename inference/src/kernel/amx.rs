@@ -8,10 +8,13 @@
 //! ([`permitted`]), and they must be configured on the thread that uses them ([`Configured`]).
 
 mod attention;
+mod batch;
+mod codes;
 mod finish;
 mod weights;
 
 pub(super) use attention::{Bench, attend};
+pub(super) use codes::{Batch, Scales, takes_codes};
 pub(super) use finish::{Place, add, gate, round_row, store};
 pub(super) use weights::unpack;
 
@@ -137,6 +140,15 @@ fn ask() -> bool {
 /// switching between threads takes longer while they are in use. It stays on its thread.
 pub(super) struct Configured(PhantomData<*const ()>);
 
+/// What tiles are set up for, beside full ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    /// Rows of activations, up to 16.
+    rows: usize,
+    /// Columns that share a scale of the weights: 32 or 16.
+    unit_columns: usize,
+}
+
 /// The operand of `ldtilecfg`: palette, then bytes of a row and rows of each register.
 #[repr(C, align(64))]
 struct Configuration {
@@ -153,10 +165,25 @@ impl Configured {
     /// # Panics
     /// On a processor without AMX.
     pub(super) fn new() -> Self {
+        Self::set([64; 8], [TILE_ROWS as u8; 8])
+    }
+
+    /// Sets them up for products of codes: sums and activations of `rows` rows, the activations in `tmm5` and the weights in `tmm7`
+    /// for units of so many columns.
+    ///
+    /// # Panics
+    /// As [`Configured::new`].
+    fn with(Shape { rows, unit_columns }: Shape) -> Self {
+        let (rows, full) = (rows as u8, TILE_ROWS as u8);
+        let row_bytes = [64, 64, 64, 64, 64, unit_columns as u16, 64, 64];
+        Self::set(row_bytes, [rows, rows, rows, rows, rows, rows, full, (unit_columns / 4) as u8])
+    }
+
+    fn set(row_bytes: [u16; 8], rows: [u8; 8]) -> Self {
         assert!(permitted(), "tiles are used where they are there");
         let mut all = Configuration { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
-        all.row_bytes[..8].fill(64);
-        all.rows[..8].fill(TILE_ROWS as u8);
+        all.row_bytes[..8].copy_from_slice(&row_bytes);
+        all.rows[..8].copy_from_slice(&rows);
         // SAFETY: the processor has the instruction, which reads 64 bytes.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const all, options(nostack, readonly, preserves_flags)) };
         Self(PhantomData)

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::activations::{CodesMut, View};
+use super::amx::Scales;
 use super::attention::{HEADS, PAGE, Pairs, Softmax, Span, key_pairs, stored_dimensions, value_pairs};
 use super::{Lanes, TILE};
 use crate::pack::{BLOCK, GROUP, Halves, Line, Packed, Quantized, Shift, Storage, Width};
@@ -72,6 +73,24 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize>(
     // `vpdpbusd` wants weights without a sign: bytes are moved up by 128.
     let zero = if LINES == 8 { 128 } else { i32::from(q.zero()) };
     let mut out = [_mm512_setzero_ps(); N];
+    // Mins come first, as they do for the matrix unit.
+    if let Some(mins) = mins {
+        for (part, min) in mins.iter().enumerate() {
+            let min = load_f16(min);
+            for (n, out) in out.iter_mut().enumerate() {
+                let of_x = (row + n) * blocks + part / SCALES;
+                // SAFETY: `x` has the row, and each of its blocks has a scaled sum, a scale and two sums.
+                let x_sum = unsafe {
+                    if SCALES == 1 {
+                        *x.scaled_sums.as_ptr().add(of_x)
+                    } else {
+                        *x.scales.as_ptr().add(of_x) * *x.sums.as_ptr().add(of_x * 2 + part % 2) as f32
+                    }
+                };
+                *out = _mm512_fmadd_ps(min, _mm512_set1_ps(x_sum), *out);
+            }
+        }
+    }
     for b in 0..blocks {
         let of_x = row * blocks + b; // and `blocks` more for each row
         fetch_ahead(LINES, &codes[b * LINES..], &scales[b * SCALES..], mins.map(|mins| &mins[b * SCALES..]));
@@ -122,24 +141,24 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize>(
                 *out = _mm512_fmadd_ps(dot, scale, *out);
             }
         }
-        let Some(mins) = mins else { continue };
-        for part in 0..SCALES {
-            let min = load_f16(&mins[b * SCALES + part]);
-            for (n, out) in out.iter_mut().enumerate() {
-                let of_x = of_x + n * blocks;
-                // SAFETY: `x` has the row, and each of its blocks has a scaled sum, a scale and two sums.
-                let x_sum = unsafe {
-                    if SCALES == 1 {
-                        *x.scaled_sums.as_ptr().add(of_x)
-                    } else {
-                        *x.scales.as_ptr().add(of_x) * *x.sums.as_ptr().add(of_x * 2 + part) as f32
-                    }
-                };
-                *out = _mm512_fmadd_ps(min, _mm512_set1_ps(x_sum), *out);
-            }
-        }
     }
     out
+}
+
+/// Sets the first `N` totals to the mins of a group: `Σ over blocks (min × scaled sum of the row)`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
+pub(super) fn begin_with_mins<const N: usize>(mins: &[Halves], sums: &[Scales], totals: &mut [Lanes; 16]) {
+    let mut begun = [_mm512_setzero_ps(); N];
+    for (min, sums) in mins.iter().zip(sums) {
+        let min = load_f16(min);
+        for (begun, sum) in begun.iter_mut().zip(sums.0) {
+            *begun = _mm512_fmadd_ps(min, _mm512_set1_ps(sum), *begun);
+        }
+    }
+    for (begun, total) in begun.into_iter().zip(totals) {
+        // SAFETY: there are 16 lanes.
+        unsafe { _mm512_storeu_ps(total.as_mut_ptr(), begun) };
+    }
 }
 
 /// Codes of columns `4 v` to `4 v + 3` of a block, and of those 16 further, as bytes. `LINES` is 4 for nibbles and 5 for fives.
@@ -174,7 +193,7 @@ pub(super) unsafe fn columns_of<const LINES: usize>(lines: *const Line, v: usize
 #[target_feature(enable = "avx512f")]
 fn fetch_ahead(lines: usize, codes: &[Line], scales: &[Halves], mins: Option<&[Halves]>) {
     /// Bytes of codes ahead: what was fastest of 1, 2 and 4 KiB.
-    const AHEAD: usize = 4096;
+    const AHEAD: usize = 8192;
     /// As far as that in blocks.
     const SCALES_AHEAD: usize = AHEAD / 8;
     let codes = codes.as_ptr().cast::<i8>();
@@ -217,7 +236,7 @@ unsafe fn dense<const N: usize, T>(columns: &[T], x: View<'_>, row: usize, load:
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load_f16(halves: &Halves) -> __m512 {
+pub(super) fn load_f16(halves: &Halves) -> __m512 {
     // SAFETY: `Halves` is 32 bytes, aligned to them.
     _mm512_cvtph_ps(unsafe { _mm256_load_si256(halves.0.as_ptr().cast()) })
 }

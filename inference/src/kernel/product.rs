@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::activations::View;
-#[cfg(target_arch = "x86_64")]
-use super::matrix;
 use super::team::{Crew, Shared};
 use super::{Activation, Activations, Form, Isa, scalar};
+#[cfg(target_arch = "x86_64")]
+use super::{amx, matrix};
 use crate::pack::{BLOCK, GROUP, Packed, Storage};
 
 /// Results of one row of activations and one group of weights.
@@ -148,12 +148,19 @@ pub(crate) fn gated(crew: &Crew, isa: Isa, x: &Activations, part: Gated<'_>, out
 thread_local! {
     /// Products of gate and up for two groups of outputs, `[half][group][row]`; kept for its memory.
     static GATED: RefCell<Vec<Lanes>> = const { RefCell::new(Vec::new()) };
+    /// What the matrix unit works in; kept for its memory.
+    #[cfg(target_arch = "x86_64")]
+    static BATCH: RefCell<amx::Batch> = RefCell::default();
 }
 
 /// Cuts `groups` into spans of whole `unit`s and gives them to the threads.
 fn spans(crew: &Crew, groups: usize, unit: usize, task: &(dyn Fn(Range<usize>) + Sync)) {
     let span = groups.div_ceil(crew.threads() * TASKS_PER_THREAD).next_multiple_of(unit).max(1);
-    crew.run(groups.div_ceil(span), &|index| task(index * span..groups.min((index + 1) * span)));
+    crew.run(groups.div_ceil(span), &|index| {
+        task(index * span..groups.min((index + 1) * span));
+        #[cfg(target_arch = "x86_64")]
+        BATCH.with_borrow_mut(amx::Batch::release);
+    });
 }
 
 /// The places of a group's results in a row of the output.
@@ -178,6 +185,22 @@ fn multiply_group(isa: Isa, weights: &Packed, group: usize, x: View<'_>, mut put
     // Dense weights meet the numbers themselves, which are in one plane.
     let planes = if let Storage::Quantized(_) = weights.storage { x.planes } else { 1 };
     let x = View { rows: planes * x.rows, ..x };
+    #[cfg(target_arch = "x86_64")]
+    if isa.has_tiles() && amx::takes_codes(weights, x.rows) {
+        return BATCH.with_borrow_mut(|batch| {
+            let mut rows = batch.multiply(weights, group, x);
+            for row in 0..x.rows / planes {
+                match (rows.next(), if planes == 1 { None } else { rows.next() }) {
+                    (Some(lanes), None) => put(row, lanes),
+                    (Some(lanes), Some(others)) => {
+                        let sum: Lanes = std::array::from_fn(|lane| lanes[lane] + others[lane]);
+                        put(row, &sum);
+                    }
+                    (None, _) => unreachable!("each row of codes has its lanes"),
+                }
+            }
+        });
+    }
     let mut put = |row: usize, tile: &mut [Lanes]| {
         for (n, lanes) in tile.chunks_exact_mut(planes).enumerate() {
             let (lanes, others) = lanes.split_first_mut().expect("a row has a plane");

@@ -115,11 +115,11 @@ fn every_instruction_set_multiplies_as_the_reference_does() {
     for block_type in BlockType::ALL {
         for (m, rows, columns) in SHAPES {
             let packed = Packed::new(block_type, rows, columns, &noise.blocks(block_type, rows * columns));
-            let x = activations(Isa::Scalar, &noise.numbers(m * columns), columns);
-            let reference = product(Isa::Scalar, &packed, &x, 1);
+            let numbers = noise.numbers(m * columns);
+            let reference = product(Isa::Scalar, &packed, &activations(Isa::Scalar, &numbers, columns), 1);
             for isa in Isa::available() {
                 let what = format!("{isa}, {} {m}×{rows}×{columns}", block_type.name());
-                assert_near(&what, &product(isa, &packed, &x, 1), &reference, 2e-6);
+                assert_near(&what, &product(isa, &packed, &activations(isa, &numbers, columns), 1), &reference, 2e-6);
             }
         }
     }
@@ -135,11 +135,18 @@ fn the_largest_codes_do_not_overflow() {
                 put_scales(block_type, block, [1.0; 2]);
             }
             let packed = Packed::new(block_type, 16, columns, &bytes);
-            let x = activations(Isa::Scalar, &[x; 256], columns);
-            let reference = product(Isa::Scalar, &packed, &x, 1);
-            for isa in Isa::available() {
-                let what = format!("{isa}, {} of {byte:#x}", block_type.name());
-                assert_near(&what, &product(isa, &packed, &x, 1), &reference, 1e-6);
+            for m in [1, 8, 16] {
+                let numbers = vec![x; m * columns];
+                let reference = product(Isa::Scalar, &packed, &activations(Isa::Scalar, &numbers, columns), 1);
+                for isa in Isa::available() {
+                    let what = format!("{isa}, {} of {byte:#x}, {m}", block_type.name());
+                    assert_near(
+                        &what,
+                        &product(isa, &packed, &activations(isa, &numbers, columns), 1),
+                        &reference,
+                        1e-6,
+                    );
+                }
             }
         }
     }
@@ -157,6 +164,31 @@ fn a_row_gets_the_same_whatever_is_beside_it_and_whoever_computes() {
             for (row, x) in numbers.chunks_exact(columns).enumerate() {
                 let alone = product(isa, &packed, &activations(isa, x, columns), 1);
                 assert_eq!(alone, together[row * rows..(row + 1) * rows], "{isa} {} row {row}", block_type.name());
+            }
+        }
+    }
+}
+
+/// One row, few rows and many go different ways, and so do shapes that fill parts and pipelines or do not.
+#[test]
+fn a_row_of_codes_gets_the_same_beside_few_and_many() {
+    let mut noise = Noise(32);
+    let rows = 50;
+    for isa in Isa::available() {
+        for block_type in BlockType::ALL {
+            for (m, columns) in [(37, 256), (7, 768), (16, 512), (9, 1280)] {
+                let packed = Packed::new(block_type, rows, columns, &noise.blocks(block_type, rows * columns));
+                let numbers = noise.numbers(m * columns);
+                for form in [Form::Codes, Form::FineCodes] {
+                    let together = product(isa, &packed, &in_form(form, isa, &numbers, columns), 3);
+                    for few in [1, 2, 3, 4, 6] {
+                        let numbers = numbers.chunks(few * columns);
+                        for (x, together) in numbers.zip(together.chunks(few * rows)) {
+                            let apart = product(isa, &packed, &in_form(form, isa, x, columns), 1);
+                            assert_eq!(apart, together, "{isa} {} {form:?}, {few} of {m}", block_type.name());
+                        }
+                    }
+                }
             }
         }
     }

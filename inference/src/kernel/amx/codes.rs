@@ -1,0 +1,211 @@
+//! Products of codes for several rows: weights are unpacked to bytes, part by part, where they are not bytes.
+
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use super::batch::{self, At, DEPTH, Dots, FEW, Lie, Totals};
+use super::{Configured, Shape};
+use crate::kernel::Lanes;
+use crate::kernel::activations::{TILE_ROWS, View};
+use crate::kernel::avx512::{begin_with_mins, columns_of, load_f16};
+use crate::pack::{BLOCK, GROUP, Line, Packed, Quantized, Shift, Storage, Width};
+
+/// Rows of codes up to which dot products are as fast.
+const DOT_ROWS: usize = 4;
+
+/// Blocks that are unpacked together: they stay in the nearest cache while all rows pass by.
+const PART: usize = 20;
+
+/// Whether the matrix unit multiplies so many rows of codes with these weights.
+pub(in crate::kernel) fn takes_codes(weights: &Packed, rows: usize) -> bool {
+    let fits = |q: &Quantized| q.scales_per_block == 1 || matches!(q.shift, Shift::Offset { .. });
+    rows > DOT_ROWS && matches!(&weights.storage, Storage::Quantized(q) if fits(q))
+}
+
+/// What a thread works in. The matrix unit is set up from the first product that wants it until [`Batch::release`].
+#[derive(Default)]
+pub(in crate::kernel) struct Batch {
+    configured: Option<(Shape, Configured)>,
+    /// Weights of a group as bytes: `[block][line]`.
+    panel: Vec<Line>,
+    /// Their scales: `[block]`.
+    scales: Vec<Scales>,
+    dots: Vec<Dots>,
+    /// `[row block]`
+    totals: Vec<Totals>,
+    /// The stamp of the activations that the next two are of.
+    seen: u64,
+    /// Scales of the activations, as they are wanted here: `[row block][block][row]`, where a plane is a row.
+    x_scales: Vec<Scales>,
+    /// Scaled sums, likewise.
+    x_sums: Vec<Scales>,
+}
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub(in crate::kernel) struct Scales(pub(in crate::kernel) [f32; GROUP]);
+
+impl Batch {
+    /// Gives the matrix unit back.
+    pub(in crate::kernel) fn release(&mut self) {
+        self.configured = None;
+    }
+
+    /// All rows of codes times one group of weights, each plane of a row by itself.
+    ///
+    /// # Panics
+    /// If weights and activations do not fit each other.
+    pub(in crate::kernel) fn multiply(
+        &mut self,
+        weights: &Packed,
+        group: usize,
+        x: View<'_>,
+    ) -> impl Iterator<Item = &Lanes> {
+        let Storage::Quantized(q) = &weights.storage else { unreachable!("codes meet codes") };
+        assert!(takes_codes(weights, x.rows) && group < weights.groups() && weights.columns == x.columns);
+        assert!(x.codes.len() >= x.rows.next_multiple_of(TILE_ROWS) * x.columns, "whole row blocks");
+        let row_blocks = x.rows.div_ceil(TILE_ROWS);
+        self.totals.resize(self.totals.len().max(row_blocks), Totals::ZERO);
+        self.dots.resize(1, Dots::ZERO);
+        self.see(x);
+        // SAFETY: the matrix unit is used only where `permitted` was
+        // true, on processors which all have these features.
+        unsafe {
+            self.begin(q, group, x);
+            match q.width {
+                Width::Byte => self.bytes(q, group, x),
+                Width::Nibble => self.unpacked::<4>(q, group, x),
+                Width::Five => self.unpacked::<5>(q, group, x),
+            }
+        }
+        Totals::rows(&self.totals, x.rows)
+    }
+
+    /// Turns scales and sums by block and row, once for all groups that meet these activations.
+    fn see(&mut self, x: View<'_>) {
+        if self.seen == x.stamp {
+            return;
+        }
+        self.seen = x.stamp;
+        let blocks = x.columns / BLOCK;
+        let len = x.rows.div_ceil(TILE_ROWS) * blocks;
+        for (turned, values) in [(&mut self.x_scales, x.scales), (&mut self.x_sums, x.scaled_sums)] {
+            turned.resize(turned.len().max(len), Scales([0.0; GROUP]));
+            for (row, values) in values.chunks_exact(blocks.max(1)).enumerate().take(x.rows) {
+                let of_row = &mut turned[row / TILE_ROWS * blocks..][..blocks];
+                of_row.iter_mut().zip(values).for_each(|(turned, value)| turned.0[row % TILE_ROWS] = *value);
+            }
+        }
+    }
+
+    /// Totals begin with the mins, where weights have such.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
+    fn begin(&mut self, q: &Quantized, group: usize, x: View<'_>) {
+        let blocks = x.columns / BLOCK;
+        let totals = &mut self.totals[..x.rows.div_ceil(TILE_ROWS)];
+        let Shift::Min(mins) = &q.shift else { return totals.fill(Totals::ZERO) };
+        let mins = &mins[group * blocks..][..blocks];
+        for (totals, sums) in totals.iter_mut().zip(self.x_sums.chunks_exact(blocks)) {
+            if x.rows <= FEW {
+                begin_with_mins::<FEW>(mins, sums, &mut totals.0);
+            } else {
+                begin_with_mins::<TILE_ROWS>(mins, sums, &mut totals.0);
+            }
+        }
+    }
+
+    /// Weights that are bytes are read where they are.
+    fn bytes(&mut self, q: &Quantized, group: usize, x: View<'_>) {
+        let blocks = x.columns / BLOCK;
+        let units = blocks * q.scales_per_block;
+        let (lie, unit_columns) = if q.scales_per_block == 1 { (Lie::Wide, BLOCK) } else { (Lie::Narrow, BLOCK / 2) };
+        let configured = set_up(&mut self.configured, Shape { rows: x.rows, unit_columns });
+        for (row_block, totals) in self.totals[..x.rows.div_ceil(TILE_ROWS)].iter_mut().enumerate() {
+            let at = At {
+                x: x.codes[row_block * TILE_ROWS * x.columns..].as_ptr(),
+                x_row: x.columns,
+                x_scales: self.x_scales[row_block * blocks..][..blocks].as_ptr().cast(),
+                w: q.codes[group * blocks * 8..][..blocks * 8].as_ptr().cast(),
+                ahead: ahead(&q.codes, group * blocks * 8 + AHEAD),
+                w_scales: q.scales[group * units..][..units].as_ptr().cast(),
+                units,
+                dots: self.dots.as_mut_ptr(),
+                out: totals,
+            };
+            // SAFETY: the slices are as long as the units; of codes there are 16 rows from each row block on, as was asserted.
+            unsafe { batch::multiply(configured, lie, x.rows, at) };
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
+    fn unpacked<const LINES: usize>(&mut self, q: &Quantized, group: usize, x: View<'_>) {
+        let blocks = x.columns / BLOCK;
+        let Self { configured, panel, scales, dots, totals, x_scales, .. } = self;
+        let configured = set_up(configured, Shape { rows: x.rows, unit_columns: BLOCK });
+        let lie = if LINES == 4 { Lie::Four } else { Lie::Five };
+        panel.resize(PART * 8, Line([0; 64]));
+        scales.resize(PART, Scales([0.0; GROUP]));
+        for first in (0..blocks).step_by(PART) {
+            let part = first..blocks.min(first + PART);
+            let of_group = group * blocks + part.start..group * blocks + part.end;
+            unpack::<LINES>(q, of_group.clone(), panel);
+            for (scales, halves) in scales.iter_mut().zip(&q.scales[of_group]) {
+                // SAFETY: there are 16 places, aligned.
+                unsafe { _mm512_store_ps(scales.0.as_mut_ptr(), load_f16(halves)) };
+            }
+            for (row_block, totals) in totals[..x.rows.div_ceil(TILE_ROWS)].iter_mut().enumerate() {
+                let at = At {
+                    x: x.codes[row_block * TILE_ROWS * x.columns + part.start * BLOCK..].as_ptr(),
+                    x_row: x.columns,
+                    x_scales: x_scales[row_block * blocks..][part.clone()].as_ptr().cast(),
+                    w: panel.as_ptr().cast(),
+                    ahead: ahead(&q.codes, (group + 1) * blocks * LINES + part.start * LINES),
+                    w_scales: scales.as_ptr().cast(),
+                    units: part.len(),
+                    dots: dots.as_mut_ptr(),
+                    out: totals,
+                };
+                // SAFETY: the panel and its scales have room for a part; the rest is as in `bytes`.
+                unsafe { batch::multiply(configured, lie, x.rows, at) };
+            }
+        }
+    }
+}
+
+const _: () = assert!(PART.is_multiple_of(DEPTH), "only the last part leaves units over");
+
+fn set_up(configured: &mut Option<(Shape, Configured)>, shape: Shape) -> &Configured {
+    let shape = Shape { rows: if shape.rows <= FEW { FEW } else { TILE_ROWS }, ..shape };
+    if configured.as_ref().is_none_or(|(seen, _)| *seen != shape) {
+        *configured = None;
+        *configured = Some((shape, Configured::with(shape)));
+    }
+    &configured.as_ref().expect("it was set up").1
+}
+
+/// Lines that bytes are asked for ahead.
+const AHEAD: usize = 128;
+
+/// A place in or beyond some weights.
+fn ahead(lines: &[Line], at: usize) -> *const u8 {
+    lines.as_ptr().wrapping_add(at).cast()
+}
+
+/// Codes of some blocks as signed bytes.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
+fn unpack<const LINES: usize>(q: &Quantized, blocks: Range<usize>, panel: &mut [Line]) {
+    let zero = _mm512_set1_epi8(q.zero() as i8);
+    for (block, panel) in blocks.zip(panel.chunks_exact_mut(8)) {
+        let lines: *const Line = q.codes[block * LINES..][..LINES].as_ptr();
+        for v in 0..4 {
+            // SAFETY: a block has so many lines, and `v` is below 4.
+            let columns = unsafe { columns_of::<LINES>(lines, v) };
+            for (half, codes) in columns.into_iter().enumerate() {
+                // SAFETY: a line is 64 bytes, aligned.
+                unsafe {
+                    _mm512_store_si512(panel[4 * half + v].0.as_mut_ptr().cast(), _mm512_sub_epi8(codes, zero));
+                }
+            }
+        }
+    }
+}
