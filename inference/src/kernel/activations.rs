@@ -87,6 +87,7 @@ pub(super) struct View<'a> {
     /// Scale times sum of codes: `[row][plane][block]`
     pub(super) scaled_sums: &'a [f32],
     /// Another one whenever there are other codes.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only the matrix unit keeps codes"))]
     pub(super) stamp: u64,
 }
 
@@ -195,6 +196,7 @@ impl Activations {
     }
 
     /// The row blocks in use, and how many tiles each has.
+    #[cfg(any(test, target_arch = "x86_64"))]
     pub(super) fn tiles(&self) -> (&[Tile], usize) {
         let blocks = self.columns.div_ceil(TILE_COLUMNS);
         (&self.tiles[..self.rows.div_ceil(TILE_ROWS) * blocks], blocks)
@@ -206,6 +208,7 @@ impl Activations {
     }
 
     /// As [`Activations::tiles`], to be written by several tasks.
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn tiles_mut(&mut self) -> (Shared<Tile>, usize) {
         (Shared(self.tiles.as_mut_ptr()), self.columns.div_ceil(TILE_COLUMNS))
     }

@@ -12,7 +12,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::{Activations, Crew, Form, Isa, scalar};
+use super::{Activations, Crew, Isa, scalar};
 use crate::pack::{BLOCK, GROUP};
 
 /// Tokens in a page of the cache.
@@ -154,7 +154,7 @@ pub(crate) fn attend<'a>(
         let page = |number: usize| page(stretch.table, number, kv_head);
         BENCH.with_borrow_mut(|bench| {
             #[cfg(target_arch = "x86_64")]
-            if out.form() == Form::Tiles && heads.cap.is_none() {
+            if out.form() == super::Form::Tiles && heads.cap.is_none() {
                 let tiles = match &mut bench.tiles {
                     Some(tiles) if tiles.dimensions() == dimensions => tiles,
                     other => other.insert(super::amx::Bench::new(dimensions)),
@@ -218,6 +218,8 @@ fn attention<'a>(
                 Isa::Avx512 | Isa::Amx => super::avx512::attend(queries, span, cap, softmax, out),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => super::avx2::attend(queries, span, cap, softmax, out),
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon | Isa::NeonI8mm => super::neon::attend(queries, span, cap, softmax, out),
                 _ => scalar::attend(queries, span, cap, softmax, out),
             }
         }

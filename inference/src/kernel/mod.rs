@@ -24,6 +24,8 @@ mod large;
 #[cfg(target_arch = "x86_64")]
 mod matrix;
 mod memory;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 #[cfg(feature = "bench")]
 mod peak;
 mod product;
@@ -45,7 +47,9 @@ use std::fmt;
 use crate::error::LoadError;
 use crate::pack::BLOCK;
 use activations::{CodesMut, TILE_COLUMNS};
-use product::{Lanes, TILE};
+use product::Lanes;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use product::TILE;
 
 /// An instruction set that kernels exist for.
 ///
@@ -65,11 +69,15 @@ pub enum Isa {
     Avx512,
     /// The same with AVX-512 BF16, and AMX for bf16 and bytes, where the system gives its registers to processes.
     Amx,
+    /// AArch64 with NEON's dot products of bytes (`dotprod`).
+    Neon,
+    /// The same with matrix products of bytes (`i8mm`).
+    NeonI8mm,
 }
 
 impl Isa {
-    /// All of them, the slowest first.
-    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Amx];
+    /// All of them; of those that one processor can have, the slowest first.
+    pub const ALL: [Isa; 6] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Amx, Isa::Neon, Isa::NeonI8mm];
 
     /// The name, as in `CAUSERIE_ISA`.
     pub const fn name(self) -> &'static str {
@@ -78,6 +86,8 @@ impl Isa {
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
             Isa::Amx => "amx",
+            Isa::Neon => "neon",
+            Isa::NeonI8mm => "neon-i8mm",
         }
     }
 
@@ -102,6 +112,13 @@ impl Isa {
             Isa::Amx => Isa::Avx512.is_available() && amx::permitted(),
             #[cfg(not(target_arch = "x86_64"))]
             Isa::Avx2 | Isa::Avx512 | Isa::Amx => false,
+            // The kernels take the bytes of a register to be in the order that they have in memory.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => cfg!(target_endian = "little") && std::arch::is_aarch64_feature_detected!("dotprod"),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonI8mm => Isa::Neon.is_available() && std::arch::is_aarch64_feature_detected!("i8mm"),
+            #[cfg(not(target_arch = "aarch64"))]
+            Isa::Neon | Isa::NeonI8mm => false,
         }
     }
 
@@ -150,7 +167,8 @@ impl fmt::Display for Isa {
 macro_rules! element {
     ($isa:expr, $function:ident($($argument:expr),*)) => {
         match $isa {
-            Isa::Scalar => element::portable::$function($($argument),*),
+            // NEON is what compilers always use for AArch64.
+            Isa::Scalar | Isa::Neon | Isa::NeonI8mm => element::portable::$function($($argument),*),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the crate computes with `Isa::Avx2` only after `Isa::choose` or `Isa::available` found its features.
             Isa::Avx2 => unsafe { element::avx2::$function($($argument),*) },
@@ -256,6 +274,8 @@ impl Isa {
             Isa::Avx512 | Isa::Amx => avx512::quantize(values, out),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => avx2::quantize(values, out),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonI8mm => neon::quantize(values, out),
             _ => element::quantize(values, out),
         }
     }
@@ -286,11 +306,11 @@ impl Isa {
 
     /// A line of a tile: up to 32 numbers, filled up with zeros.
     fn round(self, values: &[f32], line: &mut [u16; TILE_COLUMNS]) {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Amx => amx::round_row(values, line),
-            _ => unreachable!("{self} has no tiles"),
+        #[cfg(target_arch = "x86_64")]
+        if self == Isa::Amx {
+            return amx::round_row(values, line);
         }
+        unreachable!("{self} has no tiles to round {} numbers for, {} a line", values.len(), line.len())
     }
 }
 

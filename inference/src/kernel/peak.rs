@@ -4,6 +4,7 @@
 use super::Isa;
 
 /// Rounds of a loop in one call: some microseconds, so that calling costs nothing.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const ROUNDS: u32 = 1_000;
 
 /// A loop that keeps one core's multipliers busy, without reading memory.
@@ -25,17 +26,20 @@ impl Peak {
 
 /// The loops for an instruction set's matrix kernels; none if the processor lacks it, or for the scalar reference.
 pub fn peaks(isa: Isa) -> Vec<Peak> {
-    #[cfg(target_arch = "x86_64")]
-    if isa.is_available() {
-        return match isa {
-            Isa::Scalar => Vec::new(),
-            Isa::Avx2 => vec![x86::AVX2],
-            Isa::Avx512 => vec![x86::VNNI],
-            Isa::Amx => vec![x86::VNNI, x86::AMX_BF16, x86::AMX_INT8],
-        };
+    match isa {
+        _ if !isa.is_available() => Vec::new(),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => vec![x86::AVX2],
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => vec![x86::VNNI],
+        #[cfg(target_arch = "x86_64")]
+        Isa::Amx => vec![x86::VNNI, x86::AMX_BF16, x86::AMX_INT8],
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => vec![aarch64::SDOT],
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonI8mm => vec![aarch64::SDOT, aarch64::SMMLA],
+        _ => Vec::new(),
     }
-    let _ = isa;
-    Vec::new()
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -124,6 +128,55 @@ mod x86 {
         for _ in 0..ROUNDS {
             for sum in &mut sums {
                 *sum = _mm512_dpbusd_epi32(*sum, a, b);
+            }
+        }
+        black_box(sums);
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64 {
+    use std::arch::aarch64::*;
+    use std::hint::black_box;
+
+    use super::{Peak, ROUNDS};
+    use crate::kernel::neon::{dot, matrix};
+
+    /// Sums that are under way at once: more than an addition's latency times what is begun each cycle.
+    const SUMS: usize = 16;
+
+    pub(super) const SDOT: Peak = Peak {
+        what: "sdot, 8-bit integers",
+        operations: ROUNDS as u64 * SUMS as u64 * 2 * 16,
+        // SAFETY: `peaks` gives this only where the dot products were found.
+        call: || unsafe { sdot() },
+    };
+
+    pub(super) const SMMLA: Peak = Peak {
+        what: "smmla, 8-bit integers",
+        operations: ROUNDS as u64 * SUMS as u64 * 2 * 32,
+        // SAFETY: `peaks` gives this only where the matrix products were found.
+        call: || unsafe { smmla() },
+    };
+
+    #[target_feature(enable = "neon,dotprod")]
+    fn sdot() {
+        // The compiler must not see that the sums are all the same.
+        let (a, mut sums) = (black_box(vdupq_n_s8(1)), black_box([vdupq_n_s32(0); SUMS]));
+        for _ in 0..ROUNDS {
+            for sum in &mut sums {
+                *sum = dot::<0>(*sum, a, a);
+            }
+        }
+        black_box(sums);
+    }
+
+    #[target_feature(enable = "neon,i8mm")]
+    fn smmla() {
+        let (a, mut sums) = (black_box(vdupq_n_s8(1)), black_box([vdupq_n_s32(0); SUMS]));
+        for _ in 0..ROUNDS {
+            for sum in &mut sums {
+                *sum = matrix(*sum, a, a);
             }
         }
         black_box(sums);

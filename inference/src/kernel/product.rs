@@ -71,7 +71,8 @@ pub(crate) fn linear_add(crew: &Crew, isa: Isa, x: &Activations, product: Produc
     if x.form() == Form::Tiles {
         return matrix::linear_add(crew, x, product);
     }
-    let (weights, out, view) = (product.weights, Shared(product.out.as_mut_ptr()), x.view());
+    let Product { weights, out } = product;
+    let (out, view) = (Shared(out.as_mut_ptr()), x.view());
     spans(crew, weights.groups(), 1, &|groups| {
         for group in groups {
             multiply_group(isa, weights, group, view, |row, lanes| {
@@ -227,6 +228,8 @@ fn multiply_tile(isa: Isa, weights: &Packed, group: usize, x: View<'_>, row: usi
         Isa::Avx512 | Isa::Amx => super::avx512::multiply(weights, group, x, row, tile),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => super::avx2::multiply(weights, group, x, row, tile),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon | Isa::NeonI8mm => super::neon::multiply(isa == Isa::NeonI8mm, weights, group, x, row, tile),
         _ => {
             let columns = group * x.columns..(group + 1) * x.columns;
             for (n, out) in tile.iter_mut().enumerate() {
