@@ -55,6 +55,8 @@ pub(super) unsafe fn fault_in(map: &Arc<MmapMut>, part: Range<usize>) -> Small {
         }
         false
     };
+    // Other systems are not asked for large pages, so none is left out.
+    let part = if cfg!(target_os = "linux") { part } else { 0..0 };
     let pages: Vec<usize> = part.step_by(LARGE_PAGE).collect();
     Small { map: Arc::clone(map), pages: pages.into_par_iter().filter(is_left).collect() }
 }
