@@ -25,8 +25,8 @@ const SLOW: Duration = Duration::from_millis(1);
 /// Slow writes after which pages are left small.
 const PATIENCE: usize = 2;
 
-/// How long pages stay small at least: the first prompts do not wait for them.
-pub(super) const REST: Duration = Duration::from_millis(500);
+/// How long pages stay small at least: a first short prompt is answered by then, and decoding should not go on without them.
+pub(super) const REST: Duration = Duration::from_millis(100);
 
 /// Pages of a mapping that have been left small.
 pub(super) struct Small {
