@@ -48,13 +48,16 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn filters(vocabulary: usize) -> Result<(), Box<dyn Error>> {
     let none = SamplingOverrides::default;
     let whole = || SamplingOverrides { top_k: Some(0), top_p: Some(1.0), ..none() };
-    for (name, asked) in [
-        ("greedy", SamplingOverrides { temperature: Some(0.0), ..none() }),
-        ("the defaults", none()),
-        ("min-p 0.05", SamplingOverrides { min_p: Some(0.05), ..whole() }),
-        ("top-p 0.9", SamplingOverrides { top_p: Some(0.9), ..whole() }),
-        ("temperature 1 alone", SamplingOverrides { temperature: Some(1.0), ..whole() }),
-        ("the defaults with logprobs", SamplingOverrides { logprobs: Some(5), ..none() }),
+    let flat = SamplingOverrides { top_p: Some(0.9), ..whole() };
+    for (name, asked, scale) in [
+        ("greedy", SamplingOverrides { temperature: Some(0.0), ..none() }, 1.5),
+        ("the defaults", none(), 1.5),
+        ("min-p 0.05", SamplingOverrides { min_p: Some(0.05), ..whole() }, 1.5),
+        ("top-p 0.9", SamplingOverrides { top_p: Some(0.9), ..whole() }, 1.5),
+        ("temperature 1 alone", SamplingOverrides { temperature: Some(1.0), ..whole() }, 1.5),
+        ("the defaults with logprobs", SamplingOverrides { logprobs: Some(5), ..none() }, 1.5),
+        ("top-p 0.9 of flat logits", flat.clone(), 0.01),
+        ("top-p 0.9 of equal logits", flat, 0.0),
     ] {
         let mut sampler = Sampler::new(&SamplingOptions::default().with(&asked)?, 1);
         let mut state = 1u64;
@@ -64,7 +67,7 @@ fn filters(vocabulary: usize) -> Result<(), Box<dyn Error>> {
             // About as peaked as a model's: exponentially few are near the greatest.
             for logit in &mut logits {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                *logit = -1.5 * ((state >> 40) as f32 / (1 << 24) as f32 + 1e-7).ln();
+                *logit = -scale * ((state >> 40) as f32 / (1 << 24) as f32 + 1e-7).ln();
             }
             let began = Instant::now();
             let token = black_box(sampler.sample(&mut logits));

@@ -20,9 +20,9 @@ mod rng;
 mod tests;
 mod window;
 
-use candidates::{Candidate, Scan, keep_probability, weight};
+use candidates::{Candidate, Scan, Weights, weight};
 pub use candidates::{Candidates, Needs};
-use exp::{exp_negative, sum_exp};
+use exp::sum_exp;
 use logprobs::Logprobs;
 pub use logprobs::TokenLogprob;
 pub use options::{
@@ -39,6 +39,9 @@ const TOP_P_DEPTHS: [f32; 3] = [8.0, 16.0, f32::INFINITY];
 /// One allowed token in so many, or fewer: they are taken out one by one. More: the others are struck out instead.
 const SPARSE: usize = 8;
 
+/// Candidates that a sampler has room for from its beginning: more than most steps leave.
+const CANDIDATES: usize = 1 << 10;
+
 /// Chooses the tokens of one sequence. Once its buffers have grown, with the first tokens, it allocates nothing.
 #[derive(Debug, Clone)]
 pub struct Sampler {
@@ -47,18 +50,21 @@ pub struct Sampler {
     window: Window,
     scan: Scan,
     candidates: Vec<Candidate>,
+    weights: Weights,
     logprobs: Logprobs,
 }
 
 impl Sampler {
     /// A sampler that draws with the seed of `options`, or with `seed` where they name none.
     pub fn new(options: &SamplingOptions, seed: u64) -> Self {
+        let window = if options.penalizes() { options.repetition_window() as usize } else { 0 };
         Self {
             rng: Rng::new(options.seed().unwrap_or(seed)),
-            window: Window::new(if options.penalizes() { options.repetition_window() as usize } else { 0 }),
+            window: Window::new(window),
             scan: Scan::default(),
-            candidates: Vec::new(),
-            logprobs: Logprobs::default(),
+            candidates: Vec::with_capacity(CANDIDATES),
+            weights: Weights::default(),
+            logprobs: Logprobs::new(window + options.logit_bias().len()),
             options: options.clone(),
         }
     }
@@ -256,7 +262,8 @@ impl Sampler {
             let total: f64 = self.candidates.iter().map(|c| weight(c.logit, best.logit)).sum();
             self.candidates.retain(|candidate| candidate.logit >= least);
             if self.options.top_p() < 1.0 {
-                keep_probability(&mut self.candidates, best.logit, f64::from(self.options.top_p()) * total);
+                let enough = f64::from(self.options.top_p()) * total;
+                self.weights.keep_probability(&mut self.candidates, best.logit, enough);
             }
         } else {
             if top_k < self.candidates.len() {
@@ -288,7 +295,7 @@ impl Sampler {
             let from = (best.logit - depth).max(least);
             self.candidates.clear();
             self.scan.keep_from(&mut self.candidates, logits, from);
-            if keep_probability(&mut self.candidates, best.logit, enough) || from == least {
+            if self.weights.keep_probability(&mut self.candidates, best.logit, enough) || from == least {
                 return;
             }
         }
@@ -298,7 +305,13 @@ impl Sampler {
     fn narrow(&mut self, best: Candidate, least: f32) {
         if self.options.top_p() < 1.0 {
             let total: f64 = self.candidates.iter().map(|c| weight(c.logit, best.logit)).sum();
-            keep_probability(&mut self.candidates, best.logit, f64::from(self.options.top_p()) * total);
+            let (enough, mut reached) = (f64::from(self.options.top_p()) * total, 0.0);
+            let reaches = |candidate: &Candidate| {
+                reached += weight(candidate.logit, best.logit);
+                reached >= enough
+            };
+            let kept = self.candidates.iter().position(reaches).map_or(self.candidates.len(), |place| place + 1);
+            self.candidates.truncate(kept);
         }
         self.candidates.retain(|candidate| candidate.logit >= least);
     }
@@ -306,18 +319,8 @@ impl Sampler {
     /// Draws one of the candidates, of which there is at least the one with the logit `best`.
     fn draw(&mut self, best: f32) -> u32 {
         let inverse = (1.0 / self.options.temperature()).min(f32::MAX); // so that 0 * inverse stays 0
-        let tempered = |c: &Candidate| f64::from(exp_negative((c.logit - best) * inverse));
-        let total: f64 = self.candidates.iter().map(tempered).sum();
-        let mut left = self.rng.unit() * total;
-        for candidate in &self.candidates {
-            left -= tempered(candidate);
-            if left < 0.0 {
-                return candidate.id;
-            }
-        }
-        // Rounding may leave a hair of the total: it belongs to the last candidate that can be drawn at all.
-        let last = self.candidates.iter().rev().find(|c| tempered(c) > 0.0);
-        last.map_or(0, |c| c.id)
+        let place = self.rng.unit();
+        self.weights.at(&self.candidates, place, |logit| (logit - best) * inverse).unwrap_or(0)
     }
 }
 

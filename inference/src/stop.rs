@@ -86,7 +86,8 @@ impl StopFilter {
                 got => return Err(StopError::TooLong { index, got }),
             }
         }
-        Ok(Self { stops, held: String::new(), found: None })
+        let held = if stops.is_empty() { 0 } else { 2 * MAX_STOP_BYTES };
+        Ok(Self { stops, held: String::with_capacity(held), found: None })
     }
 
     /// Takes the next piece of text and appends to `out` what is certain not to belong to a stop string. Gives the

@@ -154,7 +154,8 @@ impl Crew {
             threads,
             gate: Gate::new(),
             job: Mutex::new(None),
-            shares: (0..threads).map(|_| Share(AtomicUsize::new(0))).collect(),
+            // One thread alone does all tasks in turn, and a step of it takes no memory.
+            shares: (0..if threads > 1 { threads } else { 0 }).map(|_| Share(AtomicUsize::new(0))).collect(),
             panicked: AtomicBool::new(false),
             running: AtomicBool::new(false),
         }

@@ -18,9 +18,11 @@ const BLOCK: usize = 4 * LANES;
 /// Groups of blocks for each token that is wanted: among so many the k-th greatest is near the k-th greatest of all.
 const GROUPS: usize = 8;
 
-/// How many candidates top-p sorts first. A peaked distribution, which is the common one, needs no more; a flat one
-/// sorts four times as many each time until there are enough.
-const TOP_P_FIRST: usize = 64;
+/// Bits of a logit that top-p looks at in turn, and how far they are from the last bit.
+const DIGITS: [(u32, u32); 3] = [(11, 21), (11, 10), (10, 0)];
+
+/// Candidates whose weights are added up together.
+const DRAWN_BLOCK: usize = 64;
 
 /// A token that may be drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,6 +41,12 @@ impl Candidate {
     /// The likeliest first, the lowest id of equals: a total order, so every selection has one result.
     pub(super) fn order(&self, other: &Self) -> Ordering {
         other.logit.total_cmp(&self.logit).then(self.id.cmp(&other.id))
+    }
+
+    /// A number that is the less the likelier the token is. The negative numbers' bits count backwards.
+    fn rank(&self) -> u32 {
+        let bits = self.logit.to_bits();
+        if bits >> 31 == 0 { !bits & (u32::MAX >> 1) } else { bits }
     }
 }
 
@@ -151,31 +159,77 @@ fn greatest_of_block(block: &[f32; BLOCK]) -> f32 {
     lanes[0]
 }
 
-/// Keeps the shortest beginning of the candidates, sorted by likelihood, whose weights reach `enough`; always at least
-/// one. Sorts only as much as it needs. False if all of them together do not reach it: all are kept then, sorted.
-pub(super) fn keep_probability(candidates: &mut Vec<Candidate>, best: f32, enough: f64) -> bool {
-    let mut sorted = 0;
-    let mut reached = 0.0;
-    let mut next = TOP_P_FIRST;
-    while sorted < candidates.len() {
-        let end = next.min(candidates.len());
-        let rest = &mut candidates[sorted..];
-        let head = end - sorted;
-        if head < rest.len() {
-            rest.select_nth_unstable_by(head, Candidate::order);
+/// The weights of candidates added up, for top-p and for the draw. Kept for its memory.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Weights {
+    sums: Vec<f64>,
+}
+
+impl Weights {
+    /// Keeps the likeliest candidates, as few as reach `enough` together and always at least one; of equals those that come
+    /// first. They stay in their order. False if all of them together do not reach it: all are kept then.
+    ///
+    /// A radix selection: weights are added up by the first bits of the logits, which says in which of these groups it is
+    /// reached, then within that group by the next bits. So nothing is sorted, and three passes are enough for any logits.
+    pub(super) fn keep_probability(&mut self, candidates: &mut Vec<Candidate>, best: f32, enough: f64) -> bool {
+        let (mut reached, mut group, mut known) = (0.0, 0, 0);
+        for (bits, shift) in DIGITS {
+            self.sums.clear();
+            self.sums.resize(1 << bits, 0.0);
+            for candidate in candidates.iter() {
+                let rank = candidate.rank();
+                if rank & known == group {
+                    self.sums[(rank >> shift) as usize & ((1 << bits) - 1)] += weight(candidate.logit, best);
+                }
+            }
+            let reaches = |&sum: &f64| {
+                let with = reached + sum;
+                let here = sum > 0.0 && with >= enough;
+                reached = if here { reached } else { with };
+                here
+            };
+            let Some(digit) = self.sums.iter().position(reaches) else {
+                // The first time they are too few; later it is rounding, and the whole group is what it takes.
+                candidates.retain(|candidate| candidate.rank() & known <= group);
+                return known != 0;
+            };
+            group |= (digit as u32) << shift;
+            known |= ((1 << bits) - 1) << shift;
         }
-        rest[..head].sort_unstable_by(Candidate::order);
-        for (place, candidate) in rest[..head].iter().enumerate() {
-            reached += weight(candidate.logit, best);
-            if reached >= enough {
-                candidates.truncate(sorted + place + 1);
-                return true;
+        // What is left of the group are equals.
+        candidates.retain(|candidate| match candidate.rank().cmp(&group) {
+            Ordering::Less => true,
+            Ordering::Equal if reached < enough || reached == 0.0 => {
+                reached += weight(candidate.logit, best);
+                true
+            }
+            _ => false,
+        });
+        true
+    }
+
+    /// The candidate at a place of the line of all weights: `place` of 0 is its beginning, 1 its end. `tempered` gives a
+    /// logit's distance to the greatest as the draw has it, at most 0. None if no candidate has a weight.
+    pub(super) fn at(&mut self, candidates: &[Candidate], place: f64, tempered: impl Fn(f32) -> f32) -> Option<u32> {
+        let weight = |candidate: &Candidate| f64::from(exp_negative(tempered(candidate.logit)));
+        self.sums.clear();
+        self.sums.extend(candidates.chunks(DRAWN_BLOCK).map(|block| block.iter().map(weight).sum::<f64>()));
+        let mut left = place * self.sums.iter().sum::<f64>();
+        for (block, &sum) in candidates.chunks(DRAWN_BLOCK).zip(&self.sums) {
+            if left >= sum {
+                left -= sum;
+                continue;
+            }
+            for candidate in block {
+                left -= weight(candidate);
+                if left < 0.0 {
+                    return Some(candidate.id);
+                }
             }
         }
-        sorted = end;
-        next *= 4;
+        // Rounding may leave a hair of the line: it belongs to the last candidate that can be drawn at all.
+        candidates.iter().rev().find(|&candidate| weight(candidate) > 0.0).map(|candidate| candidate.id)
     }
-    false
 }
 
 /// The likeliest tokens, from an output head that did not compute the others.

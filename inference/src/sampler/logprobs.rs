@@ -26,6 +26,11 @@ pub(super) struct Logprobs {
 }
 
 impl Logprobs {
+    /// For steps that change so many logits at most.
+    pub(super) fn new(changing: usize) -> Self {
+        Self { before: Vec::with_capacity(changing), ..Self::default() }
+    }
+
     /// Looks at logits that nothing has changed yet, of which `changing` will be.
     pub(super) fn look(&mut self, scan: &mut Scan, logits: &[f32], top: usize, changing: impl Iterator<Item = u32>) {
         self.chosen = None;

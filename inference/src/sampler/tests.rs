@@ -149,6 +149,36 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Against sorting, with many equals and with none, and in the order of ids.
+    #[test]
+    fn the_likeliest_that_are_enough_are_selected_as_by_sorting(
+        bits in prop::collection::vec(any::<u32>(), 1..600),
+        steps in prop::sample::select(vec![1u32, 3, 40, 1 << 20]),
+        scale in prop::sample::select(vec![1e-3f32, 1.0, 20.0, 200.0]),
+        part in 0.0f64..1.1,
+    ) {
+        let logit = |bits: u32| ((bits % steps) as f32 / steps as f32 - 0.5) * scale;
+        let all: Vec<Candidate> = bits.iter().zip(0..).filter_map(|(&bits, id)| Candidate::new(id, logit(bits))).collect();
+        let mut sorted = all.clone();
+        sorted.sort_by(Candidate::order);
+        let best = sorted[0].logit;
+        let enough = part * sorted.iter().map(|c| weight(c.logit, best)).sum::<f64>();
+        let mut reached = 0.0;
+        let reaches = |c: &Candidate| { reached += weight(c.logit, best); reached >= enough };
+        let expected = sorted.iter().position(reaches).map_or(all.len(), |place| place + 1);
+        let mut kept = all.clone();
+        let whole = Weights::default().keep_probability(&mut kept, best, enough);
+        prop_assert!(whole || part > 0.999_999);
+        prop_assert!(kept.is_sorted_by_key(|c| c.id));
+        kept.sort_by(Candidate::order);
+        // Sums of other groupings differ in their last bits, which may take one more or less; equals of no weight many.
+        let weightless = weight(kept[kept.len() - 1].logit, best) < 1e-12;
+        prop_assert!(kept.len().abs_diff(expected) <= 1 || weightless, "{} and {expected}", kept.len());
+        prop_assert_eq!(&kept[..], &sorted[..kept.len()]);
+    }
+}
+
 /// What chi-square with `freedom` degrees of freedom exceeds with a probability below one in a million: the bound of
 /// Laurent and Massart 2000 (Annals of Statistics 28, lemma 1), P(X >= k + 2 sqrt(kx) + 2x) <= e^-x.
 fn one_in_a_million(freedom: f64) -> f64 {
