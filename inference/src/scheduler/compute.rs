@@ -31,7 +31,7 @@ pub(super) struct Lists {
 impl Scheduler {
     /// Computes the rows that are planned, and lets sequences choose, advance and end.
     pub(super) fn compute(&mut self, tell: &mut dyn FnMut(SequenceId, Event<'_>)) {
-        let Plan { prompted, generated } = &self.plan;
+        let Plan { prompted, generated, guesses } = &self.plan;
         let (model, cache, scratch) = (&*self.model, &mut self.cache, &mut self.scratch);
         if !(generated.is_empty() && prompted.is_empty()) {
             let began = Instant::now();
@@ -50,7 +50,7 @@ impl Scheduler {
                 }
             });
             if prompted.is_empty() {
-                self.pace.observe(generated.len(), began.elapsed().as_secs_f32());
+                self.pace.observe(generated.len(), *guesses, began.elapsed().as_secs_f32());
             }
         }
         self.running.iter_mut().for_each(|sequence| sequence.commit(cache));

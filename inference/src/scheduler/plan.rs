@@ -17,12 +17,14 @@ pub(super) struct Plan {
     pub(super) prompted: Vec<Row>,
     /// Those of sequences that are generating, with what they guess.
     pub(super) generated: Vec<Row>,
+    /// How many of these are guesses.
+    pub(super) guesses: usize,
 }
 
 impl Plan {
     /// For steps of at most so many rows of each kind.
     pub(super) fn new(rows: usize) -> Self {
-        Self { prompted: Vec::with_capacity(rows), generated: Vec::with_capacity(rows) }
+        Self { prompted: Vec::with_capacity(rows), generated: Vec::with_capacity(rows), guesses: 0 }
     }
 }
 
@@ -32,6 +34,7 @@ impl Scheduler {
     pub(super) fn plan(&mut self) {
         self.plan.prompted.clear();
         self.plan.generated.clear();
+        self.plan.guesses = 0;
         let count = self.running.len();
         if count == 0 {
             return;
@@ -39,16 +42,16 @@ impl Scheduler {
         self.turn = (self.turn + 1) % count;
         let generating = self.running.iter().filter(|sequence| sequence.pending() == 1).count();
         let (mut left, mut prompts) = (self.sizes.batch_tokens - generating, count - generating);
-        let mut room = left.min(DRAFT_ROWS);
+        let most_guesses = left.min(DRAFT_ROWS);
         let worthwhile = (self.speculation != Speculation::On).then(|| self.pace.worthwhile(generating));
         let pairs = if self.model.isa().has_tiles() { TILED_PROMPT_PAIRS } else { PROMPT_PAIRS };
         for at in (self.turn..count).chain(0..self.turn) {
             let sequence = &mut self.running[at];
             let pending = sequence.pending();
             let rows = if pending == 1 {
-                let drafts = sequence.guess(room, worthwhile);
-                room -= drafts;
-                1 + drafts
+                let guesses = sequence.guess(most_guesses - self.plan.guesses, worthwhile);
+                self.plan.guesses += guesses;
+                1 + guesses
             } else {
                 let most = if generating == 0 { left } else { (pairs / (sequence.computed + 1)).max(1) };
                 let share = left.div_ceil(prompts).min(pending).min(most);

@@ -51,30 +51,38 @@ pub enum Speculation {
     On,
 }
 
-/// What steps take, by their rows.
+/// What rows cost, by the time of steps with guesses and without.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Pace {
-    /// Seconds of a step of one row; 0 before there was one.
-    alone: f32,
-    /// What a row adds to it, as a part of it.
+    /// Rows of the last steps without guesses.
+    plain_rows: usize,
+    /// Seconds that they took.
+    plain: f32,
+    /// What a row adds to a step of one row, as a part of it.
     row: f32,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { alone: 0.0, row: ROW_COST }
+        Self { plain_rows: 0, plain: 0.0, row: ROW_COST }
     }
 }
 
 impl Pace {
-    /// A step of so many rows, none of a prompt, took so many seconds.
-    pub(super) fn observe(&mut self, rows: usize, seconds: f32) {
-        if rows == 1 {
-            let weight = if self.alone == 0.0 { 1.0 } else { MEASUREMENT };
-            self.alone += (seconds - self.alone) * weight;
+    /// A step of `rows`, none of a prompt and some of them guesses, took so many seconds. Only steps of as many sequences
+    /// are compared.
+    pub(super) fn observe(&mut self, rows: usize, guesses: usize, seconds: f32) {
+        let generating = rows - guesses;
+        if guesses == 0 {
+            let weight = if generating == self.plain_rows { MEASUREMENT } else { 1.0 };
+            self.plain += (seconds - self.plain) * weight;
+            self.plain_rows = generating;
             self.row += (ROW_COST - self.row) * FORGETTING;
-        } else if rows > 1 && self.alone > 0.0 {
-            let cost = (seconds / self.alone - 1.0) / (rows - 1) as f32;
+        } else if generating == self.plain_rows && self.plain > 0.0 {
+            // Of (1 + (rows - 1) cost) / (1 + (generating - 1) cost) = seconds / plain.
+            let ratio = seconds / self.plain;
+            let left = (rows - 1) as f32 - ratio * (generating - 1) as f32;
+            let cost = if left > 0.0 { (ratio - 1.0) / left } else { *ROW_COSTS.end() };
             self.row += (cost.clamp(*ROW_COSTS.start(), *ROW_COSTS.end()) - self.row) * MEASUREMENT;
         }
     }
@@ -188,7 +196,7 @@ mod tests {
 
     #[test]
     fn the_more_sequences_and_the_dearer_rows_the_surer_must_a_guess_be() {
-        let pace = |row| Pace { alone: 1e-3, row };
+        let pace = |row| Pace { row, ..Pace::default() };
         for row in [0.02, 0.07, 0.1, 0.3, 0.5] {
             let worthwhile: Vec<f32> = (1..100).map(|generating| pace(row).worthwhile(generating)).collect();
             assert!(worthwhile.is_sorted(), "{row}");
@@ -205,21 +213,26 @@ mod tests {
 
     #[test]
     fn what_rows_cost_is_measured_and_forgotten() {
-        let mut pace = Pace::default();
-        pace.observe(8, 1.0); // against nothing
-        assert_eq!(pace, Pace::default());
-        for _ in 0..60 {
-            pace.observe(1, 0.002);
-            pace.observe(5, 0.006);
-        }
-        assert!((pace.row - 0.5).abs() < 0.02 && (pace.alone - 0.002).abs() < 1e-6, "{pace:?}");
-        for _ in 0..2000 {
-            pace.observe(1, 0.002);
-        }
-        assert!((pace.row - ROW_COST).abs() < 0.01, "{pace:?}");
-        for seconds in [0.0, f32::INFINITY, f32::MAX] {
-            pace.observe(2, seconds);
-            assert!(ROW_COSTS.contains(&pace.row), "{pace:?}");
+        for (generating, cost) in [(1, 0.5), (1, 0.05), (4, 0.5), (8, 0.1)] {
+            let seconds = |rows: usize| 0.002 * (1.0 + (rows - 1) as f32 * cost);
+            let mut pace = Pace::default();
+            pace.observe(8, 7, 1.0);
+            pace.observe(9, 0, 1.0);
+            pace.observe(12, 4, 1.0);
+            assert!((pace.row - ROW_COST).abs() < 1e-3, "there is nothing to compare with: {pace:?}");
+            for guesses in [3, 5].repeat(30) {
+                pace.observe(generating, 0, seconds(generating));
+                pace.observe(generating + guesses, guesses, seconds(generating + guesses));
+            }
+            assert!((pace.row - cost).abs() < 0.1 * cost, "{generating}, {cost}: {pace:?}");
+            for _ in 0..2000 {
+                pace.observe(generating, 0, seconds(generating));
+            }
+            assert!((pace.row - ROW_COST).abs() < 0.01, "{pace:?}");
+            for seconds in [0.0, f32::INFINITY, f32::MAX, 1e-9] {
+                pace.observe(generating + 1, 1, seconds);
+                assert!(ROW_COSTS.contains(&pace.row), "{pace:?}");
+            }
         }
     }
 }
