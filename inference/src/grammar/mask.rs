@@ -18,6 +18,7 @@ pub(super) struct Trees {
     /// Those whose words are whole characters.
     whole: Tree,
     coarse: Shapes,
+    medium: Shapes,
     fine: Shapes,
     /// The others: few.
     broken: Tree,
@@ -29,7 +30,8 @@ impl Trees {
         let (whole, broken): (Vec<_>, Vec<_>) = words.iter().partition(|(word, _)| std::str::from_utf8(word).is_ok());
         let whole = Tree::new(&whole);
         let shapes = |grain| Shapes::new(&whole, grain, empty);
-        Self { coarse: shapes(Grain::Coarse), fine: shapes(Grain::Fine), broken: Tree::new(&broken), whole }
+        let [coarse, medium, fine] = [Grain::Coarse, Grain::Medium, Grain::Fine].map(shapes);
+        Self { coarse, medium, fine, broken: Tree::new(&broken), whole }
     }
 }
 
@@ -81,7 +83,7 @@ struct Search<'a, 'r> {
     mask: &'a mut SimpleVob,
 }
 
-/// Shapes are not fine enough: the grammar tells characters of [`Class::Plain`] apart.
+/// Shapes are not fine enough: the grammar tells characters of a coarse class apart.
 struct TooCoarse;
 
 impl Search<'_, '_> {
@@ -89,28 +91,30 @@ impl Search<'_, '_> {
         if self.recognizer.lexer().lexer_spec().has_stop {
             // The end of such a lexeme is looked at again as the beginning of the next: one byte cannot stand for others.
             self.trees.whole.walk(self.recognizer, self.mask);
-        } else if self.behind(&self.trees.coarse, None).is_err() {
-            self.mask.set_all(false);
-            let fine = self.behind(&self.trees.fine, None);
-            assert!(fine.is_ok(), "fine shapes have no plain characters");
+        } else {
+            let found = [&self.trees.coarse, &self.trees.medium, &self.trees.fine].into_iter().any(|shapes| {
+                self.mask.set_all(false);
+                self.behind(shapes, None).is_ok()
+            });
+            assert!(found, "fine shapes have no coarse classes");
         }
         self.trees.broken.walk(self.recognizer, self.mask);
     }
 
     /// Allows what may follow behind a shape.
     fn behind(&mut self, shapes: &Shapes, shape: Option<u32>) -> Result<(), TooCoarse> {
+        let own = shape.map(|shape| (shape, shapes.class(shape)));
         let mut longer = false;
         for child in shapes.children(shape) {
-            match shapes.class(child) {
-                Class::Byte(byte) => drop(self.alike(shapes, child, &[byte])?),
-                Class::Plain => longer = self.many(shapes, child, Class::Plain)?,
-                class => drop(self.many(shapes, child, class)?),
-            }
+            let taken = match shapes.class(child) {
+                Class::Byte(byte) => self.alike(shapes, child, &[byte])?,
+                class => self.many(shapes, child, class)?,
+            };
+            // The longest shape that is allowed has the tokens of the shorter ones.
+            longer |= taken && own.is_some_and(|(_, class)| class.is_coarse() && class == shapes.class(child));
         }
-        match shape {
-            // The longest plain shape that is allowed has the tokens of all shorter ones.
-            Some(shape) if !longer || shapes.class(shape) != Class::Plain => shapes.allow(shape, self.mask),
-            _ => {}
+        if let Some((shape, _)) = own.filter(|_| !longer) {
+            shapes.allow(shape, self.mask);
         }
         Ok(())
     }
@@ -141,7 +145,7 @@ impl Search<'_, '_> {
                 except.into_iter().filter(|&byte| byte != NO_BYTE).for_each(|byte| self.except(shapes, shape, byte));
                 Ok(taken)
             }
-            Turn::Each | Turn::Ends if class == Class::Plain => Err(TooCoarse),
+            Turn::Each | Turn::Ends if class.is_coarse() => Err(TooCoarse),
             Turn::Each | Turn::Ends => {
                 self.each(shapes.places(shape));
                 Ok(false)

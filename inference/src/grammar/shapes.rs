@@ -20,13 +20,15 @@ pub(super) enum Class {
     Digit,
     /// All beyond ASCII.
     Beyond,
+    /// A to z and A to Z.
+    Letter,
     /// All that may stand in a JSON string by themselves: neither quotes nor backslashes nor control characters.
     Plain,
 }
 
 impl Class {
     /// Classes of more than one character.
-    pub(super) const MANY: usize = 5;
+    pub(super) const MANY: usize = 6;
 
     /// The place of a class of more than one character among those.
     pub(super) fn place(self) -> Option<usize> {
@@ -37,7 +39,13 @@ impl Class {
             Self::Digit => Some(2),
             Self::Beyond => Some(3),
             Self::Plain => Some(4),
+            Self::Letter => Some(5),
         }
+    }
+
+    /// Whether it is made of finer classes, which are tried where a grammar tells its characters apart.
+    pub(super) fn is_coarse(self) -> bool {
+        matches!(self, Self::Plain | Self::Letter)
     }
 
     /// The characters of ASCII that are in it.
@@ -48,9 +56,14 @@ impl Class {
             Self::Upper => (b'A', b'Z'),
             Self::Digit => (b'0', b'9'),
             Self::Beyond => (1, 0),
+            Self::Letter => (b'A', b'z'),
             Self::Plain => (b' ', b'~'),
         };
-        (first..=last).filter(move |&byte| self != Self::Plain || is_plain(byte))
+        (first..=last).filter(move |&byte| match self {
+            Self::Letter => byte.is_ascii_alphabetic(),
+            Self::Plain => is_plain(byte),
+            _ => true,
+        })
     }
 }
 
@@ -63,7 +76,9 @@ fn is_plain(byte: u8) -> bool {
 pub(super) enum Grain {
     /// By [`Class::Plain`] and bytes up to the first byte, finely behind that.
     Coarse,
-    /// By all other classes.
+    /// By [`Class::Letter`] and all classes of other characters.
+    Medium,
+    /// By all classes that are not coarse.
     Fine,
 }
 
@@ -71,12 +86,18 @@ impl Grain {
     fn class(self, byte: u8) -> Class {
         match (self, byte) {
             (Self::Coarse, byte) if is_plain(byte) => Class::Plain,
+            (Self::Medium, byte) if byte.is_ascii_alphabetic() => Class::Letter,
             (_, b'a'..=b'z') => Class::Lower,
             (_, b'A'..=b'Z') => Class::Upper,
             (_, b'0'..=b'9') => Class::Digit,
             (_, 0x80..) => Class::Beyond,
             (_, byte) => Class::Byte(byte),
         }
+    }
+
+    /// How finely what stands behind a character is told apart.
+    fn behind(self, class: Class) -> Self {
+        if self == Self::Coarse && class != Class::Plain { Self::Fine } else { self }
     }
 }
 
@@ -99,8 +120,8 @@ struct Shape {
     own: Own,
 }
 
-/// The tokens of words of this shape. Of [`Class::Plain`] those of all shapes up to this one, too: all that come with a string
-/// whose length is limited.
+/// The tokens of words of this shape. If it ends with a coarse class, those of words that end with fewer such characters, too:
+/// a text whose length is limited is all of them, up to one shape.
 #[derive(Clone, Copy)]
 enum Own {
     Few(u32, u32),
@@ -120,9 +141,9 @@ struct Growth<'a> {
 }
 
 impl Growth<'_> {
-    /// Adds nodes for characters that begin at `firsts`, all of them behind words of one shape; if it is a plain one, `shorter`
-    /// has the tokens up to it. No deeper than words are long.
-    fn grow(&mut self, grain: Grain, shorter: Option<u32>, mut firsts: Vec<u32>) {
+    /// Adds nodes for characters that begin at `firsts`, all of them behind words of one shape. If that ends with a coarse
+    /// class, `shorter` tells which and has the tokens. No deeper than words are long.
+    fn grow(&mut self, grain: Grain, shorter: Option<(Class, Own)>, mut firsts: Vec<u32>) {
         let tree = self.tree;
         firsts.sort_unstable_by_key(|&first| (grain.class(tree.byte(first)), tree.byte(first), first));
         for group in firsts.chunk_by(|&a, &b| grain.class(tree.byte(a)) == grain.class(tree.byte(b))) {
@@ -131,38 +152,34 @@ impl Growth<'_> {
             self.shapes.places.extend(group);
             let mut lasts = Vec::with_capacity(group.len());
             group.iter().for_each(|&first| collect_lasts(tree, first, tree.byte(first).leading_ones(), &mut lasts));
-            let tokens = lasts.iter().flat_map(|&last| tree.tokens(last)).copied().collect();
-            let plain = class == Class::Plain;
-            let own = if plain { Own::Many(self.keep_all(shorter, tokens)) } else { self.keep(tokens) };
+            let shorter = shorter.filter(|&(before, _)| before == class).map(|(_, tokens)| tokens);
+            let own = self.keep(shorter, lasts.iter().flat_map(|&last| tree.tokens(last)).copied().collect());
             self.shapes.nodes.push(Shape { class, size: 0, places: (place as u32, (place + group.len()) as u32), own });
             let next = lasts.iter().flat_map(|&last| tree.children(Some(last))).collect();
-            match own {
-                Own::Many(mask) if plain => self.grow(grain, Some(mask), next),
-                _ => self.grow(Grain::Fine, None, next),
-            }
+            self.grow(grain.behind(class), class.is_coarse().then_some((class, own)), next);
             self.shapes.nodes[at].size = (self.shapes.nodes.len() - at) as u32;
         }
     }
 
-    fn keep(&mut self, tokens: Vec<u32>) -> Own {
-        if tokens.len() * MANY >= self.empty.len() {
-            return Own::Many(self.keep_all(None, tokens));
+    /// Keeps tokens with those of a shorter shape.
+    fn keep(&mut self, shorter: Option<Own>, tokens: Vec<u32>) -> Own {
+        let Shapes { tokens: kept, masks, .. } = &mut self.shapes;
+        let (others, mask) = match shorter {
+            Some(shorter) if tokens.is_empty() => return shorter,
+            Some(Own::Few(from, to)) => (from as usize..to as usize, None),
+            Some(Own::Many(mask)) => (0..0, Some(mask)),
+            None => (0..0, None),
+        };
+        if mask.is_none() && (others.len() + tokens.len()) * MANY < self.empty.len() {
+            let first = kept.len();
+            kept.extend_from_within(others);
+            kept.extend(tokens);
+            return Own::Few(first as u32, kept.len() as u32);
         }
-        let first = self.shapes.tokens.len();
-        self.shapes.tokens.extend(tokens);
-        Own::Few(first as u32, self.shapes.tokens.len() as u32)
-    }
-
-    /// A mask of tokens and those of another one.
-    fn keep_all(&mut self, others: Option<u32>, tokens: Vec<u32>) -> u32 {
-        let masks = &mut self.shapes.masks;
-        if let Some(others) = others.filter(|_| tokens.is_empty()) {
-            return others;
-        }
-        let mut mask = others.map_or(self.empty, |others| &masks[others as usize]).clone();
-        tokens.into_iter().for_each(|token| mask.allow_token(token));
+        let mut mask = mask.map_or(self.empty, |mask| &masks[mask as usize]).clone();
+        kept[others].iter().chain(&tokens).for_each(|&token| mask.allow_token(token));
         masks.push(mask);
-        masks.len() as u32 - 1
+        Own::Many(masks.len() as u32 - 1)
     }
 }
 
@@ -199,7 +216,7 @@ impl Shapes {
         &self.places[from as usize..to as usize]
     }
 
-    /// Allows the tokens that have a shape, and of [`Class::Plain`] those that have a shorter one.
+    /// Allows the tokens that have a shape; if it ends with a coarse class, those with fewer such characters too.
     pub(super) fn allow(&self, shape: u32, mask: &mut SimpleVob) {
         match self.nodes[shape as usize].own {
             Own::Few(from, to) => {
