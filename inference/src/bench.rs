@@ -1,7 +1,7 @@
 //! Kernels for benchmarks, with the feature `bench`: they are no part of what the engine promises.
 
 use crate::forward::Work;
-use crate::kernel::{self, Activations, Form, Heads, Isa, PAGE, Pairs, Product, Stretch, Team};
+use crate::kernel::{self, Activations, Form, Heads, Isa, PAGE, Pairs, Product, Shares, Stretch, Team};
 use crate::pack::{GROUP, Packed};
 
 pub use crate::kernel::{Peak, peaks};
@@ -109,7 +109,7 @@ impl Attention {
         let of_page = *key_pairs + *value_pairs;
         let page = |_: usize, number: usize, _: usize| pages[number * of_page..][..of_page].split_at(*key_pairs);
         out.start(Form::Codes, 1);
-        team.enter(|crew| kernel::attend(crew, isa, heads, &[stretch], query, page, out));
+        team.enter(|crew| kernel::attend(crew, isa, heads, &[stretch], query, page, &mut Shares::default(), out));
     }
 }
 

@@ -122,8 +122,9 @@ impl Step<'_> {
     /// `x += W_o · attention(W_q · norm(x), W_k · norm(x), W_v · norm(x))`.
     fn attention(&self, layer: &Layer, index: usize, cache: &mut Cache, scratch: &mut Scratch) {
         let (config, count) = (self.config, self.rows.len());
-        let Scratch { residual, normed, queries, keys, values, attended, delta, turns, writes, stretches, .. } =
-            scratch;
+        let Scratch {
+            residual, normed, queries, keys, values, attended, delta, turns, writes, stretches, shares, ..
+        } = scratch;
         let queries = &mut queries[..count * config.query_width()];
         let keys = &mut keys[..count * config.kv_width()];
         let values = &mut values[..count * config.kv_width()];
@@ -163,7 +164,7 @@ impl Step<'_> {
         let cache = &*cache;
         let page = |table: usize, number: usize, head: usize| cache.page(self.tables[table], number, index, head);
         attended.start(self.form, count);
-        kernel::attend(self.crew, self.isa, heads, stretches, query, page, attended);
+        kernel::attend(self.crew, self.isa, heads, stretches, query, page, shares, attended);
 
         self.linear_add(attended, &layer.attention_output, layer.post_attention_norm.as_deref(), residual, delta);
     }

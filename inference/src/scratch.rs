@@ -1,7 +1,7 @@
 //! The buffers that a step works in, made once.
 
 use crate::cache::Writes;
-use crate::kernel::{Activations, Stretch};
+use crate::kernel::{Activations, Shares, Stretch};
 use crate::model::Model;
 
 /// What is computed on the way through the model, for up to `capacity` rows a step. Dimensions in brackets.
@@ -32,6 +32,8 @@ pub struct Scratch {
     pub(crate) logits: Vec<f32>,
     /// Where the rows' keys and values go.
     pub(crate) writes: Writes,
+    /// Attention to parts of long contexts.
+    pub(crate) shares: Shares,
     /// Which rows follow each other.
     pub(crate) stretches: Vec<Stretch>,
 }
@@ -56,6 +58,7 @@ impl Scratch {
             last: Activations::new(model.isa(), logits_capacity, config.width),
             logits: vec![0.0; logits_capacity * model.weights().vocabulary()],
             writes: Writes::default(),
+            shares: Shares::default(),
             stretches: Vec::new(),
         }
     }

@@ -3,21 +3,25 @@
 use std::ops::{Index, IndexMut};
 
 use super::PageShape;
-use crate::kernel::Pairs;
+use crate::kernel::{Arena, Pairs, Slab};
 use crate::pack::GROUP;
+
+/// Bytes of address space that pages take at a time.
+const CHUNK_BYTES: usize = 64 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PageId(u32);
 
 pub(super) struct Pool {
     shape: PageShape,
+    arena: Arena,
     pages: Vec<Page>,
     free: Vec<PageId>,
     limit: usize,
 }
 
 pub(super) struct Page {
-    pub(super) pairs: Vec<Pairs>,
+    pub(super) pairs: Slab<Pairs>,
     users: u32,
 }
 
@@ -25,7 +29,8 @@ impl Pool {
     /// Of at most so many bytes, and at least one page. Memory is taken as it is used.
     pub(super) fn new(shape: PageShape, limit_bytes: usize) -> Self {
         let limit = (limit_bytes / shape.page_bytes().max(1)).clamp(1, u32::MAX as usize);
-        Self { shape, pages: Vec::new(), free: Vec::new(), limit }
+        let arena = Arena::new(CHUNK_BYTES.min(limit.saturating_mul(shape.page_bytes())));
+        Self { shape, arena, pages: Vec::new(), free: Vec::new(), limit }
     }
 
     /// Pages that may exist at once.
@@ -52,7 +57,7 @@ impl Pool {
         if self.pages.len() == self.limit {
             return None;
         }
-        let pairs = vec![Pairs([[0; 2]; GROUP]); self.shape.page_pairs()];
+        let pairs = self.arena.zeros(self.shape.page_pairs());
         self.pages.push(Page { pairs, users: 1 });
         Some(PageId(self.pages.len() as u32 - 1))
     }

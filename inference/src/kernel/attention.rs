@@ -13,6 +13,8 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::{Activations, Crew, Isa, scalar};
+#[cfg(target_arch = "x86_64")]
+use super::{Form, team::Shared};
 use crate::pack::{BLOCK, GROUP};
 
 /// Tokens in a page of the cache.
@@ -95,6 +97,21 @@ pub(crate) struct Stretch {
 /// Rows of a stretch, at most.
 pub(crate) const STRETCH: usize = 32;
 
+/// Positions that one task looks at, where rows are computed one by one with the matrix unit: a long context is work for several threads.
+/// A segment begins at a multiple of this, and what a row gets of its segments is summed in order, whoever computed them: so the result
+/// does not depend on the number of threads. A multiple of what the matrix unit looks at together.
+#[cfg(target_arch = "x86_64")]
+const SEGMENT: usize = 512;
+
+/// What rows get of single segments, before it is summed; kept for its memory.
+#[derive(Default)]
+pub(crate) struct Shares {
+    /// `[row][head][segment][dimension]`
+    values: Vec<f32>,
+    /// Peak and total of each: `[row][head][segment]`.
+    weights: Vec<[f32; 2]>,
+}
+
 impl Stretch {
     /// The positions that its `row`-th row sees, back to so many with its own.
     pub(super) fn seen(self, row: usize, window: usize) -> Range<usize> {
@@ -132,6 +149,7 @@ pub(crate) fn attend<'a>(
     stretches: &[Stretch],
     query: impl Fn(usize, usize, &mut [f32]) + Sync,
     page: impl Fn(usize, usize, usize) -> (&'a [Pairs], &'a [Pairs]) + Sync,
+    shares: &mut Shares,
     out: &mut Activations,
 ) {
     let Heads { dimensions, kv_heads, group, window, .. } = heads;
@@ -149,16 +167,19 @@ pub(crate) fn attend<'a>(
         // SAFETY: the row is in use and has these columns; this head of this row has one task, as the stretches do not overlap.
         unsafe { if whole { writer.columns(row, columns, values) } else { writer.values(row, columns, values) } }
     };
+    #[cfg(target_arch = "x86_64")]
+    if isa.has_tiles() && out.form() != Form::Tiles && heads.cap.is_none() {
+        return row_by_row(crew, isa, heads, stretches, query, page, shares, out);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = shares;
     crew.run(stretches.len() * kv_heads, &|task| {
         let (stretch, kv_head) = (stretches[task / kv_heads], task % kv_heads);
         let page = |number: usize| page(stretch.table, number, kv_head);
         BENCH.with_borrow_mut(|bench| {
             #[cfg(target_arch = "x86_64")]
             if out.form() == super::Form::Tiles && heads.cap.is_none() {
-                let tiles = match &mut bench.tiles {
-                    Some(tiles) if tiles.dimensions() == dimensions => tiles,
-                    other => other.insert(super::amx::Bench::new(dimensions)),
-                };
+                let tiles = super::amx::Bench::of(&mut bench.tiles, dimensions);
                 for head in kv_head * group..(kv_head + 1) * group {
                     let query = |row: usize, room: &mut [f32]| query(stretch.row + row, head, room);
                     super::amx::attend(tiles, stretch, window, query, page, |row, values| {
@@ -190,6 +211,87 @@ pub(crate) fn attend<'a>(
     if !whole {
         out.finish(crew, isa);
     }
+}
+
+/// As [`attend`], with the matrix unit, each row by itself: the heads of a row that share keys and values go together.
+#[cfg(target_arch = "x86_64")]
+#[expect(clippy::too_many_arguments, reason = "those of `attend`")]
+fn row_by_row<'a>(
+    crew: &Crew,
+    isa: Isa,
+    heads: Heads,
+    stretches: &[Stretch],
+    query: impl Fn(usize, usize, &mut [f32]) + Sync,
+    page: impl Fn(usize, usize, usize) -> (&'a [Pairs], &'a [Pairs]) + Sync,
+    shares: &mut Shares,
+    out: &mut Activations,
+) {
+    let Heads { dimensions, kv_heads, group, window, .. } = heads;
+    let (rows, all_heads) = (out.rows(), kv_heads * group);
+    let of_row = |row: usize| {
+        let stretch = stretches[stretches.partition_point(|stretch| stretch.row <= row) - 1];
+        (stretch.table, stretch.seen(row - stretch.row, window))
+    };
+    let segments = |seen: &Range<usize>| seen.end.div_ceil(SEGMENT) - seen.start / SEGMENT;
+    let most = (0..rows).map(|row| segments(&of_row(row).1)).max().unwrap_or(0);
+    let (values, weights) = (rows * all_heads * most * dimensions, rows * all_heads * most);
+    shares.values.resize(shares.values.len().max(values), 0.0);
+    shares.weights.resize(shares.weights.len().max(weights), [0.0; 2]);
+    let (values, weights) = (Shared(shares.values.as_mut_ptr()), Shared(shares.weights.as_mut_ptr()));
+    crew.run(rows * kv_heads * most, &|task| {
+        let (row, kv_head, segment) = (task / (kv_heads * most), task / most % kv_heads, task % most);
+        let (table, seen) = of_row(row);
+        if segment >= segments(&seen) {
+            return;
+        }
+        let first = (seen.start / SEGMENT + segment) * SEGMENT;
+        let seen = seen.start.max(first)..seen.end.min(first + SEGMENT);
+        BENCH.with_borrow_mut(|bench| {
+            let tiles = super::amx::Bench::of(&mut bench.tiles, dimensions);
+            let query = |head: usize, room: &mut [f32]| query(row, kv_head * group + head, room);
+            super::amx::attend_heads(
+                tiles,
+                group,
+                seen,
+                query,
+                |number| page(table, number, kv_head),
+                |head, share| {
+                    let at = ((row * all_heads) + kv_head * group + head) * most + segment;
+                    // SAFETY: there is room for each row, head and segment, which has one task.
+                    unsafe {
+                        std::ptr::copy_nonoverlapping(
+                            share.values.as_ptr(),
+                            values.get().add(at * dimensions),
+                            dimensions,
+                        );
+                        weights.get().add(at).write([share.peak, share.total]);
+                    }
+                },
+            );
+        });
+    });
+    let shares = &*shares;
+    let writer = out.writer(isa);
+    crew.run(rows, &|row| {
+        let segments = segments(&of_row(row).1);
+        BENCH.with_borrow_mut(|Bench { out, .. }| {
+            out.resize(all_heads * dimensions, 0.0);
+            for (head, out) in out.chunks_exact_mut(dimensions).enumerate() {
+                let at = (row * all_heads + head) * most;
+                let weights = &shares.weights[at..at + segments];
+                let peak = weights.iter().fold(f32::NEG_INFINITY, |peak, weights| peak.max(weights[0]));
+                let total: f32 = weights.iter().map(|[of, total]| total * (of - peak).exp2()).sum();
+                out.fill(0.0);
+                let values = shares.values[at * dimensions..].chunks_exact(dimensions);
+                for ([of, _], values) in weights.iter().zip(values) {
+                    let scale = (of - peak).exp2() / total;
+                    out.iter_mut().zip(values).for_each(|(out, value)| *out += scale * value);
+                }
+            }
+            // SAFETY: the row is in use and has all of these columns, and one task.
+            unsafe { writer.columns(row, 0..out.len(), out) };
+        });
+    });
 }
 
 /// Attention of the query heads that share one key-value head: `queries` and `out` are `[head][dimension]`. Scores are

@@ -424,7 +424,9 @@ fn attended(
         (&stored.keys[number * keys..][..keys], &stored.values[number * values..][..values])
     };
     let heads = Heads { dimensions, kv_heads: 2, group: HEADS, cap, window };
-    Team::new(Some(2)).unwrap().enter(|crew| attend(crew, isa, heads, &stretches, query, page, &mut out));
+    Team::new(Some(2))
+        .unwrap()
+        .enter(|crew| attend(crew, isa, heads, &stretches, query, page, &mut Shares::default(), &mut out));
     out
 }
 
@@ -451,7 +453,7 @@ fn forms() -> impl Iterator<Item = (Isa, Form)> {
 fn attention_is_a_softmax_over_all_that_is_seen() {
     let mut noise = Noise(8);
     for (dimensions, first, rows) in
-        [(64, 0, 1), (64, 63, 2), (64, 0, 70), (64, 190, 33), (20, 100, 5), (7, 30, 40), (256, 60, 17), (96, 127, 3)]
+        [(64, 0, 1), (64, 63, 2), (64, 0, 70), (64, 190, 33), (20, 100, 5), (7, 30, 40), (256, 60, 17), (96, 127, 3), (64, 1_100, 2)]
     {
         let stored = [(); 2].map(|()| Stored::new(&mut noise, dimensions, first + rows));
         let mut queries = noise.numbers(rows * 2 * HEADS * dimensions);
@@ -469,8 +471,9 @@ fn attention_is_a_softmax_over_all_that_is_seen() {
                 for how in forms() {
                     let what = format!("{how:?} {dimensions} {first}+{rows} {window} {cap:?}");
                     let out = attended(how, &stored, &queries, first, (window, cap), 32);
-                    // Queries, weights and results of tiles are bf16.
-                    let tolerance = if how.1 == Form::Tiles { 1e-2 } else { 1e-5 };
+                    // Queries and weights of the matrix unit are bf16, which does not cap scores of single rows.
+                    let rounded = how.1 == Form::Tiles || how.0.has_tiles() && cap.is_none();
+                    let tolerance = if rounded { 1e-2 } else { 1e-5 };
                     assert_near(&what, &numbers_of(&out), &expected, tolerance);
                 }
             }
@@ -481,11 +484,11 @@ fn attention_is_a_softmax_over_all_that_is_seen() {
 #[test]
 fn a_row_attends_the_same_whatever_is_beside_it() {
     let mut noise = Noise(24);
-    let (dimensions, first, rows) = (64, 100, 77);
+    let (dimensions, first, rows) = (64, 480, 77);
     let stored = [(); 2].map(|()| Stored::new(&mut noise, dimensions, first + rows));
     let queries = noise.numbers(rows * 2 * HEADS * dimensions);
     for how in forms() {
-        for window in [usize::MAX, 50] {
+        for window in [usize::MAX, 50, 400] {
             let together = numbers_of(&attended(how, &stored, &queries, first, (window, None), 32));
             for step in [1, 7, 31] {
                 let apart = numbers_of(&attended(how, &stored, &queries, first, (window, None), step));

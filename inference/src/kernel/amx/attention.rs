@@ -1,13 +1,15 @@
-//! Attention of many rows of one sequence, by tiles.
+//! Attention by tiles: of many rows of one sequence, or of the heads of one row that share keys and values.
 //!
 //! Up to 32 rows go over the keys in chunks of [`CHUNK`] that begin at fixed positions, with the softmax computed on line
 //! (Milakov and Gimelshein, 2018). A chunk in which a row sees nothing changes nothing of it, so what a row gets does not
 //! depend on the rows beside it.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use super::finish::{exp2, round_row};
-use super::{Configured, Side, Sums};
+use super::{Configured, Shape, Side, Sums};
 use crate::kernel::activations::{TILE_COLUMNS, TILE_ROWS, Tile};
 use crate::kernel::attention::{PAGE, Pairs, STRETCH, Stretch, key_pairs, stored_dimensions, value_pairs};
 use crate::pack::GROUP;
@@ -55,7 +57,7 @@ struct Weights([u16; CHUNK]);
 
 impl Bench {
     /// For heads of so many dimensions.
-    pub(in crate::kernel) fn new(dimensions: usize) -> Self {
+    fn new(dimensions: usize) -> Self {
         let stored = stored_dimensions(dimensions);
         let blocks = stored / TILE_COLUMNS;
         Self {
@@ -71,9 +73,12 @@ impl Bench {
         }
     }
 
-    /// The dimensions it was made for.
-    pub(in crate::kernel) fn dimensions(&self) -> usize {
-        self.dimensions
+    /// The one that is there, if it is for heads of so many dimensions; otherwise a new one.
+    pub(in crate::kernel) fn of(bench: &mut Option<Self>, dimensions: usize) -> &mut Self {
+        if bench.as_ref().is_none_or(|bench| bench.dimensions != dimensions) {
+            *bench = Some(Self::new(dimensions));
+        }
+        bench.as_mut().expect("it is there now")
     }
 }
 
@@ -91,8 +96,9 @@ pub(in crate::kernel) fn attend<'a>(
     mut put: impl FnMut(usize, &[f32]),
 ) {
     let Stretch { rows, .. } = stretch;
-    bench.start(rows, &mut query);
+    bench.start(rows, ROWS, &mut query);
     let configured = Configured::new();
+    let seen = |row: usize| stretch.seen(row, window);
     let end = stretch.seen(rows - 1, window).end;
     for first in (stretch.seen(0, window).start / CHUNK * CHUNK..end).step_by(CHUNK) {
         let pages = (first..end.min(first + CHUNK)).step_by(PAGE).map(|at| page(at / PAGE)).enumerate();
@@ -100,7 +106,7 @@ pub(in crate::kernel) fn attend<'a>(
             configured.score(&bench.queries, keys, at * PAGE, &mut bench.scores);
         }
         // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
-        unsafe { bench.weigh(stretch, window, first) };
+        unsafe { bench.weigh(rows, seen, first) };
         bench.decay();
         for (at, (_, values)) in pages {
             configured.add_values(&bench.weights, at * PAGE, values, &mut bench.sums);
@@ -116,7 +122,166 @@ pub(in crate::kernel) fn attend<'a>(
     }
 }
 
+/// Heads that go together.
+const HEADS: usize = TILE_ROWS;
+
+/// What a head gets of some positions: the weighted sum of values, and of what.
+#[derive(Clone, Copy)]
+pub(in crate::kernel) struct Share<'a> {
+    /// The weighted sum of the values, in dimensions.
+    pub(in crate::kernel) values: &'a [f32],
+    /// The largest score, in powers of two.
+    pub(in crate::kernel) peak: f32,
+    /// The sum of the weights, which are powers of two below the peak.
+    pub(in crate::kernel) total: f32,
+}
+
+/// Attention of some heads of one row over some positions: `query(head, room)` gives a query, scaled, and `put(head, share)` takes what
+/// it gets. The result does not depend on anything else, so positions can be split as one likes, if always in the same way.
+///
+/// # Panics
+/// If a page is shorter than its layout says.
+pub(in crate::kernel) fn attend_heads<'a>(
+    bench: &mut Bench,
+    heads: usize,
+    seen: Range<usize>,
+    mut query: impl FnMut(usize, &mut [f32]),
+    page: impl Fn(usize) -> (&'a [Pairs], &'a [Pairs]),
+    mut put: impl FnMut(usize, Share<'_>),
+) {
+    for first_head in (0..heads).step_by(HEADS) {
+        let count = HEADS.min(heads - first_head);
+        bench.start(count, HEADS, &mut |row, room: &mut [f32]| query(first_head + row, room));
+        let configured = Configured::with(Shape { rows: count, unit_columns: TILE_COLUMNS });
+        let ask = |at: usize| {
+            if at < seen.end {
+                let (keys, values) = page(at / PAGE);
+                ask_for(keys);
+                ask_for(values);
+            }
+        };
+        ask(seen.start / PAGE * PAGE);
+        for first in (seen.start / CHUNK * CHUNK..seen.end).step_by(CHUNK) {
+            let pages = (first.max(seen.start / PAGE * PAGE)..seen.end.min(first + CHUNK)).step_by(PAGE);
+            for at in pages.clone() {
+                ask(at + PAGE);
+                configured.score_few(&bench.queries, page(at / PAGE).0, at - first, &mut bench.scores);
+            }
+            // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
+            unsafe { bench.weigh(count, |_| seen.clone(), first) };
+            bench.decay();
+            for at in pages {
+                configured.add_values_few(&bench.weights, at - first, page(at / PAGE).1, &mut bench.sums);
+            }
+        }
+        let Bench { dimensions, row: room, sums, totals, peaks, .. } = &mut *bench;
+        for (row, total) in totals.iter().enumerate().take(count) {
+            for (out, sums) in room.chunks_mut(TILE_COLUMNS).zip(&*sums) {
+                out.copy_from_slice(&sums.0[row]);
+            }
+            let share = Share { values: &room[..*dimensions], peak: peaks[row], total: total.0.iter().sum() };
+            put(first_head + row, share);
+        }
+    }
+}
+
+/// Asks for what is read soon.
+fn ask_for(pairs: &[Pairs]) {
+    for pairs in pairs {
+        // SAFETY: all processors with tiles have the instruction, which reads nothing that a program could notice.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>((&raw const *pairs).cast()) };
+    }
+}
+
 impl Configured {
+    /// Scores of a page's keys for one row block, into the columns from `at`.
+    fn score_few(&self, queries: &[Tile], keys: &[Pairs], at: usize, scores: &mut [Scores]) {
+        let blocks = queries.len() / 2;
+        assert!(keys.len() >= key_pairs(blocks * TILE_COLUMNS) && scores.len() >= TILE_ROWS && at + PAGE <= CHUNK);
+        assert!(blocks > 0, "heads have dimensions");
+        // SAFETY: tiles are set up. Queries are a row of tiles. A tile of keys has 16 pairs of dimensions, each of which takes 4 `Pairs`,
+        // so `blocks` of them are what `key_pairs` says; 64 columns of up to 16 rows of scores are there.
+        unsafe {
+            asm!(
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                "2:",
+                "tileloadd tmm4, [{x} + {line}]",
+                "tileloadd tmm6, [{w} + {w_row}]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tileloadd tmm6, [{w} + {w_row} + 64]",
+                "tdpbf16ps tmm1, tmm4, tmm6",
+                "tileloadd tmm6, [{w} + {w_row} + 128]",
+                "tdpbf16ps tmm2, tmm4, tmm6",
+                "tileloadd tmm6, [{w} + {w_row} + 192]",
+                "tdpbf16ps tmm3, tmm4, tmm6",
+                "add {x}, 1024",
+                "add {w}, 4096",
+                "dec {left}",
+                "jnz 2b",
+                "tilestored [{out} + {out_row}], tmm0",
+                "tilestored [{out} + {out_row} + 64], tmm1",
+                "tilestored [{out} + {out_row} + 128], tmm2",
+                "tilestored [{out} + {out_row} + 192], tmm3",
+                x = inout(reg) queries.as_ptr() => _,
+                w = inout(reg) keys.as_ptr() => _,
+                left = inout(reg) blocks => _,
+                out = in(reg) &raw mut scores[0].0[at],
+                line = in(reg) 64usize,
+                w_row = in(reg) PAGE / GROUP * size_of::<Pairs>(),
+                out_row = in(reg) size_of::<Scores>(),
+                options(nostack),
+            );
+        }
+    }
+
+    /// Adds the values of a page for one row block, each times its weight, which stand in the columns from `at`.
+    fn add_values_few(&self, weights: &[Weights], at: usize, values: &[Pairs], sums: &mut [Sums]) {
+        const _: () = assert!(PAGE == 2 * TILE_COLUMNS, "a page is two tiles of weights");
+        let lines = 2 * sums.len();
+        let enough = values.len() >= value_pairs(sums.len() * TILE_COLUMNS);
+        assert!(enough && weights.len() >= TILE_ROWS && at + PAGE <= CHUNK && !sums.is_empty());
+        let value_row = lines * size_of::<Pairs>();
+        // SAFETY: tiles are set up. A tile of weights has 32 columns of up to 16 rows, of which a page has two; a tile of values has 16
+        // pairs of tokens, each of which takes `lines`; a `Sums` is 32 rows of 128 bytes, of which up to 16 are used.
+        unsafe {
+            asm!(
+                "tileloadd tmm4, [{x} + {x_row}]",
+                "tileloadd tmm2, [{x} + {x_row} + 64]",
+                "2:",
+                "tileloadd tmm0, [{out} + {out_row}]",
+                "tileloadd tmm1, [{out} + {out_row} + 64]",
+                "tileloadd tmm6, [{upper} + {w_row}]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tileloadd tmm6, [{upper} + {w_row} + 64]",
+                "tdpbf16ps tmm1, tmm4, tmm6",
+                "tileloadd tmm6, [{lower} + {w_row}]",
+                "tdpbf16ps tmm0, tmm2, tmm6",
+                "tileloadd tmm6, [{lower} + {w_row} + 64]",
+                "tdpbf16ps tmm1, tmm2, tmm6",
+                "tilestored [{out} + {out_row}], tmm0",
+                "tilestored [{out} + {out_row} + 64], tmm1",
+                "add {upper}, 128",
+                "add {lower}, 128",
+                "add {out}, {out_size}",
+                "dec {left}",
+                "jnz 2b",
+                x = in(reg) &raw const weights[0].0[at],
+                upper = inout(reg) values.as_ptr() => _,
+                lower = inout(reg) values.as_ptr().byte_add(TILE_ROWS * value_row) => _,
+                left = inout(reg) sums.len() => _,
+                out = inout(reg) sums.as_mut_ptr() => _,
+                out_size = const size_of::<Sums>(),
+                x_row = in(reg) size_of::<Weights>(),
+                w_row = in(reg) value_row,
+                out_row = in(reg) 128usize,
+                options(nostack),
+            );
+        }
+    }
+
     /// Scores of a page's keys, into the columns from `at`.
     fn score(&self, queries: &[Tile], keys: &[Pairs], at: usize, scores: &mut [Scores]) {
         let blocks = queries.len() / 2;
@@ -151,10 +316,10 @@ impl Configured {
 }
 
 impl Bench {
-    /// Takes the queries.
-    fn start(&mut self, rows: usize, query: &mut impl FnMut(usize, &mut [f32])) {
+    /// Takes the queries of `rows` rows. Those of others, up to `all`, become zeros.
+    fn start(&mut self, rows: usize, all: usize, query: &mut impl FnMut(usize, &mut [f32])) {
         let Self { dimensions, row: room, queries, sums, .. } = self;
-        for row in 0..ROWS {
+        for row in 0..all {
             room.fill(0.0);
             if row < rows {
                 query(row, &mut room[..*dimensions]);
@@ -183,11 +348,11 @@ impl Bench {
 
     /// Turns the scores of the chunk that begins at position `first` into weights, and finds by how much earlier sums decay.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
-    fn weigh(&mut self, stretch: Stretch, window: usize, first: usize) {
+    fn weigh(&mut self, rows: usize, seen: impl Fn(usize) -> Range<usize>, first: usize) {
         let Self { scores, peaks, totals, weights, decays, .. } = self;
         *decays = [1.0; ROWS];
-        for row in 0..stretch.rows {
-            let seen = stretch.seen(row, window);
+        for row in 0..rows {
+            let seen = seen(row);
             let seen = bits(seen.end.saturating_sub(first)) & !bits(seen.start.saturating_sub(first));
             let (scores, weights, total) = (&scores[row].0, &mut weights[row].0, &mut totals[row].0);
             let largest = match seen {
