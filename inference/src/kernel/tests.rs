@@ -353,10 +353,10 @@ struct Stored {
 impl Stored {
     fn new(noise: &mut Noise, dimensions: usize, tokens: usize) -> Self {
         let (lines, pages) = (stored_dimensions(dimensions) / GROUP, tokens.div_ceil(PAGE));
-        // What stands behind the last token must not be seen.
-        let unseen = Pairs([[bf16::from_f32(1000.0).to_bits(); 2]; GROUP]);
-        let mut keys = vec![unseen; pages * key_pairs(dimensions)];
-        let mut values = vec![unseen; pages * value_pairs(dimensions)];
+        // What stands behind the last token must not be seen, not even with the least of weights.
+        let all = |number: bf16| Pairs([[number.to_bits(); 2]; GROUP]);
+        let mut keys = vec![all(bf16::from_f32(1000.0)); pages * key_pairs(dimensions)];
+        let mut values = vec![all(bf16::MAX); pages * value_pairs(dimensions)];
         let (mut all_keys, mut all_values) = (Vec::new(), Vec::new());
         for token in 0..tokens {
             let (page, at) = (token / PAGE, token % PAGE);
