@@ -163,9 +163,9 @@ fn table(_: &mut Criterion) {
             for sequence in 0..SEQUENCES {
                 let start = follow(&compiled, &tokens, |mask, accept| {
                     if sequence == 0 {
-                        cold.push(mask)
+                        cold.push(mask);
                     } else {
-                        warm.push(mask)
+                        warm.push(mask);
                     }
                     accepts.push(accept);
                 });

@@ -1,7 +1,7 @@
 //! Text that must follow a grammar: a JSON schema, a regular expression, or a grammar in the Lark language.
 //!
-//! The parsing is the `llguidance` crate's (Earley's algorithm over a lexer of regular-expression derivatives, walked
-//! along a tree of all tokens); here are its limits, the model's tokens in the form that it wants, and the state of one
+//! The parsing is the `llguidance` crate's (Earley's algorithm over a lexer of regular-expression derivatives); here are its
+//! limits, the model's tokens in the form that it wants, the search for those that may come next, and the state of one
 //! sequence. For each token of an answer a [`Matcher`] says which tokens may come next, the sampler draws among those,
 //! and the matcher is told what was drawn.
 //!
