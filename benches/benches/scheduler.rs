@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use causerie_benches::model_file;
 use causerie_inference::cache::PAGE;
+use causerie_inference::scheduler::Speculation;
 use causerie_inference::{Event, LoadOptions, Model, Request, Scheduler, SchedulerOptions, SequenceId};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -29,6 +30,7 @@ fn scheduler(model: &Arc<Model>, sequences: usize) -> Scheduler {
         max_sequences: Some(sequences),
         context: Some(CONTEXT),
         cache_bytes: Some(pages * model.config().page_shape().page_bytes()),
+        speculation: Speculation::Off, // a token a step
         ..SchedulerOptions::default()
     };
     Scheduler::new(Arc::clone(model), &options).expect("the options are in their ranges")

@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-use super::exp::exp_negative;
+use super::exp::{SUMMED, exp_negative, sum_of_block};
 
 /// How many logits are looked at together.
 const LANES: usize = 16;
@@ -20,9 +20,6 @@ const GROUPS: usize = 8;
 
 /// Bits of a logit that top-p looks at in turn, and how far they are from the last bit.
 const DIGITS: [(u32, u32); 3] = [(11, 21), (11, 10), (10, 0)];
-
-/// Candidates whose weights are added up together.
-const DRAWN_BLOCK: usize = 64;
 
 /// A token that may be drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -212,10 +209,14 @@ impl Weights {
     /// logit's distance to the greatest as the draw has it, at most 0. None if no candidate has a weight.
     pub(super) fn at(&mut self, candidates: &[Candidate], place: f64, tempered: impl Fn(f32) -> f32) -> Option<u32> {
         let weight = |candidate: &Candidate| f64::from(exp_negative(tempered(candidate.logit)));
+        let (blocks, rest) = candidates.as_chunks::<SUMMED>();
         self.sums.clear();
-        self.sums.extend(candidates.chunks(DRAWN_BLOCK).map(|block| block.iter().map(weight).sum::<f64>()));
+        self.sums.extend(
+            blocks.iter().map(|block| sum_of_block(&block.each_ref().map(|c| exp_negative(tempered(c.logit))))),
+        );
+        self.sums.push(rest.iter().map(weight).sum::<f64>());
         let mut left = place * self.sums.iter().sum::<f64>();
-        for (block, &sum) in candidates.chunks(DRAWN_BLOCK).zip(&self.sums) {
+        for (block, &sum) in candidates.chunks(SUMMED).zip(&self.sums) {
             if left >= sum {
                 left -= sum;
                 continue;

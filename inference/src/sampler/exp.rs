@@ -32,22 +32,23 @@ pub(super) fn exp_negative(x: f32) -> f32 {
     if x >= -87.0 { p * two_to_n } else { 0.0 }
 }
 
-/// Terms that are added up in single precision, in [`LANES`] of four: the sum is as exact as they are.
-const BLOCK: usize = 4 * LANES;
+/// Numbers that are added up in single precision: the sum is as exact as the exponentials are.
+pub(super) const SUMMED: usize = 64;
 const LANES: usize = 16;
 
-/// The sum of `e^(logit - shift)`, with a relative error below 5e-7.
+/// The sum of `e^(logit - shift)`, with a relative error below 6e-7.
 pub(super) fn sum_exp(logits: &[f32], shift: f32) -> f64 {
-    let (blocks, rest) = logits.as_chunks::<BLOCK>();
-    let of_blocks: f64 = blocks.iter().map(|block| f64::from(sum_of_block(block, shift))).sum();
+    let (blocks, rest) = logits.as_chunks::<SUMMED>();
+    let of_blocks: f64 = blocks.iter().map(|block| sum_of_block(&block.map(|logit| exp_negative(logit - shift)))).sum();
     of_blocks + rest.iter().map(|&logit| f64::from(exp_negative(logit - shift))).sum::<f64>()
 }
 
-fn sum_of_block(block: &[f32; BLOCK], shift: f32) -> f32 {
+/// The sum of numbers that are not negative, in lanes of which the compiler makes vectors.
+pub(super) fn sum_of_block(block: &[f32; SUMMED]) -> f64 {
     let mut lanes = [0.0; LANES];
     for chunk in block.as_chunks::<LANES>().0 {
-        for (lane, &logit) in lanes.iter_mut().zip(chunk) {
-            *lane += exp_negative(logit - shift);
+        for (lane, &number) in lanes.iter_mut().zip(chunk) {
+            *lane += number;
         }
     }
     let mut width = LANES;
@@ -57,7 +58,7 @@ fn sum_of_block(block: &[f32; BLOCK], shift: f32) -> f32 {
             lanes[lane] += lanes[lane + width];
         }
     }
-    lanes[0]
+    f64::from(lanes[0])
 }
 
 #[cfg(test)]

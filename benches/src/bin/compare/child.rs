@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use causerie_inference::cache::PAGE;
 use causerie_inference::measure::Run;
+use causerie_inference::scheduler::Speculation;
 use causerie_inference::{
     Event, Isa, LoadError, LoadOptions, Model, Request, SamplingOptions, SamplingOverrides, Scheduler,
     SchedulerOptions, SubmitError,
@@ -141,6 +142,7 @@ impl Chats {
             max_sequences: Some(sequences),
             context: Some(context),
             cache_bytes: Some(pages * model.config().page_shape().page_bytes()),
+            speculation: Speculation::Off, // a token a step, as the peer does it
             ..SchedulerOptions::default()
         };
         let vocabulary = model.info().vocabulary_size;
