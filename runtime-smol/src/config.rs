@@ -8,7 +8,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use causerie_inference::scheduler::Speculation;
+use clap::{Args, ValueEnum};
 
 use crate::auth::AuthOptions;
 use crate::fetch::{DEFAULT_MODEL, ModelSource};
@@ -100,6 +101,32 @@ pub struct EngineOptions {
     /// Answers that are generated at once; more wait for their turn [default: 8]
     #[arg(long, env = "CAUSERIE_PARALLEL", value_name = "N")]
     pub parallel: Option<NonZeroUsize>,
+
+    /// Whether to guess from the conversation what comes next, and compute it ahead; answers are the same either way
+    #[arg(long, env = "CAUSERIE_SPECULATE", value_name = "WHEN", default_value = "auto")]
+    pub speculate: Speculate,
+}
+
+/// When what comes next is guessed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Speculate {
+    /// Where it makes answers faster
+    #[default]
+    Auto,
+    /// Never
+    Off,
+    /// Wherever something can be guessed
+    On,
+}
+
+impl From<Speculate> for Speculation {
+    fn from(when: Speculate) -> Speculation {
+        match when {
+            Speculate::Auto => Speculation::Auto,
+            Speculate::Off => Speculation::Off,
+            Speculate::On => Speculation::On,
+        }
+    }
 }
 
 /// Which keys tokens are checked with; one kind at a time.

@@ -324,6 +324,19 @@ fn run_streams_an_answer_and_repeats_it_for_a_seed() {
 }
 
 #[test]
+fn an_answer_is_the_same_whether_it_is_guessed_or_not() {
+    let ask = |when: &str| {
+        let question = "Repeat this: the sun rose over the hills, and the farmer walked to his field.";
+        succeed(&mut with_model(&["run", "--max-tokens", "40", "--seed", "3", "--speculate", when, question]), "")
+    };
+    let answer = ask("off");
+    assert!(answer.contains("farmer"), "{answer:?}");
+    assert_eq!(ask("on"), answer);
+    assert_eq!(ask("auto"), answer);
+    fail(&mut with_model(&["run", "--speculate", "maybe", "Hi"]), 2, &["--speculate", "auto", "off", "on"]);
+}
+
+#[test]
 fn run_reads_its_prompt_from_a_pipe() {
     let flags = ["run", "--max-tokens", "8", "--temperature", "0"];
     let by_argument = succeed(with_model(&flags).arg("What is the capital of France?"), "");

@@ -14,6 +14,7 @@ use causerie_inference::{
 use clap::Args;
 
 use super::failure::Failure;
+use crate::config::Speculate;
 
 /// A prompt leaves at least this part of the context to its answer, unless less is wanted.
 const ANSWER_PART: usize = 4;
@@ -81,6 +82,10 @@ pub(crate) struct LocalOptions {
     /// Tokens of the conversation, question and answer together [default: what the model was trained for]
     #[arg(long, env = "CAUSERIE_CONTEXT", value_name = "TOKENS")]
     context: Option<NonZeroUsize>,
+
+    /// Whether to guess from the conversation what comes next, and compute it ahead; answers are the same either way
+    #[arg(long, env = "CAUSERIE_SPECULATE", value_name = "WHEN", default_value = "auto")]
+    speculate: Speculate,
 }
 
 /// A loaded model.
@@ -108,8 +113,14 @@ impl Local {
         let context = options.context.map(NonZeroUsize::get);
         let load = LoadOptions { threads, context, ..LoadOptions::default() };
         let model = Arc::new(Model::load(path, &load).map_err(at)?);
-        let options =
-            SchedulerOptions { threads, max_sequences: Some(1), context, seed: seed(), ..SchedulerOptions::default() };
+        let options = SchedulerOptions {
+            threads,
+            max_sequences: Some(1),
+            context,
+            speculation: options.speculate.into(),
+            seed: seed(),
+            ..SchedulerOptions::default()
+        };
         let scheduler = Scheduler::new(Arc::clone(&model), &options).map_err(at)?;
         let name =
             path.file_stem().map_or_else(|| model.info().name.clone(), |stem| stem.to_string_lossy().into_owned());

@@ -51,6 +51,7 @@ impl Engine {
                 context,
                 queue: Some(limits::WORKER_GENERATIONS),
                 saved,
+                speculation: options.speculate.into(),
                 seed: seed(),
                 ..SchedulerOptions::default()
             },
