@@ -105,6 +105,7 @@ const SEGMENT: usize = 512;
 
 /// What rows get of single segments, before it is summed; kept for its memory.
 #[derive(Default)]
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only the matrix unit has segments"))]
 pub(crate) struct Shares {
     /// `[row][head][segment][dimension]`
     values: Vec<f32>,
