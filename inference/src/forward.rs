@@ -62,13 +62,12 @@ pub fn forward<'s>(
     assert!(rows.len() <= scratch.capacity, "{} rows of {}", rows.len(), scratch.capacity);
     let (config, weights) = (model.config(), model.weights());
     let step = Step { config, isa: model.isa(), form: work.form(model.isa()), crew, tables, rows };
-    let residual = &mut scratch.residual[..rows.len() * config.width];
-    for (row, x) in rows.iter().zip(residual.chunks_exact_mut(config.width)) {
-        weights.embedding.row(row.token as usize, x);
+    step.each_row(&mut scratch.residual[..rows.len() * config.width], config.width, |row, x| {
+        weights.embedding.row(rows[row].token as usize, x);
         if config.embedding_scale != 1.0 {
             x.iter_mut().for_each(|x| *x *= config.embedding_scale);
         }
-    }
+    });
     for (frequencies, turns) in weights.ropes.iter().zip(&mut scratch.turns) {
         step.turns(frequencies, turns);
     }

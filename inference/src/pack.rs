@@ -232,11 +232,15 @@ impl Quantized {
     }
 
     fn expand(&self, block: usize, r: usize, out: &mut [f32]) {
+        let (codes, zero) = (self.codes_of(block, r), f32::from(self.zero()));
         let columns_per_scale = BLOCK / self.scales_per_block;
-        for (j, (out, code)) in out.iter_mut().zip(self.codes_of(block, r)).enumerate() {
-            let of_scale = self.scales_per_block * block + j / columns_per_scale;
+        let parts = out.chunks_exact_mut(columns_per_scale).zip(codes.chunks_exact(columns_per_scale));
+        for (of_scale, (out, codes)) in (self.scales_per_block * block..).zip(parts) {
+            let scale = self.scales[of_scale].f16(r);
             let min = if let Shift::Min(mins) = &self.shift { mins[of_scale].f16(r) } else { 0.0 };
-            *out = (f32::from(code) - f32::from(self.zero())) * self.scales[of_scale].f16(r) + min;
+            for (out, &code) in out.iter_mut().zip(codes) {
+                *out = (f32::from(code) - zero) * scale + min;
+            }
         }
     }
 }

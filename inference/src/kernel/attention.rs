@@ -143,6 +143,7 @@ thread_local! {
 /// # Panics
 /// If the stretches are not one after the other, or not as many rows as are in use in `out`, which are `[head][dimension]`;
 /// or a page is shorter than its layout says.
+#[expect(clippy::too_many_arguments, reason = "each is another thing, and there is one caller")]
 pub(crate) fn attend<'a>(
     crew: &Crew,
     isa: Isa,

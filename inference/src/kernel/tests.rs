@@ -452,9 +452,17 @@ fn forms() -> impl Iterator<Item = (Isa, Form)> {
 #[test]
 fn attention_is_a_softmax_over_all_that_is_seen() {
     let mut noise = Noise(8);
-    for (dimensions, first, rows) in
-        [(64, 0, 1), (64, 63, 2), (64, 0, 70), (64, 190, 33), (20, 100, 5), (7, 30, 40), (256, 60, 17), (96, 127, 3), (64, 1_100, 2)]
-    {
+    for (dimensions, first, rows) in [
+        (64, 0, 1),
+        (64, 63, 2),
+        (64, 0, 70),
+        (64, 190, 33),
+        (20, 100, 5),
+        (7, 30, 40),
+        (256, 60, 17),
+        (96, 127, 3),
+        (64, 1_100, 2),
+    ] {
         let stored = [(); 2].map(|()| Stored::new(&mut noise, dimensions, first + rows));
         let mut queries = noise.numbers(rows * 2 * HEADS * dimensions);
         // As models scale them, so that scores stay where rounding does not decide.

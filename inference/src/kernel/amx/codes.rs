@@ -8,10 +8,10 @@ use super::{Configured, Shape};
 use crate::kernel::Lanes;
 use crate::kernel::activations::{TILE_ROWS, View};
 use crate::kernel::avx512::{begin_with_mins, columns_of, load_f16};
-use crate::pack::{BLOCK, GROUP, Line, Packed, Quantized, Shift, Storage, Width};
+use crate::pack::{BLOCK, GROUP, Halves, Line, Packed, Quantized, Shift, Storage, Width};
 
 /// Rows of codes up to which dot products are as fast.
-const DOT_ROWS: usize = 4;
+const DOT_ROWS: usize = 8;
 
 /// Blocks that are unpacked together: they stay in the nearest cache while all rows pass by.
 const PART: usize = 20;
@@ -104,6 +104,7 @@ impl Batch {
         let blocks = x.columns / BLOCK;
         let totals = &mut self.totals[..x.rows.div_ceil(TILE_ROWS)];
         let Shift::Min(mins) = &q.shift else { return totals.fill(Totals::ZERO) };
+        ask_for_next(mins, group, blocks);
         let mins = &mins[group * blocks..][..blocks];
         for (totals, sums) in totals.iter_mut().zip(self.x_sums.chunks_exact(blocks)) {
             if x.rows <= FEW {
@@ -142,6 +143,7 @@ impl Batch {
         let blocks = x.columns / BLOCK;
         let Self { configured, panel, scales, dots, totals, x_scales, .. } = self;
         let configured = set_up(configured, Shape { rows: x.rows, unit_columns: BLOCK });
+        ask_for_next(&q.scales, group, blocks);
         let lie = if LINES == 4 { Lie::Four } else { Lie::Five };
         panel.resize(PART * 8, Line([0; 64]));
         scales.resize(PART, Scales([0.0; GROUP]));
@@ -189,6 +191,15 @@ const AHEAD: usize = 128;
 /// A place in or beyond some weights.
 fn ahead(lines: &[Line], at: usize) -> *const u8 {
     lines.as_ptr().wrapping_add(at).cast()
+}
+
+/// Asks for the next group's halves.
+fn ask_for_next(halves: &[Halves], group: usize, blocks: usize) {
+    let next = halves.as_ptr().wrapping_add((group + 1) * blocks);
+    for line in (0..blocks).step_by(2) {
+        // SAFETY: all processors with tiles have the instruction, which reads nothing that a program could notice.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line).cast()) };
+    }
 }
 
 /// Codes of some blocks as signed bytes.
