@@ -28,6 +28,8 @@ unsafe impl Plain for crate::pack::Line {}
 unsafe impl Plain for crate::pack::Halves {}
 // SAFETY: an array of integers, aligned to 64.
 unsafe impl Plain for super::Pairs {}
+// SAFETY: an integer.
+unsafe impl Plain for i8 {}
 
 /// Where slabs are cut from, chunk by chunk. Memory is taken from the system as it is written.
 pub struct Arena {
