@@ -240,10 +240,14 @@ fn row_by_row<'a>(
     shares.values.resize(shares.values.len().max(values), 0.0);
     shares.weights.resize(shares.weights.len().max(weights), [0.0; 2]);
     let (values, weights) = (Shared(shares.values.as_mut_ptr()), Shared(shares.weights.as_mut_ptr()));
+    let writer = out.writer(isa);
+    // What a row gets of one segment needs no sum. A head that is not whole blocks shares one with its neighbour, whose task may be another.
+    let is_single = |segments: usize| segments == 1 && dimensions.is_multiple_of(BLOCK);
     crew.run(rows * kv_heads * most, &|task| {
         let (row, kv_head, segment) = (task / (kv_heads * most), task / most % kv_heads, task % most);
         let (table, seen) = of_row(row);
-        if segment >= segments(&seen) {
+        let count = segments(&seen);
+        if segment >= count {
             return;
         }
         let first = (seen.start / SEGMENT + segment) * SEGMENT;
@@ -258,7 +262,15 @@ fn row_by_row<'a>(
                 query,
                 |number| page(table, number, kv_head),
                 |head, share| {
-                    let at = ((row * all_heads) + kv_head * group + head) * most + segment;
+                    let head = kv_head * group + head;
+                    if is_single(count) {
+                        let scale = 1.0 / share.total;
+                        share.values.iter_mut().for_each(|value| *value *= scale);
+                        let columns = head * dimensions..(head + 1) * dimensions;
+                        // SAFETY: the row is in use and has this head's columns, which have one task.
+                        return unsafe { writer.columns(row, columns, share.values) };
+                    }
+                    let at = (row * all_heads + head) * most + segment;
                     // SAFETY: there is room for each row, head and segment, which has one task.
                     unsafe {
                         std::ptr::copy_nonoverlapping(
@@ -272,10 +284,15 @@ fn row_by_row<'a>(
             );
         });
     });
+    if is_single(most) {
+        return;
+    }
     let shares = &*shares;
-    let writer = out.writer(isa);
     crew.run(rows, &|row| {
         let segments = segments(&of_row(row).1);
+        if is_single(segments) {
+            return;
+        }
         BENCH.with_borrow_mut(|Bench { out, .. }| {
             out.resize(all_heads * dimensions, 0.0);
             for (head, out) in out.chunks_exact_mut(dimensions).enumerate() {

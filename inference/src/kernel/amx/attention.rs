@@ -126,10 +126,9 @@ pub(in crate::kernel) fn attend<'a>(
 const HEADS: usize = TILE_ROWS;
 
 /// What a head gets of some positions: the weighted sum of values, and of what.
-#[derive(Clone, Copy)]
 pub(in crate::kernel) struct Share<'a> {
-    /// The weighted sum of the values, in dimensions.
-    pub(in crate::kernel) values: &'a [f32],
+    /// The weighted sum of the values, in dimensions; to be worked with.
+    pub(in crate::kernel) values: &'a mut [f32],
     /// The largest score, in powers of two.
     pub(in crate::kernel) peak: f32,
     /// The sum of the weights, which are powers of two below the peak.
@@ -185,7 +184,7 @@ pub(in crate::kernel) fn attend_heads<'a>(
             for (out, sums) in room.chunks_mut(TILE_COLUMNS).zip(&*sums) {
                 out.copy_from_slice(&sums.0[row]);
             }
-            let share = Share { values: &room[..*dimensions], peak: peaks[row], total: total.0.iter().sum() };
+            let share = Share { values: &mut room[..*dimensions], peak: peaks[row], total: total.0.iter().sum() };
             put(first_head + row, share);
         }
     }
