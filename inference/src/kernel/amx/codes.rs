@@ -10,16 +10,21 @@ use crate::kernel::activations::{TILE_ROWS, View};
 use crate::kernel::avx512::{begin_with_mins, columns_of, load_f16};
 use crate::pack::{BLOCK, GROUP, Halves, Line, Packed, Quantized, Shift, Storage, Width};
 
-/// Rows of codes up to which dot products are as fast.
-const DOT_ROWS: usize = 8;
+/// Rows of codes up to which dot products are as fast: fewer with bytes, which need not be unpacked.
+const fn dot_rows(width: Width) -> usize {
+    match width {
+        Width::Nibble | Width::Five => 8,
+        Width::Byte => 4,
+    }
+}
 
 /// Blocks that are unpacked together: they stay in the nearest cache while all rows pass by.
 const PART: usize = 20;
 
 /// Whether the matrix unit multiplies so many rows of codes with these weights.
 pub(in crate::kernel) fn takes_codes(weights: &Packed, rows: usize) -> bool {
-    let fits = |q: &Quantized| q.scales_per_block == 1 || matches!(q.shift, Shift::Offset { .. });
-    rows > DOT_ROWS && matches!(&weights.storage, Storage::Quantized(q) if fits(q))
+    let Storage::Quantized(q) = &weights.storage else { return false };
+    rows > dot_rows(q.width) && (q.scales_per_block == 1 || matches!(q.shift, Shift::Offset { .. }))
 }
 
 /// What a thread works in. The matrix unit is set up from the first product that wants it until [`Batch::release`].
