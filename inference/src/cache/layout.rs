@@ -21,7 +21,7 @@ pub struct PageShape {
 
 impl PageShape {
     /// Names this layout, in files: to be raised with whatever changes it, or the arithmetic that the numbers come from.
-    pub(super) const LAYOUT: u32 = 1;
+    pub(super) const LAYOUT: u32 = 2;
 
     /// [`Pairs`] of the keys and values of one layer and head.
     fn span_pairs(self) -> usize {
