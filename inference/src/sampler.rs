@@ -160,6 +160,11 @@ impl Sampler {
         self.logprobs.chosen.map(|chosen| (chosen, &self.logprobs.top[..]))
     }
 
+    /// How many likeliest tokens [`Sampler::logprobs`] tells of.
+    pub(crate) fn told(&self) -> usize {
+        self.options.logprobs().unwrap_or(0) as usize
+    }
+
     fn look(&mut self, logits: &[f32]) {
         if let Some(top) = self.options.logprobs() {
             let bias = self.options.logit_bias().iter().map(|&(token, _)| token);

@@ -1,7 +1,6 @@
 //! Rows of activations: as floats, and in the form that they are multiplied in.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Isa;
 use super::memory::{Arena, Slab};
@@ -64,12 +63,17 @@ pub(crate) struct Activations {
     form: Form,
     /// `[row block][column block]`, columns filled up with zeros.
     tiles: Vec<Tile>,
-    /// Another one each time that rows are taken into use.
-    stamp: u64,
+    /// Scales and scaled sums once more, as the matrix unit wants them: `[row block][block]`, where a plane is a row.
+    turned: [Vec<Scales>; 2],
 }
 
-/// Stamps that were given, of all activations.
-static STAMPS: AtomicU64 = AtomicU64::new(1);
+/// Rows from which on the matrix unit may take them.
+const LEAST_TURNED: usize = 5;
+
+/// The numbers of 16 rows for one block of columns.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub(super) struct Scales(pub(super) [f32; TILE_ROWS]);
 
 /// What kernels read. Dimensions: `columns` floats and codes a row, `columns / 32` scales.
 #[derive(Clone, Copy)]
@@ -88,9 +92,9 @@ pub(super) struct View<'a> {
     pub(super) sums: &'a [i32],
     /// Scale times sum of codes: `[row][plane][block]`
     pub(super) scaled_sums: &'a [f32],
-    /// Another one whenever there are other codes.
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only the matrix unit keeps codes"))]
-    pub(super) stamp: u64,
+    /// Scales and scaled sums: `[row block][block]`, where a plane is a row. Only where there is a matrix unit, and for rows that it takes.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only the matrix unit wants it"))]
+    pub(super) turned: [&'a [Scales]; 2],
 }
 
 /// The codes of one row.
@@ -118,13 +122,19 @@ impl Activations {
             scaled_sums: vec![0.0; coded * blocks],
             form: Form::Codes,
             tiles: vec![Tile::ZERO; row_blocks * columns.div_ceil(TILE_COLUMNS)],
-            stamp: 0,
+            turned: [(); 2]
+                .map(|()| vec![Scales([0.0; TILE_ROWS]); if row_blocks > 0 { coded / TILE_ROWS * blocks } else { 0 }]),
         }
     }
 
     /// Rows in use.
     pub(crate) fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Rows that there is room for.
+    pub(super) fn capacity(&self) -> usize {
+        self.values.len() / self.columns.max(1)
     }
 
     /// Columns of a row.
@@ -146,7 +156,6 @@ impl Activations {
         let values = rows.checked_mul(self.columns).and_then(|len| self.values.get_mut(..len));
         let values = values.unwrap_or_else(|| panic!("{rows} rows of {} do not fit {room} numbers", self.columns));
         assert!(form != Form::Tiles || !self.tiles.is_empty() || self.columns == 0, "no room for tiles");
-        self.stamp = STAMPS.fetch_add(1, Ordering::Relaxed);
         (self.rows, self.form) = (rows, form); // only now: all that is unsafe here relies on the rows in use lying in the arrays
         values
     }
@@ -173,6 +182,7 @@ impl Activations {
             fill(row, values);
             writer.row(row, values);
         });
+        self.turn();
     }
 
     /// Brings the rows in use into their form.
@@ -181,6 +191,23 @@ impl Activations {
         let writer = Writer::new(self, isa);
         let values = &self.values;
         for_rows(crew, rows, &|row| writer.row(row, &values[row * columns..][..columns]));
+        self.turn();
+    }
+
+    /// Turns scales and sums by block and row, when all codes are there.
+    pub(super) fn turn(&mut self) {
+        let (blocks, rows) = (self.columns / BLOCK, self.rows * self.form.planes());
+        if blocks == 0 || rows < LEAST_TURNED {
+            return;
+        }
+        for (turned, values) in self.turned.iter_mut().zip([&self.scales, &self.scaled_sums]) {
+            let row_blocks = turned.chunks_exact_mut(blocks).zip(values.chunks(TILE_ROWS * blocks));
+            for (turned, values) in row_blocks.take(rows.div_ceil(TILE_ROWS)) {
+                for (row, values) in values.chunks_exact(blocks).enumerate() {
+                    turned.iter_mut().zip(values).for_each(|(turned, value)| turned.0[row] = *value);
+                }
+            }
+        }
     }
 
     pub(super) fn view(&self) -> View<'_> {
@@ -193,7 +220,7 @@ impl Activations {
             scales: &self.scales,
             sums: &self.sums,
             scaled_sums: &self.scaled_sums,
-            stamp: self.stamp,
+            turned: self.turned.each_ref().map(|turned| &turned[..]),
         }
     }
 

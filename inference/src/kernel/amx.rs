@@ -14,7 +14,7 @@ mod finish;
 mod weights;
 
 pub(super) use attention::{Bench, attend, attend_heads};
-pub(super) use codes::{Batch, Scales, takes_codes};
+pub(super) use codes::{Batch, takes_codes};
 pub(super) use finish::{Place, add, gate, round_row, store};
 pub(super) use weights::unpack;
 

@@ -171,7 +171,8 @@ pub(crate) fn attend<'a>(
     };
     #[cfg(target_arch = "x86_64")]
     if isa.has_tiles() && out.form() != Form::Tiles && heads.cap.is_none() {
-        return row_by_row(crew, isa, heads, stretches, query, page, shares, out);
+        row_by_row(crew, isa, heads, stretches, query, page, shares, out);
+        return out.turn();
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = shares;
@@ -210,7 +211,9 @@ pub(crate) fn attend<'a>(
             }
         });
     });
-    if !whole {
+    if whole {
+        out.turn();
+    } else {
         out.finish(crew, isa);
     }
 }
@@ -236,13 +239,14 @@ fn row_by_row<'a>(
     };
     let segments = |seen: &Range<usize>| seen.end.div_ceil(SEGMENT) - seen.start / SEGMENT;
     let most = (0..rows).map(|row| segments(&of_row(row).1)).max().unwrap_or(0);
+    // What a row gets of one segment needs no sum. A head that is not whole blocks shares one with its neighbour, whose task may be another.
+    let is_single = |segments: usize| segments == 1 && dimensions.is_multiple_of(BLOCK);
     let (values, weights) = (rows * all_heads * most * dimensions, rows * all_heads * most);
+    let (values, weights) = if is_single(most) { (0, 0) } else { (values, weights) };
     shares.values.resize(shares.values.len().max(values), 0.0);
     shares.weights.resize(shares.weights.len().max(weights), [0.0; 2]);
     let (values, weights) = (Shared(shares.values.as_mut_ptr()), Shared(shares.weights.as_mut_ptr()));
     let writer = out.writer(isa);
-    // What a row gets of one segment needs no sum. A head that is not whole blocks shares one with its neighbour, whose task may be another.
-    let is_single = |segments: usize| segments == 1 && dimensions.is_multiple_of(BLOCK);
     crew.run(rows * kv_heads * most, &|task| {
         let (row, kv_head, segment) = (task / (kv_heads * most), task / most % kv_heads, task % most);
         let (table, seen) = of_row(row);

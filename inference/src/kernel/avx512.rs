@@ -3,8 +3,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::activations::{CodesMut, View};
-use super::amx::Scales;
+use super::activations::{CodesMut, Scales, View};
 use super::attention::{HEADS, PAGE, Pairs, Softmax, Span, key_pairs, stored_dimensions, value_pairs};
 use super::{Lanes, TILE};
 use crate::pack::{BLOCK, GROUP, Halves, Line, Packed, Quantized, Shift, Storage, Width};

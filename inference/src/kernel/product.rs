@@ -117,7 +117,8 @@ pub(crate) fn gated(crew: &Crew, isa: Isa, x: &Activations, part: Gated<'_>, out
     let writer = out.writer(isa);
     spans(crew, gate.groups(), GROUPS, &|groups| {
         GATED.with_borrow_mut(|products| {
-            products.resize(2 * GROUPS * rows, [0.0; GROUP]);
+            // For as many rows as there will ever be here, so that no later step has to ask for memory.
+            products.resize(products.len().max(2 * GROUPS * x.capacity()), [0.0; GROUP]);
             for first in groups.clone().step_by(GROUPS) {
                 let groups = first..groups.end.min(first + GROUPS);
                 let columns = first * GROUP..gate.rows.min(groups.end * GROUP);
@@ -144,6 +145,7 @@ pub(crate) fn gated(crew: &Crew, isa: Isa, x: &Activations, part: Gated<'_>, out
             }
         });
     });
+    out.turn();
 }
 
 thread_local! {

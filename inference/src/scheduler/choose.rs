@@ -37,7 +37,9 @@ pub(super) struct Chooser {
 
 impl Chooser {
     pub(super) fn new(sampler: Sampler, matcher: Option<Matcher>) -> Self {
-        Self { sampler, matcher, chosen: Vec::with_capacity(1 + MAX_DRAFTS), top: Vec::new() }
+        // Room for all choices of a step, so that none has to ask for memory.
+        let top = Vec::with_capacity((1 + MAX_DRAFTS) * sampler.told());
+        Self { sampler, matcher, chosen: Vec::with_capacity(1 + MAX_DRAFTS), top }
     }
 
     /// Chooses from rows of logits, which change: from the first, and from the one behind each draft that is what was chosen.

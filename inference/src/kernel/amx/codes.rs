@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::batch::{self, At, DEPTH, Dots, FEW, Lie, Totals};
 use super::{Configured, Shape};
 use crate::kernel::Lanes;
-use crate::kernel::activations::{TILE_ROWS, View};
+use crate::kernel::activations::{Scales, TILE_ROWS, View};
 use crate::kernel::avx512::{begin_with_mins, columns_of, load_f16};
 use crate::pack::{BLOCK, GROUP, Halves, Line, Packed, Quantized, Shift, Storage, Width};
 
@@ -28,7 +28,6 @@ pub(in crate::kernel) fn takes_codes(weights: &Packed, rows: usize) -> bool {
 }
 
 /// What a thread works in. The matrix unit is set up from the first product that wants it until [`Batch::release`].
-#[derive(Default)]
 pub(in crate::kernel) struct Batch {
     configured: Option<(Shape, Configured)>,
     /// Weights of a group as bytes: `[block][line]`.
@@ -38,17 +37,23 @@ pub(in crate::kernel) struct Batch {
     dots: Vec<Dots>,
     /// `[row block]`
     totals: Vec<Totals>,
-    /// The stamp of the activations that the next two are of.
-    seen: u64,
-    /// Scales of the activations, as they are wanted here: `[row block][block][row]`, where a plane is a row.
-    x_scales: Vec<Scales>,
-    /// Scaled sums, likewise.
-    x_sums: Vec<Scales>,
 }
 
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-pub(in crate::kernel) struct Scales(pub(in crate::kernel) [f32; GROUP]);
+/// Row blocks that there is room for from the start.
+const ROW_BLOCKS: usize = 36;
+
+impl Default for Batch {
+    /// With room for what comes, as a step should not have to ask for memory.
+    fn default() -> Self {
+        Self {
+            configured: None,
+            panel: vec![Line([0; 64]); PART * 8],
+            scales: vec![Scales([0.0; GROUP]); PART],
+            dots: vec![Dots::ZERO],
+            totals: vec![Totals::ZERO; ROW_BLOCKS],
+        }
+    }
+}
 
 impl Batch {
     /// Gives the matrix unit back.
@@ -68,11 +73,13 @@ impl Batch {
     ) -> impl Iterator<Item = &Lanes> {
         let Storage::Quantized(q) = &weights.storage else { unreachable!("codes meet codes") };
         assert!(takes_codes(weights, x.rows) && group < weights.groups() && weights.columns == x.columns);
+        assert!(
+            x.turned.iter().all(|turned| turned.len() >= x.rows.div_ceil(TILE_ROWS) * (x.columns / BLOCK)),
+            "scales are turned"
+        );
         assert!(x.codes.len() >= x.rows.next_multiple_of(TILE_ROWS) * x.columns, "whole row blocks");
         let row_blocks = x.rows.div_ceil(TILE_ROWS);
         self.totals.resize(self.totals.len().max(row_blocks), Totals::ZERO);
-        self.dots.resize(1, Dots::ZERO);
-        self.see(x);
         // SAFETY: the matrix unit is used only where `permitted` was
         // true, on processors which all have these features.
         unsafe {
@@ -86,23 +93,6 @@ impl Batch {
         Totals::rows(&self.totals, x.rows)
     }
 
-    /// Turns scales and sums by block and row, once for all groups that meet these activations.
-    fn see(&mut self, x: View<'_>) {
-        if self.seen == x.stamp {
-            return;
-        }
-        self.seen = x.stamp;
-        let blocks = x.columns / BLOCK;
-        let len = x.rows.div_ceil(TILE_ROWS) * blocks;
-        for (turned, values) in [(&mut self.x_scales, x.scales), (&mut self.x_sums, x.scaled_sums)] {
-            turned.resize(turned.len().max(len), Scales([0.0; GROUP]));
-            for (row, values) in values.chunks_exact(blocks.max(1)).enumerate().take(x.rows) {
-                let of_row = &mut turned[row / TILE_ROWS * blocks..][..blocks];
-                of_row.iter_mut().zip(values).for_each(|(turned, value)| turned.0[row % TILE_ROWS] = *value);
-            }
-        }
-    }
-
     /// Totals begin with the mins, where weights have such.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
     fn begin(&mut self, q: &Quantized, group: usize, x: View<'_>) {
@@ -111,7 +101,7 @@ impl Batch {
         let Shift::Min(mins) = &q.shift else { return totals.fill(Totals::ZERO) };
         ask_for_next(mins, group, blocks);
         let mins = &mins[group * blocks..][..blocks];
-        for (totals, sums) in totals.iter_mut().zip(self.x_sums.chunks_exact(blocks)) {
+        for (totals, sums) in totals.iter_mut().zip(x.turned[1].chunks_exact(blocks)) {
             if x.rows <= FEW {
                 begin_with_mins::<FEW>(mins, sums, &mut totals.0);
             } else {
@@ -130,7 +120,7 @@ impl Batch {
             let at = At {
                 x: x.codes[row_block * TILE_ROWS * x.columns..].as_ptr(),
                 x_row: x.columns,
-                x_scales: self.x_scales[row_block * blocks..][..blocks].as_ptr().cast(),
+                x_scales: x.turned[0][row_block * blocks..][..blocks].as_ptr().cast(),
                 w: q.codes[group * blocks * 8..][..blocks * 8].as_ptr().cast(),
                 ahead: ahead(&q.codes, group * blocks * 8 + AHEAD),
                 w_scales: q.scales[group * units..][..units].as_ptr().cast(),
@@ -146,12 +136,10 @@ impl Batch {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
     fn unpacked<const LINES: usize>(&mut self, q: &Quantized, group: usize, x: View<'_>) {
         let blocks = x.columns / BLOCK;
-        let Self { configured, panel, scales, dots, totals, x_scales, .. } = self;
+        let Self { configured, panel, scales, dots, totals } = self;
         let configured = set_up(configured, Shape { rows: x.rows, unit_columns: BLOCK });
         ask_for_next(&q.scales, group, blocks);
         let lie = if LINES == 4 { Lie::Four } else { Lie::Five };
-        panel.resize(PART * 8, Line([0; 64]));
-        scales.resize(PART, Scales([0.0; GROUP]));
         for first in (0..blocks).step_by(PART) {
             let part = first..blocks.min(first + PART);
             let of_group = group * blocks + part.start..group * blocks + part.end;
@@ -164,7 +152,7 @@ impl Batch {
                 let at = At {
                     x: x.codes[row_block * TILE_ROWS * x.columns + part.start * BLOCK..].as_ptr(),
                     x_row: x.columns,
-                    x_scales: x_scales[row_block * blocks..][part.clone()].as_ptr().cast(),
+                    x_scales: x.turned[0][row_block * blocks..][part.clone()].as_ptr().cast(),
                     w: panel.as_ptr().cast(),
                     ahead: ahead(&q.codes, (group + 1) * blocks * LINES + part.start * LINES),
                     w_scales: scales.as_ptr().cast(),
