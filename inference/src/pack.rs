@@ -23,8 +23,12 @@
 //! column `4 v + k` (8 lines a block); with nibbles the low one to column `4 v + k`, the high one to `16 + 4 v + k` (4
 //! lines a block). Fives are nibbles, and after them a line of fifth bits: bit `v` of a byte is that of column `4 v + k`. So four neighbouring bytes are what one lane of VNNI's `vpdpbusd` multiplies with four activations.
 //! Scales and mins stand apart, 16 halves (one a row) for each block or half of one. Dense matrices have 16 numbers for each column.
+//!
+//! An output matrix of bytes can be *split*: the upper four bits of its codes lie as nibbles do, the lower four in the same way
+//! elsewhere, with a norm for each block of a row. So the likeliest outputs can be found from half of the bytes; see [`LowPlane`].
 
 mod packing;
+mod planes;
 
 use half::{bf16, f16};
 
@@ -81,6 +85,27 @@ pub struct Quantized {
     pub scales_per_block: usize,
     /// What a code stands for.
     pub shift: Shift,
+    /// The rest of codes that are [`Width::Split`]; none for others.
+    pub low: Option<LowPlane>,
+}
+
+/// The lower halves of codes that are split, and how much they can matter.
+pub struct LowPlane {
+    /// The lower four bits of each code `q`, laid out as nibbles: `[group][block][line]`. The upper four, in
+    /// [`Quantized::codes`], are those of `q + 128`.
+    pub codes: Slab<Line>,
+    /// What the lower four bits are at most together: `[group][block]`.
+    pub norms: Slab<Norms>,
+}
+
+/// For each row of a group the Euclidean norm of `low − 7.5` over a block, in units of 1 / [`Norms::PER_UNIT`], rounded up.
+#[derive(Clone, Copy)]
+#[repr(align(16))]
+pub struct Norms(pub [u8; GROUP]);
+
+impl Norms {
+    /// So that the largest norm, 7.5 √32, just fits a byte.
+    pub const PER_UNIT: u32 = 6;
 }
 
 /// How wide a code is.
@@ -92,13 +117,15 @@ pub enum Width {
     Five,
     /// Eight bits with their sign, 8 lines a block.
     Byte,
+    /// The same in two planes of four bits, 4 lines a block in each.
+    Split,
 }
 
 impl Width {
-    /// Lines in a block of 16 rows and 32 columns.
+    /// Lines in a block of 16 rows and 32 columns, of one plane.
     pub const fn lines(self) -> usize {
         match self {
-            Width::Nibble => 4,
+            Width::Nibble | Width::Split => 4,
             Width::Five => 5,
             Width::Byte => 8,
         }
@@ -131,6 +158,33 @@ impl Packed {
         assert_eq!(bytes.len(), rows * block_type.bytes_of(columns), "as many bytes as the matrix takes");
         let storage = Source { arena, block_type, rows, columns, bytes }.pack();
         Self { rows, columns, storage }
+    }
+
+    /// As [`Packed::new_in`], with codes in two planes.
+    ///
+    /// # Panics
+    /// As [`Packed::new_in`], and if the type [cannot be split](Packed::splits).
+    pub fn split_in(arena: &Arena, block_type: BlockType, rows: usize, columns: usize, bytes: &[u8]) -> Self {
+        assert!(Self::splits(block_type), "{} has no bytes with one scale a block", block_type.name());
+        assert_eq!(columns % block_type.block_len(), 0, "rows are whole blocks");
+        assert_eq!(bytes.len(), rows * block_type.bytes_of(columns), "as many bytes as the matrix takes");
+        let storage = Source { arena, block_type, rows, columns, bytes }.split();
+        Self { rows, columns, storage }
+    }
+
+    /// Whether codes of this type can be split: bytes with one scale a block, and no mins.
+    pub fn splits(block_type: BlockType) -> bool {
+        packing::splits(block_type)
+    }
+
+    /// Bytes that a matrix takes more when it is split.
+    pub fn split_bytes(rows: usize, columns: usize) -> usize {
+        (rows.div_ceil(GROUP) * (columns / BLOCK) * size_of::<Norms>()).next_multiple_of(size_of::<Line>())
+    }
+
+    /// Whether the codes are in two planes.
+    pub fn is_split(&self) -> bool {
+        matches!(&self.storage, Storage::Quantized(q) if q.low.is_some())
     }
 
     /// Groups of rows, the last one perhaps not full.
@@ -183,7 +237,8 @@ impl Packed {
             Storage::F32(lines) => size_of_val(&lines[..]),
             Storage::Quantized(q) => {
                 let mins = if let Shift::Min(mins) = &q.shift { size_of_val(&mins[..]) } else { 0 };
-                size_of_val(&q.codes[..]) + size_of_val(&q.scales[..]) + mins
+                let low = q.low.as_ref().map_or(0, |low| size_of_val(&low.codes[..]) + size_of_val(&low.norms[..]));
+                size_of_val(&q.codes[..]) + size_of_val(&q.scales[..]) + mins + low
             }
         }
     }
@@ -206,22 +261,17 @@ impl Halves {
 impl Quantized {
     /// The codes of row `r` in a block, without what is taken from them.
     pub fn codes_of(&self, block: usize, r: usize) -> [i8; BLOCK] {
-        let mut codes = [0; BLOCK];
         let lines = &self.codes[block * self.width.lines()..][..self.width.lines()];
-        for (line, four) in lines.iter().zip(codes.chunks_exact_mut(4)) {
-            four.copy_from_slice(&line.0[4 * r..4 * r + 4]);
-        }
-        if self.width != Width::Byte {
-            let (low, high) = codes.split_at_mut(BLOCK / 2);
-            for (low, high) in low.iter_mut().zip(high) {
-                (*low, *high) = (*low & 15, *low >> 4);
-            }
-        }
+        let mut codes = if self.width == Width::Byte { bytes_of(lines, r) } else { nibbles_of(&lines[..4], r) };
         if self.width == Width::Five {
             let fifth = &lines[4].0[4 * r..4 * r + 4];
             for (j, code) in codes.iter_mut().enumerate() {
                 *code |= (fifth[j % 4] >> (j / 4) & 1) << 4;
             }
+        }
+        if let Some(low) = &self.low {
+            let low = nibbles_of(&low.codes[block * 4..][..4], r);
+            codes.iter_mut().zip(low).for_each(|(code, low)| *code = (*code << 4 | low) ^ 0x80);
         }
         codes.map(|code| code as i8)
     }
@@ -243,6 +293,25 @@ impl Quantized {
             }
         }
     }
+}
+
+/// Bytes of row `r` in lines.
+fn bytes_of(lines: &[Line], r: usize) -> [u8; BLOCK] {
+    let mut bytes = [0; BLOCK];
+    for (line, four) in lines.iter().zip(bytes.chunks_exact_mut(4)) {
+        four.copy_from_slice(&line.0[4 * r..4 * r + 4]);
+    }
+    bytes
+}
+
+/// Nibbles of row `r` in four lines.
+fn nibbles_of(lines: &[Line], r: usize) -> [u8; BLOCK] {
+    let mut codes = bytes_of(lines, r);
+    let (low, high) = codes.split_at_mut(BLOCK / 2);
+    for (low, high) in low.iter_mut().zip(high) {
+        (*low, *high) = (*low & 15, *low >> 4);
+    }
+    codes
 }
 
 #[cfg(test)]

@@ -41,10 +41,11 @@ unsafe fn rows<const N: usize>(weights: &Packed, group: usize, x: View<'_>, row:
         let sums: [__m256; N] = unsafe {
             match &weights.storage {
                 Storage::Quantized(q) => match (q.width, q.scales_per_block) {
-                    (Width::Nibble, _) => quantized::<N, 4, 1>(q, group, half, x, row),
-                    (Width::Five, _) => quantized::<N, 5, 1>(q, group, half, x, row),
-                    (Width::Byte, 1) => quantized::<N, 8, 1>(q, group, half, x, row),
-                    (Width::Byte, _) => quantized::<N, 8, 2>(q, group, half, x, row),
+                    (Width::Nibble, _) => quantized::<N, 4, 1, 1>(q, group, half, x, row),
+                    (Width::Five, _) => quantized::<N, 5, 1, 1>(q, group, half, x, row),
+                    (Width::Byte, 1) => quantized::<N, 8, 1, 1>(q, group, half, x, row),
+                    (Width::Byte, _) => quantized::<N, 8, 1, 2>(q, group, half, x, row),
+                    (Width::Split, _) => quantized::<N, 8, 2, 1>(q, group, half, x, row),
                 },
                 Storage::F16(halves) => dense(&halves[columns.clone()], x, row, |halves| load_f16(halves, half)),
                 Storage::Bf16(halves) => dense(&halves[columns.clone()], x, row, |halves| load_bf16(halves, half)),
@@ -58,7 +59,7 @@ unsafe fn rows<const N: usize>(weights: &Packed, group: usize, x: View<'_>, row:
     }
 }
 
-/// `LINES` is 4 for nibbles, 5 for fives and 8 for bytes; `SCALES` a block has 1 or 2.
+/// `LINES` is 4 for nibbles, 5 for fives and 8 for bytes, which are in 1 or 2 `PLANES`; `SCALES` a block has 1 or 2.
 ///
 /// `vpmaddubsw` adds two products in 16 bits, saturating. Codes without a sign stay below (31 × 127 × 2); with bytes, the sign is
 /// moved to the activation, so that 128 × 127 × 2 is the most.
@@ -67,7 +68,7 @@ unsafe fn rows<const N: usize>(weights: &Packed, group: usize, x: View<'_>, row:
 /// As [`rows`].
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize>(
+unsafe fn quantized<const N: usize, const LINES: usize, const PLANES: usize, const SCALES: usize>(
     q: &Quantized,
     group: usize,
     half: usize,
@@ -75,7 +76,10 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize>(
     row: usize,
 ) -> [__m256; N] {
     let blocks = x.columns / BLOCK;
-    let codes = &q.codes[group * blocks * LINES..][..blocks * LINES];
+    let lines = LINES / PLANES; // of a block, in each plane
+    let codes = &q.codes[group * blocks * lines..][..blocks * lines];
+    let lower =
+        q.low.as_ref().filter(|_| PLANES == 2).map(|low| &low.codes[group * blocks * lines..][..blocks * lines]);
     let scales = &q.scales[group * blocks * SCALES..][..blocks * SCALES];
     let mins =
         if let Shift::Min(mins) = &q.shift { Some(&mins[group * blocks * SCALES..][..blocks * SCALES]) } else { None };
@@ -85,9 +89,14 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize>(
     for b in 0..blocks {
         // Sums in 32 bits of each half of the block; of nibbles in 16 bits (8 × 2 × 15 × 127 at most) of all of it.
         let mut dots = [[_mm256_setzero_si256(); 2]; N];
-        // SAFETY: the slice has `LINES` lines for each block, and a line is two times 32 bytes.
-        let load =
-            |v: usize| unsafe { _mm256_load_si256(codes.as_ptr().add(b * LINES + v).cast::<__m256i>().add(half)) };
+        // SAFETY: the slices have as many lines for each block, and a line is two times 32 bytes.
+        let load_of = |codes: &[Line], v: usize| unsafe {
+            _mm256_load_si256(codes.as_ptr().add(b * lines + v).cast::<__m256i>().add(half))
+        };
+        let load = |v: usize| match lower {
+            Some(lower) => joined(load_of(codes, v % 4), load_of(lower, v % 4), v >= 4),
+            None => load_of(codes, v),
+        };
         let fifth = if LINES == 5 { load(4) } else { low };
         for v in 0..if LINES == 8 { 8 } else { 4 } {
             let line = load(v);
@@ -157,6 +166,16 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize>(
         }
     }
     out
+}
+
+/// Signed codes of a line in two planes: its first columns, or those `further`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn joined(high: __m256i, low: __m256i, further: bool) -> __m256i {
+    let upper = _mm256_set1_epi8(-16);
+    let [high, low] = if further { [high, _mm256_srli_epi16::<4>(low)] } else { [_mm256_slli_epi16::<4>(high), low] };
+    let codes = _mm256_or_si256(_mm256_and_si256(upper, high), _mm256_andnot_si256(upper, low));
+    _mm256_xor_si256(codes, _mm256_set1_epi8(-128))
 }
 
 /// # Safety

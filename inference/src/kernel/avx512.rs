@@ -36,10 +36,11 @@ unsafe fn rows<const N: usize>(weights: &Packed, group: usize, x: View<'_>, row:
     let sums: [__m512; N] = unsafe {
         match &weights.storage {
             Storage::Quantized(q) => match (q.width, q.scales_per_block) {
-                (Width::Nibble, _) => quantized::<N, 4, 1>(q, group, x, row),
-                (Width::Five, _) => quantized::<N, 5, 1>(q, group, x, row),
-                (Width::Byte, 1) => quantized::<N, 8, 1>(q, group, x, row),
-                (Width::Byte, _) => quantized::<N, 8, 2>(q, group, x, row),
+                (Width::Nibble, _) => quantized::<N, 4, 1, 1>(q, group, x, row),
+                (Width::Five, _) => quantized::<N, 5, 1, 1>(q, group, x, row),
+                (Width::Byte, 1) => quantized::<N, 8, 1, 1>(q, group, x, row),
+                (Width::Byte, _) => quantized::<N, 8, 1, 2>(q, group, x, row),
+                (Width::Split, _) => quantized::<N, 8, 2, 1>(q, group, x, row),
             },
             Storage::F16(halves) => dense(&halves[columns], x, row, |halves| load_f16(halves)),
             Storage::Bf16(halves) => dense(&halves[columns], x, row, |halves| load_bf16(halves)),
@@ -52,20 +53,22 @@ unsafe fn rows<const N: usize>(weights: &Packed, group: usize, x: View<'_>, row:
     }
 }
 
-/// `LINES` is 4 for nibbles, 5 for fives and 8 for bytes; `SCALES` a block has 1 or 2.
+/// `LINES` is 4 for nibbles, 5 for fives and 8 for bytes, which are in 1 or 2 `PLANES`; `SCALES` a block has 1 or 2.
 ///
 /// # Safety
 /// As [`rows`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
-unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize>(
+unsafe fn quantized<const N: usize, const LINES: usize, const PLANES: usize, const SCALES: usize>(
     q: &Quantized,
     group: usize,
     x: View<'_>,
     row: usize,
 ) -> [__m512; N] {
     let blocks = x.columns / BLOCK;
-    let codes = &q.codes[group * blocks * LINES..][..blocks * LINES];
+    let lines = LINES / PLANES; // of a block, in each plane
+    let codes = &q.codes[group * blocks * lines..][..blocks * lines];
+    let low = q.low.as_ref().filter(|_| PLANES == 2).map(|low| &low.codes[group * blocks * lines..][..blocks * lines]);
     let scales = &q.scales[group * blocks * SCALES..][..blocks * SCALES];
     let mins =
         if let Shift::Min(mins) = &q.shift { Some(&mins[group * blocks * SCALES..][..blocks * SCALES]) } else { None };
@@ -92,7 +95,10 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize>(
     }
     for b in 0..blocks {
         let of_x = row * blocks + b; // and `blocks` more for each row
-        fetch_ahead(LINES, &codes[b * LINES..], &scales[b * SCALES..], mins.map(|mins| &mins[b * SCALES..]));
+        fetch_ahead(lines, &codes[b * lines..], &scales[b * SCALES..], mins.map(|mins| &mins[b * SCALES..]));
+        if let Some(low) = low {
+            fetch_codes_ahead(lines, &low[b * lines..]);
+        }
         for part in 0..SCALES {
             let mut dots = [_mm512_setzero_si512(); N];
             if zero != 0 {
@@ -106,7 +112,7 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize>(
                 }
             }
             let mut fours = 8 / SCALES * part..8 / SCALES * (part + 1);
-            if LINES == 8 {
+            if LINES == 8 && PLANES == 1 {
                 for v in fours {
                     // SAFETY: the slice has `LINES` lines for each block, and a line is 64 bytes.
                     let line = unsafe { _mm512_load_si512(codes.as_ptr().add(b * LINES + v).cast()) };
@@ -120,8 +126,13 @@ unsafe fn quantized<const N: usize, const LINES: usize, const SCALES: usize>(
             } else {
                 fours.end /= 2;
                 for v in fours {
-                    // SAFETY: as above.
-                    let [w, high] = unsafe { columns_of::<LINES>(codes.as_ptr().add(b * LINES), v) };
+                    // SAFETY: as above, for either plane.
+                    let [w, high] = unsafe {
+                        match low {
+                            Some(low) => joined(codes.as_ptr().add(b * lines + v), low.as_ptr().add(b * lines + v)),
+                            None => columns_of::<LINES>(codes.as_ptr().add(b * lines), v),
+                        }
+                    };
                     for (n, dots) in dots.iter_mut().enumerate() {
                         // SAFETY: `x` has the row, and a block has 8 times 4 codes; `v` is below 4.
                         unsafe {
@@ -187,21 +198,44 @@ pub(super) unsafe fn columns_of<const LINES: usize>(lines: *const Line, v: usize
     [five(moved[0], nibbles[0]), five(moved[1], nibbles[1])]
 }
 
+/// Codes of a line in two planes, 128 more: columns `4 v` to `4 v + 3` of a block, and those 16 further.
+///
+/// # Safety
+/// Both can be read.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) unsafe fn joined(high: *const Line, low: *const Line) -> [__m512i; 2] {
+    // SAFETY: a line is 64 bytes, aligned to them; the rest is passed on to the caller.
+    let [high, low] = unsafe { [_mm512_load_si512(high.cast()), _mm512_load_si512(low.cast())] };
+    let lower = _mm512_set1_epi8(15);
+    // Where `lower` has bits those of `low`, else those of `high`.
+    let join = |high, low| _mm512_ternarylogic_epi32::<0b1100_1010>(lower, low, high);
+    [join(_mm512_slli_epi16::<4>(high), low), join(high, _mm512_srli_epi16::<4>(low))]
+}
+
 /// Asks for what will be read some time later, beyond the slices too: without it a processor waits for memory half of the time.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn fetch_ahead(lines: usize, codes: &[Line], scales: &[Halves], mins: Option<&[Halves]>) {
-    /// Bytes of codes ahead: what was fastest of 1, 2 and 4 KiB.
-    const AHEAD: usize = 8192;
     /// As far as that in blocks.
     const SCALES_AHEAD: usize = AHEAD / 8;
-    let codes = codes.as_ptr().cast::<i8>();
-    for line in 0..lines {
-        _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(AHEAD + line * 64));
-    }
+    fetch_codes_ahead(lines, codes);
     _mm_prefetch::<_MM_HINT_T0>(scales.as_ptr().cast::<i8>().wrapping_add(SCALES_AHEAD));
     if let Some(mins) = mins {
         _mm_prefetch::<_MM_HINT_T0>(mins.as_ptr().cast::<i8>().wrapping_add(SCALES_AHEAD));
+    }
+}
+
+/// Bytes of codes ahead: what was fastest of 1, 2 and 4 KiB.
+const AHEAD: usize = 8192;
+
+/// As [`fetch_ahead`], codes alone.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn fetch_codes_ahead(lines: usize, codes: &[Line]) {
+    let codes = codes.as_ptr().cast::<i8>();
+    for line in 0..lines {
+        _mm_prefetch::<_MM_HINT_T0>(codes.wrapping_add(AHEAD + line * 64));
     }
 }
 

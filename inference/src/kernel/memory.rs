@@ -26,6 +26,8 @@ pub unsafe trait Plain: Copy + Send + Sync {}
 unsafe impl Plain for crate::pack::Line {}
 // SAFETY: an array of integers, aligned to 32.
 unsafe impl Plain for crate::pack::Halves {}
+// SAFETY: an array of bytes, aligned to 16.
+unsafe impl Plain for crate::pack::Norms {}
 // SAFETY: an array of integers, aligned to 64.
 unsafe impl Plain for super::Pairs {}
 // SAFETY: an integer.

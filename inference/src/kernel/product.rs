@@ -230,8 +230,11 @@ fn multiply_tile(isa: Isa, weights: &Packed, group: usize, x: View<'_>, row: usi
         Isa::Avx512 | Isa::Amx => super::avx512::multiply(weights, group, x, row, tile),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => super::avx2::multiply(weights, group, x, row, tile),
+        // What is split is what the head's search reads, which NEON has no kernel for.
         #[cfg(target_arch = "aarch64")]
-        Isa::Neon | Isa::NeonI8mm => super::neon::multiply(isa == Isa::NeonI8mm, weights, group, x, row, tile),
+        Isa::Neon | Isa::NeonI8mm if !weights.is_split() => {
+            super::neon::multiply(isa == Isa::NeonI8mm, weights, group, x, row, tile)
+        }
         _ => {
             let columns = group * x.columns..(group + 1) * x.columns;
             for (n, out) in tile.iter_mut().enumerate() {

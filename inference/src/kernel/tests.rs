@@ -195,6 +195,28 @@ fn a_row_of_codes_gets_the_same_beside_few_and_many() {
 }
 
 #[test]
+fn codes_in_two_planes_give_what_bytes_give() {
+    let mut noise = Noise(33);
+    let types = BlockType::ALL.into_iter().filter(|&block_type| Packed::splits(block_type));
+    for block_type in types {
+        for (m, rows, columns) in [(1, 50, 256), (3, 16, 768), (6, 33, 512), (21, 40, 1280)] {
+            let bytes = noise.blocks(block_type, rows * columns);
+            let whole = Packed::new(block_type, rows, columns, &bytes);
+            let split = Packed::split_in(&Arena::new(0), block_type, rows, columns, &bytes);
+            let numbers = noise.numbers(m * columns);
+            for isa in Isa::available() {
+                let forms = [Form::Codes, Form::FineCodes, Form::Tiles];
+                for form in forms.into_iter().filter(|&form| form != Form::Tiles || isa.has_tiles()) {
+                    let x = in_form(form, isa, &numbers, columns);
+                    let what = format!("{isa} {} {form:?} {m}×{rows}×{columns}", block_type.name());
+                    assert_eq!(product(isa, &split, &x, 2), product(isa, &whole, &x, 1), "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn dense_matrices_may_have_any_columns() {
     let mut noise = Noise(4);
     for block_type in [BlockType::F32, BlockType::F16, BlockType::BF16] {

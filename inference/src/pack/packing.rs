@@ -49,6 +49,12 @@ impl Form {
     }
 }
 
+/// See [`super::Packed::splits`].
+pub(super) fn splits(block_type: BlockType) -> bool {
+    let is_float = matches!(block_type, BlockType::F32 | BlockType::F16 | BlockType::BF16);
+    !is_float && matches!(Form::of(block_type), Form { width: Width::Byte, zero: Some(0), scales_per_block: 1 })
+}
+
 /// Bytes that a packed matrix takes, each of its parts rounded up to lines.
 pub(super) fn packed_bytes(block_type: BlockType, rows: usize, columns: usize) -> usize {
     const LINE: usize = size_of::<Line>();
@@ -118,15 +124,11 @@ impl Source<'_> {
                 self.group(group, form, GroupMut { codes, scales, mins, scales_per_block });
             });
         let shift = zero.map_or(Shift::Min(mins), |zero| Shift::Offset { zero });
-        Quantized { width, codes, scales, scales_per_block, shift }
+        Quantized { width, codes, scales, scales_per_block, shift, low: None }
     }
 
     /// Packs 16 rows, with a reader of their own for the types that most files are made of.
     fn group(&self, group: usize, form: Form, out: GroupMut<'_>) {
-        /// A block of a type, whose bytes are known to be as many.
-        fn sized<const N: usize>(block: &[u8]) -> &[u8; N] {
-            block.try_into().expect("blocks are cut in this length")
-        }
         let (rows, zero) = (&self.rows_of(group), form.zero.unwrap_or(0));
         match self.block_type {
             BlockType::Q4_0 => out.fill(form.width, rows, |block, _| words::q4_0(sized(block))),
@@ -141,7 +143,7 @@ impl Source<'_> {
         }
     }
 
-    fn rows_of(&self, group: usize) -> Rows<'_> {
+    pub(super) fn rows_of(&self, group: usize) -> Rows<'_> {
         let row_bytes = self.block_type.bytes_of(self.columns);
         let (first, end) = (group * GROUP, self.rows.min((group + 1) * GROUP));
         let stored = &self.bytes[first * row_bytes..end * row_bytes];
@@ -150,18 +152,23 @@ impl Source<'_> {
     }
 }
 
+/// A block of a type, whose bytes are known to be as many.
+pub(super) fn sized<const N: usize>(block: &[u8]) -> &[u8; N] {
+    block.try_into().expect("blocks are cut in this length")
+}
+
 /// The stored rows of a group.
-struct Rows<'a> {
-    stored: &'a [u8],
-    row_bytes: usize,
-    block_bytes: usize,
+pub(super) struct Rows<'a> {
+    pub(super) stored: &'a [u8],
+    pub(super) row_bytes: usize,
+    pub(super) block_bytes: usize,
     /// 32 columns each, of which a stored block has so many.
-    parts: usize,
+    pub(super) parts: usize,
 }
 
 impl Rows<'_> {
     /// Reads all once, in order, which the processor foresees: block by block, it is far apart.
-    fn fetch(&self) {
+    pub(super) fn fetch(&self) {
         const LINE: usize = size_of::<Line>();
         let sum = self.stored.as_chunks::<LINE>().0.iter().fold(0u8, |sum, line| sum ^ line[0]);
         std::hint::black_box(sum);
@@ -184,6 +191,7 @@ impl GroupMut<'_> {
             Width::Nibble => self.fill_lines::<4, S>(rows, read, nibbles),
             Width::Five => self.fill_lines::<5, S>(rows, read, fives),
             Width::Byte => self.fill_lines::<WORDS, S>(rows, read, |codes| codes),
+            Width::Split => unreachable!("no type is stored split"),
         }
     }
 
@@ -218,7 +226,7 @@ impl GroupMut<'_> {
 
 /// Lines of nibbles: the first 16 codes low, the others high.
 #[inline(always)]
-fn nibbles(codes: [u32; WORDS]) -> [u32; 4] {
+pub(super) fn nibbles(codes: [u32; WORDS]) -> [u32; 4] {
     let join = |v: usize| (codes[v] & 0x0f0f_0f0f) | (codes[v + 4] & 0x0f0f_0f0f) << 4;
     [join(0), join(1), join(2), join(3)] // `map` becomes a call for each
 }

@@ -80,3 +80,33 @@ fn no_type_takes_more_than_ten_bits_a_weight_that_was_stored_in_fewer() {
 fn a_row_that_is_not_there() {
     Packed::new(BlockType::F32, 3, 32, &[0; 3 * 32 * 4]).row(3, &mut [0.0; 32]);
 }
+
+#[test]
+fn what_is_split_comes_out_as_it_was_stored_and_its_norms_hold() {
+    let mut noise = Noise(22);
+    for block_type in BlockType::ALL.into_iter().filter(|&block_type| Packed::splits(block_type)) {
+        for (rows, columns) in [(1, 256), (37, 512)] {
+            let bytes = noise.blocks(block_type, rows * columns);
+            let whole = Packed::new(block_type, rows, columns, &bytes);
+            let split = Packed::split_in(&Arena::new(0), block_type, rows, columns, &bytes);
+            let taken = split.bytes();
+            assert!(
+                taken - whole.bytes() <= Packed::split_bytes(rows, columns) && split.is_split() && !whole.is_split()
+            );
+            let (mut ours, mut theirs) = (vec![f32::NAN; columns], vec![f32::NAN; columns]);
+            let Storage::Quantized(q) = &split.storage else { unreachable!() };
+            for r in 0..rows {
+                split.row(r, &mut ours);
+                whole.row(r, &mut theirs);
+                assert_eq!(ours, theirs, "{} row {r} of {rows}", block_type.name());
+                for block in 0..columns / BLOCK {
+                    let at = r / GROUP * columns / BLOCK + block;
+                    let low = q.codes_of(at, r % GROUP).map(|code| f64::from(code & 15) - 7.5);
+                    let norm = low.iter().map(|low| low * low).sum::<f64>().sqrt();
+                    let bound = f64::from(q.low.as_ref().unwrap().norms[at].0[r % GROUP]) / f64::from(Norms::PER_UNIT);
+                    assert!((norm..norm + 0.17).contains(&bound), "{norm} {bound}");
+                }
+            }
+        }
+    }
+}

@@ -7,13 +7,13 @@ use super::batch::{self, At, DEPTH, Dots, FEW, Lie, Totals};
 use super::{Configured, Shape};
 use crate::kernel::Lanes;
 use crate::kernel::activations::{Scales, TILE_ROWS, View};
-use crate::kernel::avx512::{begin_with_mins, columns_of, load_f16};
+use crate::kernel::avx512::{begin_with_mins, columns_of, joined, load_f16};
 use crate::pack::{BLOCK, GROUP, Halves, Line, Packed, Quantized, Shift, Storage, Width};
 
 /// Rows of codes up to which dot products are as fast: fewer with bytes, which need not be unpacked.
 const fn dot_rows(width: Width) -> usize {
     match width {
-        Width::Nibble | Width::Five => 8,
+        Width::Nibble | Width::Five | Width::Split => 8,
         Width::Byte => 4,
     }
 }
@@ -86,8 +86,9 @@ impl Batch {
             self.begin(q, group, x);
             match q.width {
                 Width::Byte => self.bytes(q, group, x),
-                Width::Nibble => self.unpacked::<4>(q, group, x),
-                Width::Five => self.unpacked::<5>(q, group, x),
+                Width::Nibble => self.unpacked::<4, 1>(q, group, x),
+                Width::Five => self.unpacked::<5, 1>(q, group, x),
+                Width::Split => self.unpacked::<4, 2>(q, group, x),
             }
         }
         Totals::rows(&self.totals, x.rows)
@@ -134,7 +135,7 @@ impl Batch {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
-    fn unpacked<const LINES: usize>(&mut self, q: &Quantized, group: usize, x: View<'_>) {
+    fn unpacked<const LINES: usize, const PLANES: usize>(&mut self, q: &Quantized, group: usize, x: View<'_>) {
         let blocks = x.columns / BLOCK;
         let Self { configured, panel, scales, dots, totals } = self;
         let configured = set_up(configured, Shape { rows: x.rows, unit_columns: BLOCK });
@@ -143,7 +144,7 @@ impl Batch {
         for first in (0..blocks).step_by(PART) {
             let part = first..blocks.min(first + PART);
             let of_group = group * blocks + part.start..group * blocks + part.end;
-            unpack::<LINES>(q, of_group.clone(), panel);
+            unpack::<LINES, PLANES>(q, of_group.clone(), panel);
             for (scales, halves) in scales.iter_mut().zip(&q.scales[of_group]) {
                 // SAFETY: there are 16 places, aligned.
                 unsafe { _mm512_store_ps(scales.0.as_mut_ptr(), load_f16(halves)) };
@@ -197,13 +198,23 @@ fn ask_for_next(halves: &[Halves], group: usize, blocks: usize) {
 
 /// Codes of some blocks as signed bytes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
-fn unpack<const LINES: usize>(q: &Quantized, blocks: Range<usize>, panel: &mut [Line]) {
-    let zero = _mm512_set1_epi8(q.zero() as i8);
+fn unpack<const LINES: usize, const PLANES: usize>(q: &Quantized, blocks: Range<usize>, panel: &mut [Line]) {
+    let zero = _mm512_set1_epi8(if PLANES == 2 { -128 } else { q.zero() as i8 });
+    let low = q.low.as_ref().filter(|_| PLANES == 2);
     for (block, panel) in blocks.zip(panel.chunks_exact_mut(8)) {
         let lines: *const Line = q.codes[block * LINES..][..LINES].as_ptr();
         for v in 0..4 {
-            // SAFETY: a block has so many lines, and `v` is below 4.
-            let columns = unsafe { columns_of::<LINES>(lines, v) };
+            let columns = match low {
+                Some(low) => {
+                    let low = &raw const low.codes[block * LINES + v];
+                    // The other plane is asked for ahead by the products.
+                    _mm_prefetch::<_MM_HINT_T1>(low.wrapping_add(AHEAD).cast());
+                    // SAFETY: a block has so many lines in each plane, and `v` is below 4.
+                    unsafe { joined(lines.add(v), low) }
+                }
+                // SAFETY: a block has so many lines, and `v` is below 4.
+                None => unsafe { columns_of::<LINES>(lines, v) },
+            };
             for (half, codes) in columns.into_iter().enumerate() {
                 // SAFETY: a line is 64 bytes, aligned.
                 unsafe {

@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 
 use crate::kernel::activations::Tile;
-use crate::kernel::avx512::columns_of;
+use crate::kernel::avx512::{columns_of, joined};
 use crate::pack::{BLOCK, GROUP, Halves, Packed, Quantized, Shift, Storage, Width};
 
 /// The weights of a group of 16 outputs from the column block `first` on: a tile for each 32 columns, of which the last of a
@@ -27,10 +27,11 @@ fn unpack_group(weights: &Packed, group: usize, first: usize, out: &mut [Tile]) 
         Storage::Quantized(q) => {
             let first = group * (weights.columns / BLOCK) + first;
             match (q.width, q.scales_per_block) {
-                (Width::Nibble, _) => quantized::<4, 1>(q, first, out),
-                (Width::Five, _) => quantized::<5, 1>(q, first, out),
-                (Width::Byte, 1) => quantized::<8, 1>(q, first, out),
-                (Width::Byte, _) => quantized::<8, 2>(q, first, out),
+                (Width::Nibble, _) => quantized::<4, 1, 1>(q, first, out),
+                (Width::Five, _) => quantized::<5, 1, 1>(q, first, out),
+                (Width::Byte, 1) => quantized::<8, 1, 1>(q, first, out),
+                (Width::Byte, _) => quantized::<8, 1, 2>(q, first, out),
+                (Width::Split, _) => quantized::<8, 2, 1>(q, first, out),
             }
         }
         Storage::F16(halves) => dense(&halves[columns], out, |halves| _mm512_cvtph_ps(load(halves))),
@@ -44,10 +45,15 @@ fn unpack_group(weights: &Packed, group: usize, first: usize, out: &mut [Tile]) 
     }
 }
 
-/// Blocks from `first` on. `LINES` is 4 for nibbles, 5 for fives and 8 for bytes; a block has 1 or 2 `SCALES`.
+/// Blocks from `first` on. `LINES` is 4 for nibbles, 5 for fives and 8 for bytes, which are in 1 or 2 `PLANES`; a block has
+/// 1 or 2 `SCALES`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
-fn quantized<const LINES: usize, const SCALES: usize>(q: &Quantized, first: usize, out: &mut [Tile]) {
+fn quantized<const LINES: usize, const PLANES: usize, const SCALES: usize>(
+    q: &Quantized,
+    first: usize,
+    out: &mut [Tile],
+) {
     // What is taken off in units of the scale: the power of two of `nibble` or `byte`, and what code 0 stands for.
     let power = if LINES == 4 { 128.0 } else { 256.0 };
     let zero = if LINES == 8 { 128.0 } else { f32::from(q.zero()) };
@@ -69,10 +75,18 @@ fn quantized<const LINES: usize, const SCALES: usize>(q: &Quantized, first: usiz
                 // SAFETY: a block has 5 lines, and `v` is below 4.
                 let lines = unsafe { columns_of::<LINES>(&raw const q.codes[block * LINES..][..LINES][0], v) };
                 for (half, bytes) in lines.into_iter().enumerate() {
-                    let [left15, left7] = [_mm512_slli_epi32::<15>(bytes), _mm512_slli_epi32::<7>(bytes)];
-                    let [right1, right9] = [_mm512_srli_epi32::<1>(bytes), _mm512_srli_epi32::<9>(bytes)];
-                    put(tile, 8 * half + 2 * v, scales[0], bases[0], byte(left15), byte(left7));
-                    put(tile, 8 * half + 2 * v + 1, scales[0], bases[0], byte(right1), byte(right9));
+                    put_bytes(tile, 8 * half + 2 * v, scales[0], bases[0], bytes);
+                }
+            }
+            continue;
+        }
+        if let Some(low) = q.low.as_ref().filter(|_| PLANES == 2) {
+            let (high, low) = (&q.codes[block * 4..][..4], &low.codes[block * 4..][..4]);
+            for (v, (high, low)) in high.iter().zip(low).enumerate() {
+                // SAFETY: both are lines.
+                let lines = unsafe { joined(high, low) };
+                for (half, line) in lines.into_iter().enumerate() {
+                    put_bytes(tile, 8 * half + 2 * v, scales[0], bases[0], line);
                 }
             }
             continue;
@@ -95,11 +109,8 @@ fn quantized<const LINES: usize, const SCALES: usize>(q: &Quantized, first: usiz
                 put(tile, 9 + 2 * v, scales[SCALES - 1], bases[SCALES - 1], nibble(right4), nibble(right12));
             } else {
                 let line = _mm512_xor_si512(line, _mm512_set1_epi8(-128)); // the sign goes: 128 more
-                let [left15, left7] = [_mm512_slli_epi32::<15>(line), _mm512_slli_epi32::<7>(line)];
-                let [right1, right9] = [_mm512_srli_epi32::<1>(line), _mm512_srli_epi32::<9>(line)];
                 let part = v * SCALES / LINES;
-                put(tile, 2 * v, scales[part], bases[part], byte(left15), byte(left7));
-                put(tile, 2 * v + 1, scales[part], bases[part], byte(right1), byte(right9));
+                put_bytes(tile, 2 * v, scales[part], bases[part], line);
             }
         }
     }
@@ -146,6 +157,16 @@ fn dense<T>(columns: &[T], out: &mut [Tile], value: impl Fn(&T) -> __m512) {
 fn load(halves: &Halves) -> __m256i {
     // SAFETY: `Halves` is 32 bytes, aligned to them.
     unsafe { _mm256_load_si256(halves.0.as_ptr().cast()) }
+}
+
+/// Four columns of bytes without a sign, scaled.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn put_bytes(tile: &mut Tile, pair: usize, scale: __m512, base: __m512, bytes: __m512i) {
+    let [left15, left7] = [_mm512_slli_epi32::<15>(bytes), _mm512_slli_epi32::<7>(bytes)];
+    let [right1, right9] = [_mm512_srli_epi32::<1>(bytes), _mm512_srli_epi32::<9>(bytes)];
+    put(tile, pair, scale, base, byte(left15), byte(left7));
+    put(tile, pair + 1, scale, base, byte(right1), byte(right9));
 }
 
 /// Two columns of codes of 16 outputs, scaled.

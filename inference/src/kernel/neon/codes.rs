@@ -23,6 +23,7 @@ pub(super) fn multiply(i8mm: bool, q: &Quantized, group: usize, x: View<'_>, row
         (Width::Byte, 1, Shift::Min(_)) => multiply_rows::<8, 1, true>,
         (Width::Byte, _, Shift::Offset { .. }) => multiply_rows::<8, 2, false>,
         (Width::Byte, _, Shift::Min(_)) => multiply_rows::<8, 2, true>,
+        (Width::Split, _, _) => unreachable!("the reference multiplies what is split"),
     };
     multiply(i8mm, weights, x, tile);
 }
