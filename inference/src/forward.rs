@@ -6,8 +6,9 @@
 //! positions of its own sequence.
 
 use crate::cache::{Cache, PageTable};
-use crate::kernel::{self, Activations, Crew, Form, Gated, Heads, Isa, Product, Stretch};
-use crate::model::{Config, Frequencies, Layer, Linear, Model, RopePairs};
+use crate::kernel::{self, Activations, Crew, Form, Gated, Heads, Isa, Product, Stretch, Wanted};
+use crate::model::{Config, Frequencies, Layer, Linear, Model, RopePairs, Weights};
+use crate::sampler::Candidates;
 use crate::scratch::Scratch;
 
 /// One token to compute.
@@ -44,21 +45,20 @@ impl Work {
     }
 }
 
-/// Computes `rows`, stores their keys and values, and gives the logits of the rows that want them, in order:
-/// `[wanted row][vocabulary]`.
+/// Computes `rows`, stores their keys and values, and gives what the logits of the rows that want them are made of, in order.
 ///
 /// # Panics
 /// If there are more rows, or more wanted logits, than `scratch` was made for; if a token is not in the vocabulary; or if a
 /// position has no page in its table. Callers check all of these at their own doors.
 pub fn forward<'s>(
-    model: &Model,
-    crew: &Crew,
+    model: &'s Model,
+    crew: &'s Crew,
     cache: &mut Cache,
     tables: &[&PageTable],
     work: Work,
     rows: &[Row],
     scratch: &'s mut Scratch,
-) -> &'s mut [f32] {
+) -> Output<'s> {
     assert!(rows.len() <= scratch.capacity, "{} rows of {}", rows.len(), scratch.capacity);
     let (config, weights) = (model.config(), model.weights());
     let step = Step { config, isa: model.isa(), form: work.form(model.isa()), crew, tables, rows };
@@ -77,7 +77,50 @@ pub fn forward<'s>(
         step.attention(layer, index, cache, scratch);
         step.feed_forward(layer, scratch);
     }
-    step.logits(model, scratch)
+    let rows = step.last(weights, scratch);
+    Output { model, crew, rows, scratch }
+}
+
+/// Rows that are searched, at most: the output matrix is read by half for each, but by all of them together if all logits are
+/// computed.
+const SEARCHED: usize = 1;
+
+/// What a step has computed for the rows that want logits, before the output matrix: the caller says what it wants of these.
+pub struct Output<'s> {
+    model: &'s Model,
+    crew: &'s Crew,
+    /// How many there are.
+    rows: usize,
+    scratch: &'s mut Scratch,
+}
+
+impl<'s> Output<'s> {
+    /// All logits, `[wanted row][vocabulary]`.
+    pub fn logits(self) -> &'s mut [f32] {
+        let Self { model, crew, rows, scratch } = self;
+        let (isa, weights) = (model.isa(), model.weights());
+        let logits = &mut scratch.logits[..rows * weights.vocabulary()];
+        kernel::linear(crew, isa, &scratch.last, [Product { weights: weights.head(), out: logits }]);
+        if let Some(cap) = model.config().logit_cap {
+            crew.chunks(logits, weights.vocabulary(), |_, logits| isa.cap(logits, cap));
+        }
+        logits
+    }
+
+    /// The likeliest tokens of the one row that there is, if they can be found in less time than all logits: see
+    /// [`kernel::search`]. Their logits are the same as among all.
+    pub(crate) fn likeliest(&mut self, wanted: Wanted, lowered: &dyn Fn(u32, f32) -> f32) -> Option<Candidates<'_>> {
+        let head = self.model.weights().head();
+        // Capped logits might be equal where others are not.
+        let searched =
+            (1..=SEARCHED).contains(&self.rows) && head.is_split() && self.model.config().logit_cap.is_none();
+        let Scratch { last, search, .. } = &mut *self.scratch;
+        if searched {
+            kernel::search(self.crew, self.model.isa(), head, (last, 0), wanted, lowered, search)
+        } else {
+            None
+        }
+    }
 }
 
 /// Finds the rows that follow each other in their sequence.
@@ -211,9 +254,9 @@ impl Step<'_> {
         self.add(residual, delta, norm);
     }
 
-    /// The logits of the rows that want them.
-    fn logits<'s>(&self, model: &Model, scratch: &'s mut Scratch) -> &'s mut [f32] {
-        let (width, weights) = (self.config.width, model.weights());
+    /// What the output matrix takes of the rows that want their logits; gives how many these are.
+    fn last(&self, weights: &Weights, scratch: &mut Scratch) -> usize {
+        let width = self.config.width;
         let wanted = self.rows.iter().filter(|row| row.logits).count();
         assert!(wanted <= scratch.logits_capacity, "{wanted} logits of {}", scratch.logits_capacity);
         let normed = scratch.last.start(Form::Codes, wanted);
@@ -222,12 +265,7 @@ impl Step<'_> {
             self.isa.rms_norm(x, &weights.output_norm, self.config.epsilon, out);
         }
         scratch.last.finish(self.crew, self.isa);
-        let logits = &mut scratch.logits[..wanted * weights.vocabulary()];
-        kernel::linear(self.crew, self.isa, &scratch.last, [Product { weights: weights.head(), out: logits }]);
-        if let Some(cap) = self.config.logit_cap {
-            self.crew.chunks(logits, weights.vocabulary(), |_, logits| self.isa.cap(logits, cap));
-        }
-        logits
+        wanted
     }
 
     fn norm(&self, residual: &[f32], weight: &[f32], form: Form, out: &mut Activations) {

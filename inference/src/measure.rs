@@ -9,9 +9,10 @@ use serde::Serialize;
 
 use crate::cache::{Cache, PageTable};
 use crate::error::LoadError;
-use crate::forward::{Row, Work, forward};
-use crate::kernel::{PAGE, Team};
+use crate::forward::{Output, Row, Work, forward};
+use crate::kernel::{Crew, PAGE, Team, Wanted};
 use crate::model::{LoadOptions, Model};
+use crate::sampler::{Sampler, SamplingOptions, SamplingOverrides};
 use crate::scheduler::MAX_SEQUENCES;
 use crate::scratch::Scratch;
 
@@ -238,6 +239,15 @@ pub struct Run<'m> {
     cache: Cache,
     tables: Vec<PageTable>,
     scratch: Scratch,
+    /// One for each sequence.
+    choices: Vec<Choice>,
+}
+
+/// How a sequence goes on.
+struct Choice {
+    /// Takes the likeliest token.
+    sampler: Sampler,
+    next: u32,
 }
 
 impl<'m> Run<'m> {
@@ -255,7 +265,7 @@ impl<'m> Run<'m> {
     ) -> Result<Self, LoadError> {
         let (team, scratch) = (Team::new(threads)?, Scratch::new(model, rows.max(logits), logits));
         let cache = Cache::new(model.config().page_shape(), 0);
-        let mut run = Self { model, team, cache, tables: Vec::new(), scratch };
+        let mut run = Self { model, team, cache, tables: Vec::new(), scratch, choices: Vec::new() };
         run.restart(1, len);
         Ok(run)
     }
@@ -265,15 +275,17 @@ impl<'m> Run<'m> {
         let shape = self.model.config().page_shape();
         self.cache = Cache::new(shape, sequences * len.div_ceil(PAGE) * shape.page_bytes());
         self.tables = (0..sequences).map(|_| PageTable::default()).collect();
+        let choice = |sequence| Choice { sampler: likeliest_sampler(), next: self.token(sequence) };
+        self.choices = (0..sequences).map(choice).collect();
         for table in &mut self.tables {
             self.cache.reserve(table, len).expect("the cache was made for these sequences");
         }
     }
 
-    fn step(&mut self, work: Work, rows: &[Row]) -> &mut [f32] {
-        let Self { model, team, cache, tables, scratch } = self;
+    fn step<R>(&mut self, work: Work, rows: &[Row], take: impl FnOnce(&Crew, Output<'_>) -> R) -> R {
+        let Self { model, team, cache, tables, scratch, .. } = self;
         let tables: Vec<&PageTable> = tables.iter().collect();
-        team.enter(|crew| forward(model, crew, cache, &tables, work, rows, scratch))
+        team.enter(|crew| take(crew, forward(model, crew, cache, &tables, work, rows, scratch)))
     }
 
     /// Some token or other.
@@ -288,7 +300,7 @@ impl<'m> Run<'m> {
         self.team.threads()
     }
 
-    /// Computes `count` tokens of a sequence from `position`, 512 a step; the logits of the last are computed.
+    /// Computes `count` tokens of a sequence from `position`, 512 a step, and chooses the one that follows.
     ///
     /// # Panics
     /// If the sequence has no room for them.
@@ -302,18 +314,41 @@ impl<'m> Run<'m> {
                     logits: i + 1 == count,
                 })
                 .collect();
-            self.step(Work::Prompt, &rows);
+            self.choices[sequence].next = self.step(Work::Prompt, &rows, |_, output| likeliest(output.logits()));
         }
     }
 
-    /// Computes one token, with its logits, of each of the first sequences.
+    /// Computes one token of each of the first sequences, and chooses the likeliest one to go on with, as the scheduler does.
     ///
     /// # Panics
     /// If there are fewer sequences, or one has no room for it.
     pub fn decode(&mut self, sequences: usize, position: usize) {
-        let row = |table| Row { token: self.token(position + table), position: position as u32, table, logits: true };
-        let rows: Vec<Row> = (0..sequences).map(row).collect();
-        self.step(Work::Generation, &rows);
+        let row = |(table, token)| Row { token, position: position as u32, table, logits: true };
+        let rows: Vec<Row> = self.choices[..sequences].iter().map(|choice| choice.next).enumerate().map(row).collect();
+        let vocabulary = self.model.info().vocabulary_size;
+        let mut choices = std::mem::take(&mut self.choices);
+        self.step(Work::Generation, &rows, |crew, mut output| {
+            let found = output.likeliest(Wanted::Greatest(1), &|_, logit| logit);
+            if let Some(token) = found.and_then(|found| choices[0].sampler.sample_among(&found)) {
+                choices[0].next = token;
+                return;
+            }
+            let logits = output.logits().chunks_exact_mut(vocabulary);
+            let mut choosing: Vec<_> = choices.iter_mut().zip(logits).collect();
+            crew.chunks(&mut choosing, 1, |_, one| {
+                let (Choice { sampler, next }, logits) = &mut one[0];
+                *next = sampler.sample(logits);
+            });
+        });
+        self.choices = choices;
+    }
+
+    /// What a sequence goes on with.
+    ///
+    /// # Panics
+    /// If there is no such sequence.
+    pub fn next(&self, sequence: usize) -> u32 {
+        self.choices[sequence].next
     }
 
     /// Computes tokens of the first sequence from `position` in one step, with the logits of each: `[token][vocabulary]`.
@@ -324,7 +359,9 @@ impl<'m> Run<'m> {
     pub fn logits(&mut self, position: usize, tokens: &[u32]) -> &[f32] {
         let row = |(i, &token): (usize, &u32)| Row { token, position: (position + i) as u32, table: 0, logits: true };
         let rows: Vec<Row> = tokens.iter().enumerate().map(row).collect();
-        self.step(if tokens.len() > 1 { Work::Prompt } else { Work::Generation }, &rows)
+        let work = if tokens.len() > 1 { Work::Prompt } else { Work::Generation };
+        self.step(work, &rows, |_, output| _ = output.logits());
+        &self.scratch.logits[..tokens.len() * self.model.info().vocabulary_size]
     }
 }
 
@@ -344,6 +381,13 @@ fn median(values: &mut [f64]) -> f64 {
 fn round(value: f64, digits: i32) -> f64 {
     let unit = 10f64.powi(digits);
     (value * unit).round() / unit
+}
+
+/// Takes the likeliest token, whatever stood before.
+fn likeliest_sampler() -> Sampler {
+    let greedy =
+        SamplingOverrides { temperature: Some(0.0), repetition_penalty: Some(1.0), ..SamplingOverrides::default() };
+    Sampler::new(&SamplingOptions::default().with(&greedy).expect("both are within their ranges"), 0)
 }
 
 fn likeliest(logits: &[f32]) -> u32 {

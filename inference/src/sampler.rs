@@ -194,8 +194,8 @@ impl Sampler {
         }
     }
 
-    /// What [`Sampler::adjust`] makes of one logit.
-    fn adjusted(&self, token: u32, logit: f32) -> f32 {
+    /// What bias and penalties make of one logit.
+    pub(crate) fn adjusted(&self, token: u32, logit: f32) -> f32 {
         let biases = self.options.logit_bias().iter().filter(|&&(biased, _)| biased == token);
         let logit = biases.fold(logit, |logit, &(_, bias)| biased(logit, bias));
         match self.window.count(token) {

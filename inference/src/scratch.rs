@@ -1,7 +1,7 @@
 //! The buffers that a step works in, made once.
 
 use crate::cache::Writes;
-use crate::kernel::{Activations, Shares, Stretch};
+use crate::kernel::{Activations, Search, Shares, Stretch};
 use crate::model::Model;
 
 /// What is computed on the way through the model, for up to `capacity` rows a step. Dimensions in brackets.
@@ -30,6 +30,8 @@ pub struct Scratch {
     pub(crate) last: Activations,
     /// `[wanted row][vocabulary]`.
     pub(crate) logits: Vec<f32>,
+    /// What looks for the likeliest tokens.
+    pub(crate) search: Search,
     /// Where the rows' keys and values go.
     pub(crate) writes: Writes,
     /// Attention to parts of long contexts.
@@ -57,6 +59,7 @@ impl Scratch {
             turns: vec![vec![[0.0; 2]; capacity * config.rope_dims / 2]; config.ropes.len()],
             last: Activations::new(model.isa(), logits_capacity, config.width),
             logits: vec![0.0; logits_capacity * model.weights().vocabulary()],
+            search: Search::default(),
             writes: Writes::default(),
             shares: Shares::default(),
             stretches: Vec::new(),

@@ -88,7 +88,8 @@ fn run(model: &Model, team: &Team, golden: &Golden, step: usize, distance: &mut 
         .map(|(position, &token)| Row { token, position, table: 0, logits: true })
         .collect();
     for (rows, truth) in rows.chunks(step).zip(golden.positions.chunks(step)) {
-        let logits = team.enter(|crew| forward(model, crew, &mut cache, &[&table], work, rows, &mut scratch).to_vec());
+        let logits =
+            team.enter(|crew| forward(model, crew, &mut cache, &[&table], work, rows, &mut scratch).logits().to_vec());
         for (logits, truth) in logits.chunks_exact(model.info().vocabulary_size).zip(truth) {
             distance.add(truth, logits);
         }

@@ -97,6 +97,24 @@ pub(super) struct View<'a> {
     pub(super) turned: [&'a [Scales]; 2],
 }
 
+impl View<'_> {
+    /// One of the rows, in one plane.
+    pub(super) fn of_row(self, row: usize) -> Self {
+        debug_assert!(row < self.rows && self.planes == 1);
+        let blocks = self.columns / BLOCK;
+        Self {
+            rows: 1,
+            values: &self.values[row * self.columns..],
+            codes: &self.codes[row * blocks * BLOCK..][..blocks * BLOCK],
+            scales: &self.scales[row * blocks..][..blocks],
+            sums: &self.sums[row * blocks * 2..][..blocks * 2],
+            scaled_sums: &self.scaled_sums[row * blocks..][..blocks],
+            turned: [&[]; 2], // the matrix unit takes more rows
+            ..self
+        }
+    }
+}
+
 /// The codes of one row.
 pub(super) struct CodesMut<'a> {
     pub(super) codes: &'a mut [i8],

@@ -197,7 +197,7 @@ unsafe fn dense<const N: usize, T>(columns: &[T], x: View<'_>, row: usize, load:
 
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-fn load_f16(halves: &Halves, half: usize) -> __m256 {
+pub(super) fn load_f16(halves: &Halves, half: usize) -> __m256 {
     let halves = &halves.0[half * LANES..][..LANES];
     // SAFETY: there are 8 halves.
     _mm256_cvtph_ps(unsafe { _mm_loadu_si128(halves.as_ptr().cast()) })

@@ -245,7 +245,7 @@ fn fetch_codes_ahead(lines: usize, codes: &[Line]) {
 /// There are four codes.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn four(codes: *const i8) -> __m512i {
+pub(super) unsafe fn four(codes: *const i8) -> __m512i {
     // SAFETY: passed on to the caller.
     _mm512_broadcastd_epi32(unsafe { _mm_loadu_si32(codes.cast()) })
 }

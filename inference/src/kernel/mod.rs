@@ -20,6 +20,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod element;
+mod head;
 mod large;
 #[cfg(target_arch = "x86_64")]
 mod matrix;
@@ -35,6 +36,7 @@ mod team;
 pub(crate) use activations::{ALONE, Activations, Form};
 pub(crate) use attention::{Heads, STRETCH, Shares, Stretch, attend, key_pairs, stored_dimensions, value_pairs};
 pub use attention::{PAGE, Pairs, Span};
+pub(crate) use head::{Search, Wanted, search};
 pub(crate) use large::Settling;
 pub(crate) use memory::{Arena, Plain, Slab};
 #[cfg(feature = "bench")]
@@ -125,6 +127,11 @@ impl Isa {
     /// Whether it multiplies tiles ([`Form::Tiles`]).
     pub(crate) const fn has_tiles(self) -> bool {
         matches!(self, Isa::Amx)
+    }
+
+    /// Whether it has kernels for [`search`].
+    pub(crate) const fn searches(self) -> bool {
+        matches!(self, Isa::Avx2 | Isa::Avx512 | Isa::Amx)
     }
 
     /// Those that this processor has, the slowest first.

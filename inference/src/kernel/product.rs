@@ -184,7 +184,13 @@ impl Product<'_> {
 }
 
 /// All rows of `x` times one group of weights: `put(row, results)` for each.
-fn multiply_group(isa: Isa, weights: &Packed, group: usize, x: View<'_>, mut put: impl FnMut(usize, &Lanes)) {
+pub(super) fn multiply_group(
+    isa: Isa,
+    weights: &Packed,
+    group: usize,
+    x: View<'_>,
+    mut put: impl FnMut(usize, &Lanes),
+) {
     // Dense weights meet the numbers themselves, which are in one plane.
     let planes = if let Storage::Quantized(_) = weights.storage { x.planes } else { 1 };
     let x = View { rows: planes * x.rows, ..x };

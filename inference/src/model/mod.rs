@@ -96,7 +96,7 @@ impl Model {
             Ok((tokenizer, template, gguf.fingerprint()))
         };
         let (text, weights) =
-            Team::pack(options.threads, || rayon::join(text, || Weights::load(gguf, &config, context)))?;
+            Team::pack(options.threads, || rayon::join(text, || Weights::load(gguf, &config, context, isa)))?;
         let ((tokenizer, template, fingerprint), weights) = (text?, weights?);
         if tokenizer.vocabulary_size() > weights.vocabulary() {
             return Err(LoadError::VocabularySize {

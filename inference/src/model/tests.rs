@@ -30,7 +30,7 @@ fn logits(model: &Model, tokens: &[u32], step: usize) -> Vec<f32> {
     let work = if step > 1 { Work::Prompt } else { Work::Generation };
     rows.chunks(step)
         .flat_map(|rows| {
-            team.enter(|crew| forward(model, crew, &mut cache, &[&table], work, rows, &mut scratch).to_vec())
+            team.enter(|crew| forward(model, crew, &mut cache, &[&table], work, rows, &mut scratch).logits().to_vec())
         })
         .collect()
 }

@@ -7,10 +7,10 @@ use rayon::prelude::*;
 
 use super::config::Config;
 use super::rope::{Frequencies, Rope};
-use crate::block;
+use crate::block::{self, BlockType};
 use crate::error::{LoadError, shown};
 use crate::gguf::{Gguf, TensorInfo};
-use crate::kernel::{Arena, Settling};
+use crate::kernel::{Arena, Isa, Settling};
 use crate::pack::Packed;
 
 /// A matrix, and what is added to its product.
@@ -68,14 +68,15 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Packs the weights, with all threads of the current rayon pool, for sequences of at most `context` tokens.
+    /// Packs the weights, with all threads of the current rayon pool, for sequences of at most `context` tokens, as kernels for
+    /// `isa` want them.
     ///
     /// # Errors
     /// [`LoadError::MissingTensor`] and [`LoadError::TensorShape`]; [`LoadError::LayerBeyond`] and
     /// [`LoadError::UnknownTensor`] for what would be left unused: a model that lacks a part of itself answers nonsense.
-    pub fn load(gguf: &Gguf, config: &Config, context: usize) -> Result<Self, LoadError> {
+    pub fn load(gguf: &Gguf, config: &Config, context: usize, isa: Isa) -> Result<Self, LoadError> {
         refuse_layers_beyond(gguf, config.layers.len())?;
-        let source = Source::new(gguf);
+        let source = Source::new(gguf, isa);
         let embedding_info = source.tensor("token_embd.weight")?;
         let vocabulary = *embedding_info.dimensions.get(1).unwrap_or(&0) as usize;
         let ends = || -> Result<_, LoadError> {
@@ -127,24 +128,41 @@ fn refuse_layers_beyond(gguf: &Gguf, layers: usize) -> Result<(), LoadError> {
 /// Bytes of address space that matrices take at a time: many large pages.
 const ARENA_BYTES: usize = 32 << 20;
 
+/// Weights of an output matrix from which on it is split. A smaller one comes from the caches so fast that to search it takes as
+/// long as to multiply it: one of 28 million weights does (`SmolLM2`'s), one of 168 million does not (Gemma 3's).
+const SPLIT_FROM: u64 = 1 << 26;
+
+/// The name of the output matrix.
+fn head_name(gguf: &Gguf) -> &'static str {
+    if gguf.tensor("output.weight").is_some() { "output.weight" } else { "token_embd.weight" }
+}
+
+/// Whether a matrix is packed split: to be searched, if it is the output matrix.
+fn is_split(gguf: &Gguf, isa: Isa, name: &str, info: &TensorInfo) -> bool {
+    isa.searches() && name == head_name(gguf) && info.block_type == BlockType::Q8_0 && info.elements() >= SPLIT_FROM
+}
+
 /// The file, and which of its tensors have been asked for.
 struct Source<'a> {
     gguf: &'a Gguf,
+    isa: Isa,
     used: Mutex<HashSet<&'a str>>,
     /// For all matrices.
     arena: Arena,
 }
 
 impl<'a> Source<'a> {
-    fn new(gguf: &'a Gguf) -> Self {
-        let matrices = gguf.tensors().filter_map(|(_, info)| match info.dimensions[..] {
-            [columns, rows] => Some(Packed::bytes_of(info.block_type, rows as usize, columns as usize)),
-            _ => None,
+    fn new(gguf: &'a Gguf, isa: Isa) -> Self {
+        let matrices = gguf.tensors().filter_map(|(name, info)| {
+            let [columns, rows] = info.dimensions[..] else { return None };
+            let (rows, columns) = (rows as usize, columns as usize);
+            let more = if is_split(gguf, isa, name, info) { Packed::split_bytes(rows, columns) } else { 0 };
+            Some(Packed::bytes_of(info.block_type, rows, columns).saturating_add(more))
         });
         // A file whose few rows make full groups may need more; it gets it when its shapes have been checked.
         let most = usize::try_from(gguf.file_bytes()).unwrap_or(usize::MAX).saturating_mul(2);
         let room = matrices.fold(0, usize::saturating_add).min(most);
-        Self { gguf, used: Mutex::default(), arena: Arena::with_room(room, ARENA_BYTES) }
+        Self { gguf, isa, used: Mutex::default(), arena: Arena::with_room(room, ARENA_BYTES) }
     }
 
     fn layer(&self, config: &Config, index: usize) -> Result<Layer, LoadError> {
@@ -213,7 +231,9 @@ impl<'a> Source<'a> {
 
     fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Packed, LoadError> {
         let info = self.shaped(name, &[columns as u64, rows as u64])?;
-        Ok(Packed::new_in(&self.arena, info.block_type, rows, columns, self.gguf.data(info)))
+        let split = is_split(self.gguf, self.isa, name, info);
+        let pack = if split { Packed::split_in } else { Packed::new_in };
+        Ok(pack(&self.arena, info.block_type, rows, columns, self.gguf.data(info)))
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, LoadError> {

@@ -3,7 +3,8 @@
 use super::request::SequenceFault;
 use super::speculation::MAX_DRAFTS;
 use crate::grammar::{Matcher, Next};
-use crate::sampler::{Sampler, TokenLogprob};
+use crate::kernel::Wanted;
+use crate::sampler::{Candidates, Needs, Sampler, TokenLogprob};
 use crate::tokenizer::Tokenizer;
 
 /// What was chosen.
@@ -65,6 +66,32 @@ impl Chooser {
                 return;
             }
         }
+    }
+
+    /// Chooses one token from the likeliest, which `search` finds if it can, where these are enough. False, and nothing has
+    /// changed, if it takes all logits.
+    pub(super) fn choose_among<'c>(
+        &mut self,
+        search: impl FnOnce(Wanted, &dyn Fn(u32, f32) -> f32) -> Option<Candidates<'c>>,
+    ) -> bool {
+        if self.matcher.is_some() {
+            return false;
+        }
+        let wanted = match self.sampler.needs() {
+            Needs::All => return false,
+            // Penalties are part of the search, so that no more are needed.
+            Needs::Top { likely, .. } => Wanted::Greatest(likely),
+            Needs::Near(distance) => Wanted::Near(distance),
+        };
+        let sampler = &self.sampler;
+        let Some(among) = search(wanted, &|token, logit| sampler.adjusted(token, logit)) else { return false };
+        let Some(token) = self.sampler.sample_among(&among) else { return false };
+        self.sampler.accept(token);
+        self.chosen.clear();
+        self.top.clear();
+        let choice = Ok(Choice { token: Some(token), complete: false });
+        self.chosen.push(Chosen { choice, logprob: None, top_end: 0 });
+        true
     }
 
     fn try_choose(&mut self, tokenizer: &Tokenizer, logits: &mut [f32]) -> Result<Choice, SequenceFault> {

@@ -42,10 +42,14 @@ impl Scheduler {
                     }
                     let mut tables = recycled(std::mem::take(&mut self.lists.tables));
                     tables.extend(self.running.iter().map(|sequence| &sequence.table));
-                    let logits = forward(model, crew, cache, &tables, work, rows, scratch);
+                    let mut output = forward(model, crew, cache, &tables, work, rows, scratch);
                     self.lists.tables = recycled(tables);
-                    choose(model, crew, &mut self.running, work, logits, &mut self.lists.choosing);
                     let chose = |sequence: &&mut Sequence| sequence.work() == work && sequence.choices() > 0;
+                    let searched = work == Work::Generation
+                        && self.running.iter_mut().find(chose).is_some_and(|one| one.choose_among(&mut output));
+                    if !searched {
+                        choose(model, crew, &mut self.running, work, output.logits(), &mut self.lists.choosing);
+                    }
                     self.running.iter_mut().filter(chose).for_each(|sequence| sequence.advance(model, tell));
                 }
             });

@@ -6,7 +6,7 @@ use super::choose::Chooser;
 use super::request::{Event, FinishReason, Request, SequenceFault, SequenceId, SubmitError, Timings, Usage};
 use super::speculation::Speculator;
 use crate::cache::{Cache, PageTable, Resumed};
-use crate::forward::Work;
+use crate::forward::{Output, Work};
 use crate::grammar::Compiled;
 use crate::kernel::PAGE;
 use crate::model::Model;
@@ -194,6 +194,16 @@ impl Sequence {
         if let Some(speculator) = &mut self.speculator {
             speculator.learn(self.chooser.tokens());
         }
+    }
+
+    /// Chooses the next token from the likeliest ones, if it is the only sequence that chooses in this step, and has one row.
+    /// False, and nothing has changed, if that cannot be or takes all logits.
+    pub(super) fn choose_among(&mut self, output: &mut Output<'_>) -> bool {
+        let chosen = self.chooser.choose_among(|wanted, lowered| output.likeliest(wanted, lowered));
+        if chosen && let Some(speculator) = &mut self.speculator {
+            speculator.learn(self.chooser.tokens());
+        }
+        chosen
     }
 
     /// Takes the tokens that were chosen, up to the end. Of what was computed, what they follow on is kept.

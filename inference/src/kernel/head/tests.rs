@@ -1,0 +1,198 @@
+use super::super::tests::Noise;
+use super::*;
+use crate::block::BlockType;
+use crate::block::tests::put_scales;
+use crate::kernel::{Arena, Product, Team, linear};
+
+const WANTED: [Wanted; 5] =
+    [Wanted::Greatest(1), Wanted::Greatest(7), Wanted::Greatest(40), Wanted::Near(0.5), Wanted::Near(0.0)];
+
+fn split(rows: usize, columns: usize, bytes: &[u8]) -> Packed {
+    Packed::split_in(&Arena::new(0), BlockType::Q8_0, rows, columns, bytes)
+}
+
+fn activations(crew: &Crew, isa: Isa, numbers: &[f32], columns: usize) -> Activations {
+    let mut x = Activations::new(isa, numbers.len() / columns, columns);
+    x.start(Form::Codes, numbers.len() / columns).copy_from_slice(numbers);
+    x.finish(crew, isa);
+    x
+}
+
+/// Searches with every instruction set and some threads, and compares with all products. Gives in how many searches something
+/// was found.
+fn check(what: &str, weights: &Packed, numbers: &[f32], lowered: &dyn Fn(u32, f32) -> f32) -> usize {
+    let columns = weights.columns;
+    let mut found = 0;
+    for isa in Isa::available() {
+        for threads in 1..=3 {
+            Team::new(Some(threads)).unwrap().enter(|crew| {
+                let x = activations(crew, isa, numbers, columns);
+                let mut all = vec![f32::NAN; x.rows() * weights.rows];
+                linear(crew, isa, &x, [Product { weights, out: &mut all }]);
+                for (row, all) in all.chunks_exact(weights.rows).enumerate() {
+                    for wanted in WANTED {
+                        let what = format!("{what}, {isa}, {threads} threads, row {row}, {wanted:?}");
+                        let mut room = Search::default();
+                        if let Some(among) = search(crew, isa, weights, (&x, row), wanted, lowered, &mut room) {
+                            assert_holds(&what, all, wanted, lowered, among);
+                            found += 1;
+                        }
+                    }
+                }
+            });
+        }
+    }
+    found
+}
+
+#[track_caller]
+fn assert_holds(
+    what: &str,
+    all: &[f32],
+    wanted: Wanted,
+    lowered: &dyn Fn(u32, f32) -> f32,
+    Candidates { ids, logits, bound }: Candidates<'_>,
+) {
+    assert!(ids.is_sorted_by(|a, b| a < b), "{what}: each once");
+    for (&id, logit) in ids.iter().zip(logits) {
+        assert_eq!(logit.to_bits(), all[id as usize].to_bits(), "{what}: output {id}");
+    }
+    let others = (0..).zip(all).filter(|(id, _)| ids.binary_search(id).is_err());
+    let most = others.map(|(_, &product)| product).fold(f32::NEG_INFINITY, f32::max);
+    assert!(most <= bound, "{what}: {most} is over {bound}");
+    let low = |id: u32| lowered(id, all[id as usize]);
+    let enough = match wanted {
+        Wanted::Greatest(count) => ids.iter().filter(|&&id| low(id) > bound).count() >= count.min(all.len()),
+        Wanted::Near(distance) => (0..all.len() as u32).map(low).fold(f32::NEG_INFINITY, f32::max) - distance > bound,
+    };
+    assert!(enough, "{what}: {} found", ids.len());
+}
+
+#[test]
+fn what_is_found_is_what_all_products_give() {
+    let mut noise = Noise(41);
+    for (rows, columns) in [(4_000, 64), (5_003, 640), (100, 256), (17, 32), (1, 32)] {
+        let bytes = noise.blocks(BlockType::Q8_0, rows * columns);
+        let numbers: Vec<f32> = (0..2 * columns).map(|_| noise.next()).collect();
+        let weights = split(rows, columns, &bytes);
+        let found = check(&format!("{rows} × {columns}"), &weights, &numbers, &|_, product| product);
+        assert!(rows == 1 || found > 0);
+        check(&format!("{rows} × {columns}, lowered"), &weights, &numbers, &|id, product| {
+            if id.is_multiple_of(3) { product - 1.0 - product.abs() } else { product }
+        });
+    }
+}
+
+/// Rows in the direction of `x`, of which a search must read little.
+fn aligned(
+    rows: usize,
+    columns: usize,
+    numbers: &[f32],
+    strength: impl Fn(usize) -> f32,
+    noise: &mut Noise,
+) -> Vec<u8> {
+    let mut bytes = noise.blocks(BlockType::Q8_0, rows * columns);
+    for (row, bytes) in bytes.chunks_exact_mut(BlockType::Q8_0.bytes_of(columns)).enumerate() {
+        for (block, numbers) in bytes.chunks_exact_mut(34).zip(numbers.chunks_exact(BLOCK)) {
+            put_scales(BlockType::Q8_0, block, [0.01; 2]);
+            for (code, x) in block[2..].iter_mut().zip(numbers) {
+                *code = (x * strength(row) * 100.0) as i8 as u8;
+            }
+        }
+    }
+    bytes
+}
+
+#[test]
+fn rows_that_stand_out_are_always_found() {
+    let mut noise = Noise(42);
+    let (rows, columns) = (3_000, 320);
+    let numbers: Vec<f32> = (0..columns).map(|_| noise.next()).collect();
+    let strength = |row: usize| if row % 71 == 3 { 0.9 + row as f32 / 1e5 } else { 0.1 };
+    let bytes = aligned(rows, columns, &numbers, strength, &mut noise);
+    let isas = Isa::available().count();
+    let found = check("standing out", &split(rows, columns, &bytes), &numbers, &|_, product| product);
+    assert_eq!(found, isas * 3 * WANTED.len());
+}
+
+#[test]
+fn equals_are_found_together() {
+    let mut noise = Noise(43);
+    let (rows, columns) = (2_000, 96);
+    let numbers: Vec<f32> = (0..columns).map(|_| noise.next()).collect();
+    let bytes = aligned(rows, columns, &numbers, |row| if row % 100 == 7 { 1.0 } else { 0.1 }, &mut noise);
+    let weights = split(rows, columns, &bytes);
+    Team::new(Some(2)).unwrap().enter(|crew| {
+        for isa in Isa::available() {
+            let x = activations(crew, isa, &numbers, columns);
+            let room = &mut Search::default();
+            let found = search(crew, isa, &weights, (&x, 0), Wanted::Greatest(1), &|_, x| x, room).unwrap();
+            assert_eq!(found.ids, (7..2_000).step_by(100).collect::<Vec<u32>>(), "{isa}");
+        }
+    });
+}
+
+#[test]
+fn no_low_plane_deceives() {
+    let mut noise = Noise(44);
+    let (rows, columns) = (1_600, 256);
+    for sign in [1.0f32, -1.0] {
+        // All that counts is in the low plane, as much of it as can be: all ones where `x` is positive, none elsewhere.
+        let numbers: Vec<f32> = (0..columns).map(|_| noise.next().signum() * sign).collect();
+        let mut bytes = noise.blocks(BlockType::Q8_0, rows * columns);
+        for (row, bytes) in bytes.chunks_exact_mut(BlockType::Q8_0.bytes_of(columns)).enumerate() {
+            for (block, numbers) in bytes.chunks_exact_mut(34).zip(numbers.chunks_exact(BLOCK)) {
+                put_scales(BlockType::Q8_0, block, [if row % 5 == 0 { -0.01 } else { 0.01 }; 2]);
+                for (code, x) in block[2..].iter_mut().zip(numbers) {
+                    let low = if (*x > 0.0) == (row % 50 == 1) { 15 } else { 0 };
+                    *code = (*code & 0x70) | low;
+                }
+            }
+        }
+        check("low", &split(rows, columns, &bytes), &numbers, &|_, product| product);
+    }
+}
+
+#[test]
+fn what_is_no_number_is_not_missed() {
+    let mut noise = Noise(45);
+    let (rows, columns) = (1_000, 128);
+    let numbers: Vec<f32> = (0..columns).map(|_| noise.next()).collect();
+    let bytes = aligned(rows, columns, &numbers, |row| if row % 90 == 5 { 1.0 } else { 0.1 }, &mut noise);
+    for scale in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 65_504.0] {
+        let mut bytes = bytes.clone();
+        let row_bytes = BlockType::Q8_0.bytes_of(columns);
+        for row in [40, 41, 500] {
+            put_scales(BlockType::Q8_0, &mut bytes[row * row_bytes..][..34], [scale; 2]);
+        }
+        check(&format!("scale {scale}"), &split(rows, columns, &bytes), &numbers, &|_, product| product);
+    }
+    for x in [f32::NAN, f32::INFINITY, 3e38, 1e-40] {
+        let mut numbers = numbers.clone();
+        numbers[50] = x;
+        check(&format!("x {x}"), &split(rows, columns, &bytes), &numbers, &|_, product| product);
+        numbers.fill(x);
+        check(&format!("only {x}"), &split(rows, columns, &bytes), &numbers, &|_, product| product);
+    }
+}
+
+#[test]
+fn where_searching_does_not_pay_it_rests_and_tries_again() {
+    let mut pays = Pays::default();
+    let mut tried = |surviving: f32, times: u32| {
+        let mut tried = 0;
+        for _ in 0..times {
+            if pays.tries() {
+                pays.observe(surviving);
+                tried += 1;
+            }
+        }
+        tried
+    };
+    assert_eq!(tried(0.5, 100), 100);
+    assert_eq!(tried(1.0, 1), 1, "one alone is no reason to rest");
+    assert_eq!(tried(0.5, 100), 100);
+    let often = 10 * Pays::REST;
+    assert!((5..30).contains(&tried(1.0, often)));
+    assert!(tried(0.5, often) > often - Pays::REST - 1);
+}
