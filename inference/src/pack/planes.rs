@@ -53,8 +53,9 @@ impl SplitMut<'_> {
             for (r, row) in rows.stored.chunks_exact(rows.row_bytes).take(GROUP).enumerate() {
                 let words = read(&row[at..at + rows.block_bytes], block % rows.parts);
                 let [of_high, of_low] = halves(words.codes);
-                for (line, word) in high.iter_mut().zip(of_high).chain(low.iter_mut().zip(of_low)) {
-                    line.0.as_chunks_mut::<4>().0[r] = word.to_le_bytes();
+                for v in 0..LINES {
+                    high[v].0.as_chunks_mut::<4>().0[r] = of_high[v].to_le_bytes();
+                    low[v].0.as_chunks_mut::<4>().0[r] = of_low[v].to_le_bytes();
                 }
                 of_scales[r] = words.scales[0];
             }
@@ -67,29 +68,29 @@ impl SplitMut<'_> {
 /// Signed bytes to the upper and lower halves of what is 128 more.
 #[inline(always)]
 fn halves(codes: [u32; WORDS]) -> [[u32; LINES]; 2] {
-    let (mut upper, mut lower) = (codes, codes);
-    for (upper, lower) in upper.iter_mut().zip(&mut lower) {
-        (*upper, *lower) = ((*upper ^ 0x8080_8080) >> 4, *lower);
+    let mut upper = codes;
+    for upper in &mut upper {
+        *upper = (*upper ^ 0x8080_8080) >> 4; // what comes from the next byte is masked
     }
-    [nibbles(upper), nibbles(lower)]
+    [nibbles(upper), nibbles(codes)]
 }
 
 /// The norms of a block: twice `low − 7.5` is an integer.
 fn norms_of(low: &[Line; LINES]) -> Norms {
-    let mut squares = [0u16; size_of::<Line>()];
+    let mut squares = [0i16; size_of::<Line>()]; // at most 8 × 15²
     for line in low {
         for (squares, &byte) in squares.iter_mut().zip(&line.0) {
-            let [low, high] = [byte & 15, byte >> 4].map(|low| 2 * i16::from(low) - 15);
-            *squares += (low * low + high * high).cast_unsigned();
+            let (low, high) = (2 * i16::from(byte & 15) - 15, 2 * i16::from(byte >> 4) - 15);
+            *squares += low * low + high * high;
         }
     }
     // Half of the root, in units.
-    const FACTOR: u32 = Norms::PER_UNIT / 2;
+    const FACTOR: i32 = Norms::PER_UNIT as i32 / 2;
     let mut norms = [0; GROUP];
     for (norm, squares) in norms.iter_mut().zip(squares.as_chunks::<4>().0) {
-        let square = FACTOR * FACTOR * squares.iter().map(|&square| u32::from(square)).sum::<u32>();
-        let root = (square as f32).sqrt() as u32; // below a whole number by too little for a float there is no root
-        *norm = (root + u32::from(root * root < square)) as u8;
+        let square = FACTOR * FACTOR * squares.iter().map(|&square| i32::from(square)).sum::<i32>();
+        let root = (square as f32).sqrt() as i32; // rounded down, if not exact
+        *norm = (root + i32::from(root * root < square)) as u8;
     }
     Norms(norms)
 }
