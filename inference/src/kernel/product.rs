@@ -239,7 +239,7 @@ fn multiply_tile(isa: Isa, weights: &Packed, group: usize, x: View<'_>, row: usi
         // What is split is what the head's search reads, which NEON has no kernel for.
         #[cfg(target_arch = "aarch64")]
         Isa::Neon | Isa::NeonI8mm if !weights.is_split() => {
-            super::neon::multiply(isa == Isa::NeonI8mm, weights, group, x, row, tile)
+            super::neon::multiply(isa == Isa::NeonI8mm, weights, group, x, row, tile);
         }
         _ => {
             let columns = group * x.columns..(group + 1) * x.columns;
