@@ -157,6 +157,7 @@ pub fn bench(path: &Path, options: &BenchOptions) -> Result<BenchReport, Measure
     let began = Instant::now();
     let model = Model::load(path, &LoadOptions { threads: options.threads, ..LoadOptions::default() })?;
     let load_s = began.elapsed().as_secs_f64();
+    model.settle();
     let context = model.config().context;
     within("the tokens of the prompt", options.prompt, 1, context)?;
     within("the tokens to decode", options.generate, 1, context)?;

@@ -90,6 +90,15 @@ impl Settling {
         let thread = thread::Builder::new().name("large-pages".to_owned()).spawn(work).ok()?;
         Some(Self { ends, thread: Some(thread) })
     }
+
+    /// Waits until all is done.
+    pub(crate) fn wait(&self) {
+        /// Between two looks.
+        const PAUSE: Duration = Duration::from_millis(5);
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            thread::sleep(PAUSE);
+        }
+    }
 }
 
 impl Drop for Settling {
@@ -174,6 +183,7 @@ mod tests {
         while Arc::strong_count(&map) > 1 {
             assert!(map.iter().step_by(509).enumerate().all(|(n, &byte)| byte == of(509 * n)));
         }
+        settling.wait();
         drop(settling);
         assert!(map.iter().enumerate().all(|(at, &byte)| byte == of(at)));
     }

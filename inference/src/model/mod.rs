@@ -167,6 +167,12 @@ impl Model {
         hash.digest128()
     }
 
+    /// Waits until the weights lie in memory as they will stay. For a second or so after loading, a thread may be making large
+    /// pages of small ones, beside which all else is slower: benchmarks wait for it.
+    pub fn settle(&self) {
+        self.weights.settle();
+    }
+
     pub(crate) fn weights(&self) -> &Weights {
         &self.weights
     }

@@ -64,7 +64,7 @@ pub struct Weights {
     /// The rotary frequencies of each of [`Config::ropes`].
     pub ropes: Vec<Frequencies>,
     /// Makes large pages of the matrices' memory, where that was not to be had in time.
-    _settling: Option<Settling>,
+    settling: Option<Settling>,
 }
 
 impl Weights {
@@ -100,7 +100,12 @@ impl Weights {
         let output_norm = source.vector("output_norm.weight", config.width)?;
         source.refuse_unused(config)?;
         let ropes = config.ropes.iter().enumerate().map(of_rope).collect();
-        Ok(Self { embedding, layers, output_norm, output, ropes, _settling: source.arena.settle() })
+        Ok(Self { embedding, layers, output_norm, output, ropes, settling: source.arena.settle() })
+    }
+
+    /// Waits until memory is as it will stay.
+    pub(crate) fn settle(&self) {
+        self.settling.iter().for_each(Settling::wait);
     }
 
     /// The output matrix.

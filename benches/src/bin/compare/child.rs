@@ -71,6 +71,11 @@ pub(crate) fn run() -> Result<(), ChildError> {
 fn perform(job: &Job) -> Result<Reply, ChildError> {
     let threads = Some(job.threads);
     let load = || Model::load(&job.model, &LoadOptions { threads, ..LoadOptions::default() });
+    let settled = || {
+        let model = load()?;
+        model.settle();
+        Ok::<_, LoadError>(model)
+    };
     Ok(match &job.task {
         Task::About {} => Reply::About(About {
             version: format!("causerie {}", env!("CARGO_PKG_VERSION")),
@@ -78,13 +83,13 @@ fn perform(job: &Job) -> Result<Reply, ChildError> {
             compiler: env!("CAUSERIE_RUSTC").to_owned(),
         }),
         &Task::Prefill { tokens, passes } => {
-            let model = load()?;
+            let model = settled()?;
             let mut run = Run::new(&model, threads, tokens, STEP, 1)?;
             run.prefill(0, 0, tokens);
             Reply::Rates((0..passes).map(|_| rate(tokens, || run.prefill(0, 0, tokens))).collect())
         }
         &Task::Decode { depth, tokens, passes } => {
-            let model = load()?;
+            let model = settled()?;
             let mut run = Run::new(&model, threads, depth + WARM_UP + tokens, STEP, 1)?;
             let mut pass = || {
                 run.prefill(0, 0, depth);
@@ -94,7 +99,7 @@ fn perform(job: &Job) -> Result<Reply, ChildError> {
             Reply::Rates((0..passes).map(|_| pass()).collect())
         }
         &Task::Streams { streams, prompt, steps } => {
-            let model = load()?;
+            let model = settled()?;
             let mut run = Run::new(&model, threads, prompt, STEP, streams)?;
             run.restart(streams, prompt + WARM_UP + steps);
             (0..streams).for_each(|stream| run.prefill(stream, 0, prompt));

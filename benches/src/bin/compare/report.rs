@@ -88,7 +88,7 @@ impl Row {
 impl Report {
     /// What the columns and rows mean.
     pub(crate) fn legend(&self) -> String {
-        let mut text = "decode: the logits of every token are computed, none is chosen.\n\
+        let mut text = "decode: causerie goes on with the likeliest token each time; llama.cpp computes the logits of given tokens, and chooses none.\n\
             load: from the process' start to the first token, the file in the page cache; llama.cpp's time begins when\n\
             \x20     Python has loaded its library.\n\
             memory: what the process has in memory (RSS) beyond what it had before the model was opened, with room for\n\
