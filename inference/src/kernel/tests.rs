@@ -204,7 +204,8 @@ fn codes_in_two_planes_give_what_bytes_give() {
             let whole = Packed::new(block_type, rows, columns, &bytes);
             let split = Packed::split_in(&Arena::new(0), block_type, rows, columns, &bytes);
             let numbers = noise.numbers(m * columns);
-            for isa in Isa::available() {
+            // Nothing is split for NEON, which has the reference's kernel for it.
+            for isa in Isa::available().filter(|&isa| cfg!(target_arch = "x86_64") || isa == Isa::Scalar) {
                 let forms = [Form::Codes, Form::FineCodes, Form::Tiles];
                 for form in forms.into_iter().filter(|&form| form != Form::Tiles || isa.has_tiles()) {
                     let x = in_form(form, isa, &numbers, columns);
