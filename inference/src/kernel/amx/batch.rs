@@ -45,106 +45,45 @@ impl Totals {
     }
 }
 
-/// The same for each row, of 8 or 16: `$row!(place, row, spare register)`.
+/// The same for each row, of 8 or 16: `$row!(what is given, row, spare register)`.
+#[rustfmt::skip]
 macro_rules! rows {
-    (8, $row:ident, $place:literal) => {
+    (8, $row:ident $(, $given:literal)*) => {
         concat!(
-            $row!($place, 0, 16),
-            $row!($place, 1, 17),
-            $row!($place, 2, 18),
-            $row!($place, 3, 19),
-            $row!($place, 4, 20),
-            $row!($place, 5, 21),
-            $row!($place, 6, 22),
-            $row!($place, 7, 23)
+            $row!($($given,)* 0, 16), $row!($($given,)* 1, 17), $row!($($given,)* 2, 18), $row!($($given,)* 3, 19),
+            $row!($($given,)* 4, 20), $row!($($given,)* 5, 21), $row!($($given,)* 6, 22), $row!($($given,)* 7, 23)
         )
     };
-    (16, $row:ident, $place:literal) => {
+    (16, $row:ident $(, $given:literal)*) => {
         concat!(
-            $row!($place, 0, 16),
-            $row!($place, 1, 17),
-            $row!($place, 2, 18),
-            $row!($place, 3, 19),
-            $row!($place, 4, 20),
-            $row!($place, 5, 21),
-            $row!($place, 6, 22),
-            $row!($place, 7, 23),
-            $row!($place, 8, 16),
-            $row!($place, 9, 17),
-            $row!($place, 10, 18),
-            $row!($place, 11, 19),
-            $row!($place, 12, 20),
-            $row!($place, 13, 21),
-            $row!($place, 14, 22),
-            $row!($place, 15, 23)
+            rows!(8, $row $(, $given)*),
+            $row!($($given,)* 8, 16), $row!($($given,)* 9, 17), $row!($($given,)* 10, 18), $row!($($given,)* 11, 19),
+            $row!($($given,)* 12, 20), $row!($($given,)* 13, 21), $row!($($given,)* 14, 22), $row!($($given,)* 15, 23)
         )
     };
 }
 
 /// The sums of a row, from where they are wanted, and back there.
+#[rustfmt::skip]
 macro_rules! take {
-    ($place:literal, $row:literal, $spare:literal) => {
-        concat!("vmovaps zmm", $row, ", zmmword ptr [{out} + ", $row, "*64]\n")
-    };
+    ($row:literal, $spare:literal) => { concat!("vmovaps zmm", $row, ", zmmword ptr [{out} + ", $row, "*64]\n") };
 }
 
+#[rustfmt::skip]
 macro_rules! put {
-    ($place:literal, $row:literal, $spare:literal) => {
-        concat!("vmovaps zmmword ptr [{out} + ", $row, "*64], zmm", $row, "\n")
-    };
+    ($row:literal, $spare:literal) => { concat!("vmovaps zmmword ptr [{out} + ", $row, "*64], zmm", $row, "\n") };
 }
 
-/// A row of a unit: to floats, times the scale of its activations, times that of its weights, to the sums. The scales of
-/// activations are those of a block of 32 columns, for one unit or two.
-macro_rules! scale_both {
-    ($block:literal, $place:literal, $row:literal, $spare:literal) => {
+/// A row of the unit in some place: to floats, times the scale of its activations, which is that of a block of 32 columns, times that
+/// of its weights, to the sums.
+#[rustfmt::skip]
+macro_rules! scale {
+    ($place:literal, $block:literal, $row:literal, $spare:literal) => {
         concat!(
-            "vcvtdq2ps zmm",
-            $spare,
-            ", zmmword ptr [{dots} + ",
-            $place,
-            "*1024 + ",
-            $row,
-            "*64]\n",
-            "vmulps zmm",
-            $spare,
-            ", zmm",
-            $spare,
-            ", dword ptr [{x_scales} + ",
-            $block,
-            "*64 + ",
-            $row,
-            "*4]{{1to16}}\n",
-            "vfmadd231ps zmm",
-            $row,
-            ", zmm",
-            $spare,
-            ", zmm30\n"
+            "vcvtdq2ps zmm", $spare, ", zmmword ptr [{dots} + ", $place, "*1024 + ", $row, "*64]\n",
+            "vmulps zmm", $spare, ", zmm", $spare, ", dword ptr [{x_scales} + ", $block, "*64 + ", $row, "*4]{{1to16}}\n",
+            "vfmadd231ps zmm", $row, ", zmm", $spare, ", zmm30\n"
         )
-    };
-}
-
-macro_rules! scale_block_0 {
-    ($place:literal, $row:literal, $spare:literal) => {
-        scale_both!(0, $place, $row, $spare)
-    };
-}
-
-macro_rules! scale_block_1 {
-    ($place:literal, $row:literal, $spare:literal) => {
-        scale_both!(1, $place, $row, $spare)
-    };
-}
-
-macro_rules! scale_block_2 {
-    ($place:literal, $row:literal, $spare:literal) => {
-        scale_both!(2, $place, $row, $spare)
-    };
-}
-
-macro_rules! scale_block_3 {
-    ($place:literal, $row:literal, $spare:literal) => {
-        scale_both!(3, $place, $row, $spare)
     };
 }
 
@@ -209,17 +148,15 @@ macro_rules! weight_scale {
     ($kind:tt, $place:literal) => { concat!("vmovaps zmm30, zmmword ptr [{w_scales} + ", $place, "*64]\n") };
 }
 
-/// Scales a unit in its place: with units of 16 columns two have one scale of the activations.
+/// Scales the unit in some place: with units of 16 columns two have one scale of the activations.
 #[rustfmt::skip]
 macro_rules! scale_unit {
-    (narrow, $rows:tt, 0) => { concat!(weight_scale!(narrow, 0), rows!($rows, scale_block_0, 0)) };
-    (narrow, $rows:tt, 1) => { concat!(weight_scale!(narrow, 1), rows!($rows, scale_block_0, 1)) };
-    (narrow, $rows:tt, 2) => { concat!(weight_scale!(narrow, 2), rows!($rows, scale_block_1, 2)) };
-    (narrow, $rows:tt, 3) => { concat!(weight_scale!(narrow, 3), rows!($rows, scale_block_1, 3)) };
-    ($kind:tt, $rows:tt, 0) => { concat!(weight_scale!($kind, 0), rows!($rows, scale_block_0, 0)) };
-    ($kind:tt, $rows:tt, 1) => { concat!(weight_scale!($kind, 1), rows!($rows, scale_block_1, 1)) };
-    ($kind:tt, $rows:tt, 2) => { concat!(weight_scale!($kind, 2), rows!($rows, scale_block_2, 2)) };
-    ($kind:tt, $rows:tt, 3) => { concat!(weight_scale!($kind, 3), rows!($rows, scale_block_3, 3)) };
+    (narrow, $rows:tt, 1) => { concat!(weight_scale!(narrow, 1), rows!($rows, scale, 1, 0)) };
+    (narrow, $rows:tt, 2) => { concat!(weight_scale!(narrow, 2), rows!($rows, scale, 2, 1)) };
+    (narrow, $rows:tt, 3) => { concat!(weight_scale!(narrow, 3), rows!($rows, scale, 3, 1)) };
+    ($kind:tt, $rows:tt, $place:literal) => {
+        concat!(weight_scale!($kind, $place), rows!($rows, scale, $place, $place))
+    };
 }
 
 /// What is left of the units when fours are done: one, or two of one block.
@@ -270,7 +207,7 @@ macro_rules! left_units {
 macro_rules! product {
     ($kind:tt, $rows:tt, $at:ident) => {
         asm!(
-            rows!($rows, take, 0),
+            rows!($rows, take),
             "test {fours}, {fours}",
             "jz 4f",
             multiply!($kind, 0, 0), multiply!($kind, 1, 1), multiply!($kind, 2, 2), multiply!($kind, 3, 3),
@@ -301,7 +238,7 @@ macro_rules! product {
             "dec {left}",
             "jnz 5b",
             "6:",
-            rows!($rows, put, 0),
+            rows!($rows, put),
             x = inout(reg) $at.x => _,
             w = inout(reg) $at.w => _,
             ahead = inout(reg) $at.ahead => _,
