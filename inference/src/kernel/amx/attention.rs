@@ -11,7 +11,7 @@ pub(in crate::kernel) use heads::attend_heads;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::finish::{exp2, round_row};
+use super::finish::{exp2, round, round_row};
 use super::{Configured, Side, Sums};
 use crate::kernel::activations::{TILE_COLUMNS, TILE_ROWS, Tile};
 use crate::kernel::attention::{PAGE, Pairs, STRETCH, Stretch, key_pairs, stored_dimensions, value_pairs};
@@ -31,7 +31,7 @@ pub(in crate::kernel) struct Bench {
     queries: Vec<Tile>,
     /// In units of which a weight is a power of two.
     scores: Vec<Scores>,
-    /// As bf16.
+    /// As bf16; behind those of one row block, what rounding takes from them, if they are fine.
     weights: Vec<Weights>,
     /// The weighted sums of values: `[32 dimensions]`.
     sums: Vec<Sums>,
@@ -99,7 +99,7 @@ pub(in crate::kernel) fn attend<'a>(
     mut put: impl FnMut(usize, &[f32]),
 ) {
     let Stretch { rows, .. } = stretch;
-    bench.start(rows, ROWS, &mut query);
+    bench.start(rows, false, &mut query);
     let configured = Configured::new();
     let seen = |row: usize| stretch.seen(row, window);
     let end = stretch.seen(rows - 1, window).end;
@@ -109,7 +109,7 @@ pub(in crate::kernel) fn attend<'a>(
             configured.score(&bench.queries, keys, at * PAGE, &mut bench.scores);
         }
         // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
-        unsafe { bench.weigh(rows, seen, first) };
+        unsafe { bench.weigh::<false>(rows, seen, first) };
         bench.decay();
         for (at, (_, values)) in pages {
             configured.add_values(&bench.weights, at * PAGE, values, &mut bench.sums);
@@ -160,17 +160,23 @@ impl Configured {
 }
 
 impl Bench {
-    /// Takes the queries of `rows` rows. Those of others, up to `all`, become zeros.
-    fn start(&mut self, rows: usize, all: usize, query: &mut impl FnMut(usize, &mut [f32])) {
+    /// Takes the queries of `rows` rows; those of others become zeros. With `fine`, there is one row block, and in the place of the
+    /// second stands what rounding takes from the first.
+    fn start(&mut self, rows: usize, fine: bool, query: &mut impl FnMut(usize, &mut [f32])) {
         let Self { dimensions, row: room, queries, sums, .. } = self;
-        for row in 0..all {
+        for row in 0..if fine { TILE_ROWS } else { ROWS } {
             room.fill(0.0);
             if row < rows {
                 query(row, &mut room[..*dimensions]);
                 room.iter_mut().for_each(|x| *x *= std::f32::consts::LOG2_E);
             }
-            for (block, numbers) in room.chunks(TILE_COLUMNS).enumerate() {
-                round_row(numbers, &mut queries[row / TILE_ROWS * sums.len() + block].0[row % TILE_ROWS]);
+            for (block, numbers) in room.chunks_mut(TILE_COLUMNS).enumerate() {
+                let line = &mut queries[row / TILE_ROWS * sums.len() + block].0[row % TILE_ROWS];
+                round_row(numbers, line);
+                if fine {
+                    numbers.iter_mut().zip(&*line).for_each(|(x, &bits)| *x -= f32::from_bits(u32::from(bits) << 16));
+                    round_row(numbers, &mut queries[sums.len() + block].0[row]);
+                }
             }
         }
         self.sums.fill(Sums::ZERO);
@@ -192,16 +198,22 @@ impl Bench {
 
     /// Turns the scores of the chunk that begins at position `first` into weights, and finds by how much earlier sums decay.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
-    fn weigh(&mut self, rows: usize, seen: impl Fn(usize) -> Range<usize>, first: usize) {
+    fn weigh<const FINE: bool>(&mut self, rows: usize, seen: impl Fn(usize) -> Range<usize>, first: usize) {
         let Self { scores, peaks, totals, weights, decays, .. } = self;
         *decays = [1.0; ROWS];
         for row in 0..rows {
             let seen = seen(row);
             let seen = bits(seen.end.saturating_sub(first)) & !bits(seen.start.saturating_sub(first));
-            let (scores, weights, total) = (&scores[row].0, &mut weights[row].0, &mut totals[row].0);
+            let (weights, rests) = weights.split_at_mut(TILE_ROWS);
+            let (weights, mut rest) = match row.checked_sub(TILE_ROWS) {
+                Some(row) => (&mut rests[row].0, None),
+                None => (&mut weights[row].0, if FINE { Some(&mut rests[row].0) } else { None }),
+            };
+            let (scores, total) = (&scores[row].0, &mut totals[row].0);
             let largest = match seen {
                 0 => {
                     *weights = [0; CHUNK];
+                    rest.into_iter().for_each(|rest| *rest = [0; CHUNK]);
                     continue;
                 }
                 u128::MAX => largest(scores),
@@ -227,6 +239,14 @@ impl Bench {
                     let weights = weights.as_mut_ptr().add(pair * 2 * GROUP).cast::<__m512bh>();
                     weights.write(_mm512_cvtne2ps_pbh(high, low));
                 }
+                if let Some(rest) = &mut rest {
+                    let (low, high) = (_mm512_sub_ps(low, rounded(low)), _mm512_sub_ps(high, rounded(high)));
+                    // SAFETY: as above.
+                    unsafe {
+                        let rest = rest.as_mut_ptr().add(pair * 2 * GROUP).cast::<__m512bh>();
+                        rest.write(_mm512_cvtne2ps_pbh(high, low));
+                    }
+                }
             }
             // SAFETY: as above.
             unsafe { _mm512_store_ps(total.as_mut_ptr(), sum) };
@@ -235,6 +255,13 @@ impl Bench {
 }
 
 const _: () = assert!(CHUNK == u128::BITS as usize, "a bit for each position of a chunk");
+
+/// To bf16 and back.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn rounded(x: __m512) -> __m512 {
+    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(round(x))))
+}
 
 /// The positions of a chunk before one.
 fn bits(end: usize) -> u128 {

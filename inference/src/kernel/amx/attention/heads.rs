@@ -1,4 +1,7 @@
 //! Attention of one row, whose heads that share keys and values are the rows of a tile.
+//!
+//! A generated token's queries and weights are multiplied as two numbers of bf16 each, rounded and the rest, which makes them as good as 16 bits:
+//! reading the keys and values takes longer.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -38,7 +41,7 @@ pub(in crate::kernel) fn attend_heads<'a>(
 ) {
     for first_head in (0..heads).step_by(HEADS) {
         let count = HEADS.min(heads - first_head);
-        bench.start(count, HEADS, &mut |row, room: &mut [f32]| query(first_head + row, room));
+        bench.start(count, true, &mut |row, room: &mut [f32]| query(first_head + row, room));
         let configured = Configured::with(Shape { rows: count, unit_columns: TILE_COLUMNS });
         let is_half = |at: usize| seen.end - at <= PAGE / 2;
         let ask = |at: usize| {
@@ -61,7 +64,7 @@ pub(in crate::kernel) fn attend_heads<'a>(
                 configured.score_few(&bench.queries, page(at / PAGE).0, is_half(at), at - first, &mut bench.scores);
             }
             // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
-            unsafe { bench.weigh(count, |_| seen.clone(), first) };
+            unsafe { bench.weigh::<true>(count, |_| seen.clone(), first) };
             bench.decay();
             for at in pages {
                 configured.add_values_few(&bench.weights, at - first, page(at / PAGE).1, is_half(at), &mut bench.sums);
@@ -116,17 +119,22 @@ impl Configured {
                 "tilezero tmm1",
                 "2:",
                 "tileloadd tmm4, [{x} + {line}]",
+                "tileloadd tmm2, [{rest} + {line}]",
                 "tileloadd tmm6, [{w} + {w_row}]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm0, tmm2, tmm6",
                 "tileloadd tmm6, [{w} + {w_row} + 64]",
                 "tdpbf16ps tmm1, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm2, tmm6",
                 "add {x}, 1024",
+                "add {rest}, 1024",
                 "add {w}, {w_step}",
                 "dec {left}",
                 "jnz 2b",
                 "tilestored [{out} + {out_row}], tmm0",
                 "tilestored [{out} + {out_row} + 64], tmm1",
                 x = inout(reg) queries.as_ptr() => _,
+                rest = inout(reg) queries[queries.len() / 2..].as_ptr() => _,
                 w = inout(reg) keys => _,
                 w_step = in(reg) TILE_ROWS * row,
                 left = inout(reg) queries.len() / 2 => _,
@@ -144,7 +152,7 @@ impl Configured {
         const _: () = assert!(PAGE == 2 * TILE_COLUMNS, "a page is two tiles of weights");
         let lines = 2 * sums.len();
         let enough = values.len() >= value_pairs(sums.len() * TILE_COLUMNS);
-        assert!(enough && weights.len() >= TILE_ROWS && at + PAGE <= CHUNK && !sums.is_empty());
+        assert!(enough && weights.len() >= 2 * TILE_ROWS && at + PAGE <= CHUNK && !sums.is_empty());
         let row = lines * size_of::<Pairs>();
         // SAFETY: tiles are set up. A tile of weights has 32 columns of up to 16 rows, of which a page has two; a tile of values has 16
         // pairs of tokens, each of which takes `lines`; a `Sums` is 32 rows of 128 bytes, of which up to 16 are used.
@@ -161,20 +169,23 @@ impl Configured {
     /// Adds 32 values, each times its weight.
     ///
     /// # Safety
-    /// There are weights of 32 columns, in rows of `Weights`, as many as are set up; and 16 pairs of values, `row` bytes apart, with two
+    /// There are weights of 32 columns, in rows of `Weights`, as many as are set up, and their rests 16 rows further; and 16 pairs of values, `row` bytes apart, with two
     /// `Pairs` for each of `sums`.
     unsafe fn add_32(&self, weights: *const u16, values: *const Pairs, row: usize, sums: &mut [Sums]) {
         // SAFETY: tiles are set up; the rest is passed on to the caller.
         unsafe {
             asm!(
                 "tileloadd tmm4, [{x} + {x_row}]",
+                "tileloadd tmm2, [{rest} + {x_row}]",
                 "2:",
                 "tileloadd tmm0, [{out} + {out_row}]",
                 "tileloadd tmm1, [{out} + {out_row} + 64]",
                 "tileloadd tmm6, [{w} + {w_row}]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm0, tmm2, tmm6",
                 "tileloadd tmm6, [{w} + {w_row} + 64]",
                 "tdpbf16ps tmm1, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm2, tmm6",
                 "tilestored [{out} + {out_row}], tmm0",
                 "tilestored [{out} + {out_row} + 64], tmm1",
                 "add {w}, 128",
@@ -182,6 +193,7 @@ impl Configured {
                 "dec {left}",
                 "jnz 2b",
                 x = in(reg) weights,
+                rest = in(reg) weights.byte_add(TILE_ROWS * size_of::<Weights>()),
                 w = inout(reg) values => _,
                 left = inout(reg) sums.len() => _,
                 out = inout(reg) sums.as_mut_ptr() => _,
