@@ -184,9 +184,9 @@ fn unsupported_kinds_are_named_with_what_is_supported() {
         assert_eq!(Tokenizer::new(&config).unwrap_err().to_string(), text);
     };
     check(
-        TokenizerConfig { pre: "viking", ..sample.config() },
-        "tokenizer.ggml.pre is `viking`, supported are smollm, gpt-2, llama-bpe, smaug-bpe, qwen2, seed-coder, tekken, \
-         gpt-4o, default and their aliases; \
+        TokenizerConfig { pre: "klingon", ..sample.config() },
+        "tokenizer.ggml.pre is `klingon`, supported are smollm, gpt-2, llama-bpe, smaug-bpe, qwen2, seed-coder, tekken, \
+         gpt-4o, deepseek-llm, deepseek-coder, deepseek-v3, falcon, poro-chat, viking, default and their aliases; \
          take a model with one of these",
     );
     check(
