@@ -110,7 +110,7 @@ pub(in crate::kernel) fn attend<'a>(
         }
         // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
         unsafe { bench.weigh::<false>(rows, seen, first) };
-        bench.decay();
+        bench.decay(rows);
         for (at, (_, values)) in pages {
             configured.add_values(&bench.weights, at * PAGE, values, &mut bench.sums);
         }
@@ -160,15 +160,18 @@ impl Configured {
 }
 
 impl Bench {
-    /// Takes the queries of `rows` rows; those of others become zeros. With `fine`, there is one row block, and in the place of the
-    /// second stands what rounding takes from the first.
+    /// Takes the queries of `rows` rows; those of others become zeros. With `fine`, there is one row block, of which no other rows are
+    /// used, and in the place of the second stands what rounding takes from the first.
     fn start(&mut self, rows: usize, fine: bool, query: &mut impl FnMut(usize, &mut [f32])) {
-        let Self { dimensions, row: room, queries, sums, .. } = self;
-        for row in 0..if fine { TILE_ROWS } else { ROWS } {
-            room.fill(0.0);
+        let Self { dimensions, row: room, queries, sums, peaks, totals, .. } = self;
+        let used = if fine { rows } else { ROWS };
+        room[*dimensions..].fill(0.0);
+        for row in 0..used {
             if row < rows {
                 query(row, &mut room[..*dimensions]);
                 room.iter_mut().for_each(|x| *x *= std::f32::consts::LOG2_E);
+            } else {
+                room.fill(0.0);
             }
             for (block, numbers) in room.chunks_mut(TILE_COLUMNS).enumerate() {
                 let line = &mut queries[row / TILE_ROWS * sums.len() + block].0[row % TILE_ROWS];
@@ -179,19 +182,16 @@ impl Bench {
                 }
             }
         }
-        self.sums.fill(Sums::ZERO);
-        self.peaks.fill(f32::NEG_INFINITY);
-        self.totals.fill(Lanes([0.0; GROUP]));
+        sums.iter_mut().for_each(|sums| sums.0[..used].as_flattened_mut().fill(0.0));
+        peaks[..used].fill(f32::NEG_INFINITY);
+        totals[..used].fill(Lanes([0.0; GROUP]));
     }
 
-    /// Brings earlier sums down to the new peaks.
-    fn decay(&mut self) {
-        if self.decays.iter().all(|&decay| decay == 1.0) {
-            return;
-        }
-        for sums in &mut self.sums {
-            for (sums, decay) in sums.0.iter_mut().zip(self.decays) {
-                sums.iter_mut().for_each(|sum| *sum *= decay);
+    /// Brings earlier sums of some rows down to the new peaks.
+    fn decay(&mut self, rows: usize) {
+        for (row, decay) in self.decays.into_iter().enumerate().take(rows).filter(|(_, decay)| *decay != 1.0) {
+            for sums in &mut self.sums {
+                sums.0[row].iter_mut().for_each(|sum| *sum *= decay);
             }
         }
     }
@@ -200,7 +200,7 @@ impl Bench {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
     fn weigh<const FINE: bool>(&mut self, rows: usize, seen: impl Fn(usize) -> Range<usize>, first: usize) {
         let Self { scores, peaks, totals, weights, decays, .. } = self;
-        *decays = [1.0; ROWS];
+        decays[..rows].fill(1.0);
         for row in 0..rows {
             let seen = seen(row);
             let seen = bits(seen.end.saturating_sub(first)) & !bits(seen.start.saturating_sub(first));

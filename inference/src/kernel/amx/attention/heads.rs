@@ -65,7 +65,9 @@ pub(in crate::kernel) fn attend_heads<'a>(
             }
             // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
             unsafe { bench.weigh::<true>(count, |_| seen.clone(), first) };
-            bench.decay();
+            if first > seen.start {
+                bench.decay(count); // nothing is there before the first chunk
+            }
             for at in pages {
                 configured.add_values_few(&bench.weights, at - first, page(at / PAGE).1, is_half(at), &mut bench.sums);
             }
