@@ -109,7 +109,8 @@ impl Attention {
         let of_page = *key_pairs + *value_pairs;
         let page = |_: usize, number: usize, _: usize| pages[number * of_page..][..of_page].split_at(*key_pairs);
         out.start(Form::Codes, 1);
-        team.enter(|crew| kernel::attend(crew, isa, heads, &[stretch], query, page, &mut Shares::default(), out));
+        let attention = kernel::Attention { isa, heads, stretches: &[stretch], query, page };
+        team.enter(|crew| attention.compute(crew, &mut Shares::default(), out));
     }
 }
 

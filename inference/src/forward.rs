@@ -6,7 +6,7 @@
 //! positions of its own sequence.
 
 use crate::cache::{Cache, PageTable};
-use crate::kernel::{self, Activations, Crew, Form, Gated, Heads, Isa, Product, Stretch, Wanted};
+use crate::kernel::{self, Activations, Attention, Crew, Form, Gated, Heads, Isa, Product, Stretch, Wanted};
 use crate::model::{Config, Frequencies, Layer, Linear, Model, RopePairs, Weights};
 use crate::sampler::Candidates;
 use crate::scratch::Scratch;
@@ -206,7 +206,7 @@ impl Step<'_> {
         let cache = &*cache;
         let page = |table: usize, number: usize, head: usize| cache.page(self.tables[table], number, index, head);
         attended.start(self.form, count);
-        kernel::attend(self.crew, self.isa, heads, stretches, query, page, shares, attended);
+        Attention { isa: self.isa, heads, stretches, query, page }.compute(self.crew, shares, attended);
 
         self.linear_add(attended, &layer.attention_output, layer.post_attention_norm.as_deref(), residual, delta);
     }

@@ -9,13 +9,16 @@
 //! values `[token / 2][dimension][2]`. So in both products the lanes of a register hold independent sums, and the matrix
 //! unit reads both as they are.
 
+mod segments;
+
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::{Activations, Crew, Isa, scalar};
 #[cfg(target_arch = "x86_64")]
-use super::{Form, team::Shared};
+use super::Form;
+use super::{Activations, Crew, Isa, scalar};
 use crate::pack::{BLOCK, GROUP};
+pub(crate) use segments::Shares;
 
 /// Tokens in a page of the cache.
 pub const PAGE: usize = 64;
@@ -97,22 +100,6 @@ pub(crate) struct Stretch {
 /// Rows of a stretch, at most.
 pub(crate) const STRETCH: usize = 32;
 
-/// Positions that one task looks at, where rows are computed one by one with the matrix unit: a long context is work for several threads.
-/// A segment begins at a multiple of this, and what a row gets of its segments is summed in order, whoever computed them: so the result
-/// does not depend on the number of threads. A multiple of what the matrix unit looks at together.
-#[cfg(target_arch = "x86_64")]
-const SEGMENT: usize = 512;
-
-/// What rows get of single segments, before it is summed; kept for its memory.
-#[derive(Default)]
-#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only the matrix unit has segments"))]
-pub(crate) struct Shares {
-    /// `[row][head][segment][dimension]`
-    values: Vec<f32>,
-    /// Peak and total of each: `[row][head][segment]`.
-    weights: Vec<[f32; 2]>,
-}
-
 impl Stretch {
     /// The positions that its `row`-th row sees, back to so many with its own.
     pub(super) fn seen(self, row: usize, window: usize) -> Range<usize> {
@@ -137,184 +124,110 @@ thread_local! {
     static BENCH: RefCell<Bench> = RefCell::default();
 }
 
-/// Attention of all rows of some stretches. `query(row, head, room)` gives a query, scaled;
-/// `page(table, number, kv_head)` the keys and values of a page.
-///
-/// # Panics
-/// If the stretches are not one after the other, or not as many rows as are in use in `out`, which are `[head][dimension]`;
-/// or a page is shorter than its layout says.
-#[expect(clippy::too_many_arguments, reason = "each is another thing, and there is one caller")]
-pub(crate) fn attend<'a>(
-    crew: &Crew,
-    isa: Isa,
-    heads: Heads,
-    stretches: &[Stretch],
-    query: impl Fn(usize, usize, &mut [f32]) + Sync,
-    page: impl Fn(usize, usize, usize) -> (&'a [Pairs], &'a [Pairs]) + Sync,
-    shares: &mut Shares,
-    out: &mut Activations,
-) {
-    let Heads { dimensions, kv_heads, group, window, .. } = heads;
-    assert_eq!(out.columns(), dimensions * kv_heads * group, "a row has all heads");
-    let rows = stretches.iter().fold(0, |next, stretch| {
-        assert!(stretch.row == next && (1..=STRETCH).contains(&stretch.rows), "{stretch:?} after {next} rows");
-        next + stretch.rows
-    });
-    assert_eq!(rows, out.rows(), "every row is in a stretch");
-    // A head that is not whole blocks shares one with its neighbour, whose task is another.
-    let whole = dimensions.is_multiple_of(BLOCK);
-    let writer = out.writer(isa);
-    let put = |row: usize, head: usize, values: &[f32]| {
-        let columns = head * dimensions..(head + 1) * dimensions;
-        // SAFETY: the row is in use and has these columns; this head of this row has one task, as the stretches do not overlap.
-        unsafe { if whole { writer.columns(row, columns, values) } else { writer.values(row, columns, values) } }
-    };
-    #[cfg(target_arch = "x86_64")]
-    if isa.has_tiles() && out.form() != Form::Tiles && heads.cap.is_none() {
-        row_by_row(crew, isa, heads, stretches, query, page, shares, out);
-        return out.turn();
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = shares;
-    crew.run(stretches.len() * kv_heads, &|task| {
-        let (stretch, kv_head) = (stretches[task / kv_heads], task % kv_heads);
-        let page = |number: usize| page(stretch.table, number, kv_head);
-        BENCH.with_borrow_mut(|bench| {
-            #[cfg(target_arch = "x86_64")]
-            if out.form() == super::Form::Tiles && heads.cap.is_none() {
-                let tiles = super::amx::Bench::of(&mut bench.tiles, dimensions);
-                for head in kv_head * group..(kv_head + 1) * group {
-                    let query = |row: usize, room: &mut [f32]| query(stretch.row + row, head, room);
-                    super::amx::attend(tiles, stretch, window, query, page, |row, values| {
-                        put(stretch.row + row, head, values);
-                    });
-                }
-                return;
-            }
-            let Bench { queries, out, .. } = bench;
-            queries.resize(group * dimensions, 0.0);
-            out.resize(group * dimensions, 0.0);
-            for row in 0..stretch.rows {
-                for (head, room) in (kv_head * group..).zip(queries.chunks_exact_mut(dimensions)) {
-                    query(stretch.row + row, head, room);
-                }
-                let seen = stretch.seen(row, window);
-                let spans = (seen.start / PAGE..seen.end.div_ceil(PAGE)).map(|number| {
-                    let (keys, values) = page(number);
-                    let first = seen.start.saturating_sub(number * PAGE);
-                    Span { keys, values, first, tokens: PAGE.min(seen.end - number * PAGE) }
-                });
-                attention(isa, dimensions, heads.cap, queries, &spans, out);
-                for (head, values) in (kv_head * group..).zip(out.chunks_exact(dimensions)) {
-                    put(stretch.row + row, head, values);
-                }
-            }
-        });
-    });
-    if whole {
-        out.turn();
-    } else {
-        out.finish(crew, isa);
-    }
+/// Attention of all rows of some stretches.
+pub(crate) struct Attention<'a, Q, P> {
+    pub(crate) isa: Isa,
+    pub(crate) heads: Heads,
+    /// One after the other.
+    pub(crate) stretches: &'a [Stretch],
+    /// `query(row, head, room)` gives a query, scaled.
+    pub(crate) query: Q,
+    /// `page(table, number, kv_head)` gives the keys and values of a page.
+    pub(crate) page: P,
 }
 
-/// As [`attend`], with the matrix unit, each row by itself: the heads of a row that share keys and values go together.
-#[cfg(target_arch = "x86_64")]
-#[expect(clippy::too_many_arguments, reason = "those of `attend`")]
-fn row_by_row<'a>(
-    crew: &Crew,
-    isa: Isa,
-    heads: Heads,
-    stretches: &[Stretch],
-    query: impl Fn(usize, usize, &mut [f32]) + Sync,
-    page: impl Fn(usize, usize, usize) -> (&'a [Pairs], &'a [Pairs]) + Sync,
-    shares: &mut Shares,
-    out: &mut Activations,
-) {
-    let Heads { dimensions, kv_heads, group, window, .. } = heads;
-    let (rows, all_heads) = (out.rows(), kv_heads * group);
-    let of_row = |row: usize| {
-        let stretch = stretches[stretches.partition_point(|stretch| stretch.row <= row) - 1];
-        (stretch.table, stretch.seen(row - stretch.row, window))
-    };
-    let segments = |seen: &Range<usize>| seen.end.div_ceil(SEGMENT) - seen.start / SEGMENT;
-    let most = (0..rows).map(|row| segments(&of_row(row).1)).max().unwrap_or(0);
-    // What a row gets of one segment needs no sum. A head that is not whole blocks shares one with its neighbour, whose task may be another.
-    let is_single = |segments: usize| segments == 1 && dimensions.is_multiple_of(BLOCK);
-    let (values, weights) = (rows * all_heads * most * dimensions, rows * all_heads * most);
-    let (values, weights) = if is_single(most) { (0, 0) } else { (values, weights) };
-    shares.values.resize(shares.values.len().max(values), 0.0);
-    shares.weights.resize(shares.weights.len().max(weights), [0.0; 2]);
-    let (values, weights) = (Shared(shares.values.as_mut_ptr()), Shared(shares.weights.as_mut_ptr()));
-    let writer = out.writer(isa);
-    crew.run(rows * kv_heads * most, &|task| {
-        let (row, kv_head, segment) = (task / (kv_heads * most), task / most % kv_heads, task % most);
-        let (table, seen) = of_row(row);
-        let count = segments(&seen);
-        if segment >= count {
-            return;
-        }
-        let first = (seen.start / SEGMENT + segment) * SEGMENT;
-        let seen = seen.start.max(first)..seen.end.min(first + SEGMENT);
-        BENCH.with_borrow_mut(|bench| {
-            let tiles = super::amx::Bench::of(&mut bench.tiles, dimensions);
-            let query = |head: usize, room: &mut [f32]| query(row, kv_head * group + head, room);
-            super::amx::attend_heads(
-                tiles,
-                group,
-                seen,
-                query,
-                |number| page(table, number, kv_head),
-                |head, share| {
-                    let head = kv_head * group + head;
-                    if is_single(count) {
-                        let scale = 1.0 / share.total;
-                        share.values.iter_mut().for_each(|value| *value *= scale);
-                        let columns = head * dimensions..(head + 1) * dimensions;
-                        // SAFETY: the row is in use and has this head's columns, which have one task.
-                        return unsafe { writer.columns(row, columns, share.values) };
-                    }
-                    let at = (row * all_heads + head) * most + segment;
-                    // SAFETY: there is room for each row, head and segment, which has one task.
-                    unsafe {
-                        std::ptr::copy_nonoverlapping(
-                            share.values.as_ptr(),
-                            values.get().add(at * dimensions),
-                            dimensions,
-                        );
-                        weights.get().add(at).write([share.peak, share.total]);
-                    }
-                },
-            );
+impl<'p, Q, P> Attention<'_, Q, P>
+where
+    Q: Fn(usize, usize, &mut [f32]) + Sync,
+    P: Fn(usize, usize, usize) -> (&'p [Pairs], &'p [Pairs]) + Sync,
+{
+    /// Computes it, into `[row][head][dimension]`.
+    ///
+    /// # Panics
+    /// If the stretches are not one after the other, or not as many rows as are in use in `out`; or a page is shorter than its
+    /// layout says.
+    pub(crate) fn compute(&self, crew: &Crew, shares: &mut Shares, out: &mut Activations) {
+        let Heads { dimensions, kv_heads, group, cap, .. } = self.heads;
+        assert_eq!(out.columns(), dimensions * kv_heads * group, "a row has all heads");
+        let rows = self.stretches.iter().fold(0, |next, stretch| {
+            assert!(stretch.row == next && (1..=STRETCH).contains(&stretch.rows), "{stretch:?} after {next} rows");
+            next + stretch.rows
         });
-    });
-    if is_single(most) {
-        return;
-    }
-    let shares = &*shares;
-    crew.run(rows, &|row| {
-        let segments = segments(&of_row(row).1);
-        if is_single(segments) {
-            return;
+        assert_eq!(rows, out.rows(), "every row is in a stretch");
+        #[cfg(target_arch = "x86_64")]
+        if self.isa.has_tiles() && out.form() != Form::Tiles && cap.is_none() {
+            self.row_by_row(crew, shares, out);
+            return out.turn();
         }
-        BENCH.with_borrow_mut(|Bench { out, .. }| {
-            out.resize(all_heads * dimensions, 0.0);
-            for (head, out) in out.chunks_exact_mut(dimensions).enumerate() {
-                let at = (row * all_heads + head) * most;
-                let weights = &shares.weights[at..at + segments];
-                let peak = weights.iter().fold(f32::NEG_INFINITY, |peak, weights| peak.max(weights[0]));
-                let total: f32 = weights.iter().map(|[of, total]| total * (of - peak).exp2()).sum();
-                out.fill(0.0);
-                let values = shares.values[at * dimensions..].chunks_exact(dimensions);
-                for ([of, _], values) in weights.iter().zip(values) {
-                    let scale = (of - peak).exp2() / total;
-                    out.iter_mut().zip(values).for_each(|(out, value)| *out += scale * value);
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (shares, cap);
+        // A head that is not whole blocks shares one with its neighbour, whose task is another.
+        let whole = dimensions.is_multiple_of(BLOCK);
+        let writer = out.writer(self.isa);
+        let put = |row: usize, head: usize, values: &[f32]| {
+            let columns = head * dimensions..(head + 1) * dimensions;
+            // SAFETY: the row is in use and has these columns; this head of this row has one task, as the stretches do not overlap.
+            unsafe { if whole { writer.columns(row, columns, values) } else { writer.values(row, columns, values) } }
+        };
+        crew.run(self.stretches.len() * kv_heads, &|task| {
+            let (stretch, kv_head) = (self.stretches[task / kv_heads], task % kv_heads);
+            BENCH.with_borrow_mut(|bench| {
+                #[cfg(target_arch = "x86_64")]
+                if out.form() == Form::Tiles && cap.is_none() {
+                    return self.stretch_by_tiles(bench, stretch, kv_head, put);
                 }
-            }
-            // SAFETY: the row is in use and has all of these columns, and one task.
-            unsafe { writer.columns(row, 0..out.len(), out) };
+                self.stretch_by_rows(bench, stretch, kv_head, put);
+            });
         });
-    });
+        if whole {
+            out.turn();
+        } else {
+            out.finish(crew, self.isa);
+        }
+    }
+
+    /// The rows of a stretch and the heads that share keys and values, with the matrix unit: `put(row, head, result)`.
+    #[cfg(target_arch = "x86_64")]
+    fn stretch_by_tiles(
+        &self,
+        bench: &mut Bench,
+        stretch: Stretch,
+        kv_head: usize,
+        put: impl Fn(usize, usize, &[f32]),
+    ) {
+        let Heads { dimensions, group, window, .. } = self.heads;
+        let tiles = super::amx::Bench::of(&mut bench.tiles, dimensions);
+        let page = |number: usize| (self.page)(stretch.table, number, kv_head);
+        for head in kv_head * group..(kv_head + 1) * group {
+            let query = |row: usize, room: &mut [f32]| (self.query)(stretch.row + row, head, room);
+            let put = |row: usize, values: &[f32]| put(stretch.row + row, head, values);
+            super::amx::attend(tiles, stretch, window, query, page, put);
+        }
+    }
+
+    /// As [`Self::stretch_by_tiles`], one row after the other.
+    fn stretch_by_rows(&self, bench: &mut Bench, stretch: Stretch, kv_head: usize, put: impl Fn(usize, usize, &[f32])) {
+        let Heads { dimensions, group, cap, window, .. } = self.heads;
+        let Bench { queries, out, .. } = bench;
+        queries.resize(group * dimensions, 0.0);
+        out.resize(group * dimensions, 0.0);
+        let heads = kv_head * group..;
+        for row in 0..stretch.rows {
+            for (head, room) in heads.clone().zip(queries.chunks_exact_mut(dimensions)) {
+                (self.query)(stretch.row + row, head, room);
+            }
+            let seen = stretch.seen(row, window);
+            let spans = (seen.start / PAGE..seen.end.div_ceil(PAGE)).map(|number| {
+                let (keys, values) = (self.page)(stretch.table, number, kv_head);
+                let first = seen.start.saturating_sub(number * PAGE);
+                Span { keys, values, first, tokens: PAGE.min(seen.end - number * PAGE) }
+            });
+            attention(self.isa, dimensions, cap, queries, &spans, out);
+            for (head, values) in heads.clone().zip(out.chunks_exact(dimensions)) {
+                put(stretch.row + row, head, values);
+            }
+        }
+    }
 }
 
 /// Attention of the query heads that share one key-value head: `queries` and `out` are `[head][dimension]`. Scores are

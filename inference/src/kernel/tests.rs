@@ -447,9 +447,8 @@ fn attended(
         (&stored.keys[number * keys..][..keys], &stored.values[number * values..][..values])
     };
     let heads = Heads { dimensions, kv_heads: 2, group: HEADS, cap, window };
-    Team::new(Some(2))
-        .unwrap()
-        .enter(|crew| attend(crew, isa, heads, &stretches, query, page, &mut Shares::default(), &mut out));
+    let attention = Attention { isa, heads, stretches: &stretches, query, page };
+    Team::new(Some(2)).unwrap().enter(|crew| attention.compute(crew, &mut Shares::default(), &mut out));
     out
 }
 

@@ -6,7 +6,7 @@
 
 mod heads;
 
-pub(in crate::kernel) use heads::attend_heads;
+pub(in crate::kernel) use heads::{Share, attend_heads};
 
 use std::arch::x86_64::*;
 use std::ops::Range;
