@@ -2,18 +2,19 @@
 //!
 //! A rayon region costs 5 to 30 µs, and a decode step of a small model has 150 of them. So a step enters the pool once:
 //! [`Team::enter`] sends every thread of the pool into a loop that takes jobs, runs the step on the calling thread, and
-//! lets the threads go at its end. A job ([`Crew::run`]) costs 1 to 2 µs: threads wait for it spinning, for a bounded
-//! time, and then asleep.
+//! lets the threads go at its end. A job ([`Crew::run`]) costs half a microsecond: a few times what a cache line takes from one
+//! core to another. Threads wait for it spinning, for a bounded time, and then asleep.
 
+mod bell;
+
+use std::cell::UnsafeCell;
+use std::cmp::Ordering::{Equal, Greater, Less};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::error::LoadError;
-
-/// Turns of the spin loop before a thread goes to sleep: some 50 µs, longer than what the leader does alone between two
-/// jobs.
-const SPINS: u32 = 2_000;
+use bell::Bell;
 
 /// Threads in a team, at most. Beyond it a barrier costs more than a thread brings.
 pub const MAX_THREADS: usize = 256;
@@ -95,99 +96,133 @@ impl<T> Shared<T> {
 type Job = *const (dyn Fn(usize) + Sync);
 
 /// A team at work.
+///
+/// Whoever waits for a job learns its number and how many tasks it has from one word, and what to do only after it has taken
+/// one of them: a job with a task that is not done cannot be over. So nobody has to say that it has come, and the leader
+/// waits for those who have taken a task, and for nobody else, be it asleep or not on a core.
 pub struct Crew {
-    threads: usize,
-    /// The number of the job, whether it is open, and how many of the others are at it: see [`State`].
-    gate: Gate,
-    job: Mutex<Option<(Job, usize)>>,
-    /// The next task of each thread's share.
-    shares: Box<[Share]>,
-    panicked: AtomicBool,
+    board: Apart<Board>,
     /// Whether a job is being run.
-    running: AtomicBool,
+    running: Apart<AtomicBool>,
+    /// What each thread has to do of a job.
+    shares: Box<[Apart<Share>]>,
+    /// Where the leader waits for the last tasks.
+    done: Bell,
+    panicked: AtomicBool,
 }
 
-/// A thread's place among the tasks. Alone in its cache lines, since its thread goes there for each task.
+/// Alone in its cache lines, which the processor fetches in pairs.
 #[repr(align(128))]
-struct Share(AtomicUsize);
+struct Apart<T>(T);
 
-/// What the gate's number means. The others enter a job only while it is open, and the leader closes it when no task is
-/// left: so it waits for those who are at a task, and for nobody who has not come, be it asleep or not on a core.
-#[derive(Clone, Copy)]
-struct State(u32);
+/// Where the leader writes what is to be done.
+struct Board {
+    /// The [`Order`] that was given last.
+    order: AtomicU64,
+    job: UnsafeCell<Option<Job>>,
+    /// Where the others wait for the next.
+    given: Bell,
+}
 
-impl State {
-    /// One of the others that is at the job; there are fewer than [`MAX_THREADS`].
-    const ONE: u32 = 1;
-    const OPEN: u32 = 1 << 16;
-    /// Jobs are counted in the bits from here; that they begin anew does no harm, as who misses a job is not missed.
-    const JOB: u32 = 1 << 17;
-    /// The step is over; no job looks like this, as never so many are at one.
-    const DISMISSED: u32 = u32::MAX;
+/// A thread's place among the tasks.
+#[derive(Default)]
+struct Share {
+    /// The last job of which somebody has taken a task of this share, and the task that comes next. What stands there of an
+    /// older job means that none is taken: so nobody has to set it before a job.
+    next: AtomicU64,
+    /// The last job that this thread has done tasks of, of any share, and how many.
+    done: AtomicU64,
+}
 
-    fn busy(self) -> u32 {
-        self.0 % Self::OPEN
+/// The number of a job, from 1, and how many tasks it has: in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Order {
+    job: u32,
+    tasks: u32,
+}
+
+impl Order {
+    /// The step is over.
+    const DISMISSED: Order = Order { job: u32::MAX, tasks: 0 };
+
+    const fn word(self) -> u64 {
+        (self.job as u64) << 32 | self.tasks as u64
     }
 
-    fn is_open(self) -> bool {
-        self.0 & Self::OPEN != 0
-    }
-
-    fn job(self) -> u32 {
-        self.0 / Self::JOB
-    }
-
-    fn next_job(self) -> u32 {
-        (self.0.wrapping_add(Self::JOB) & !(Self::JOB - 1)) | Self::OPEN
+    const fn of(word: u64) -> Self {
+        Self { job: (word >> 32) as u32, tasks: word as u32 }
     }
 }
 
-// SAFETY: the one field that is not `Send` and `Sync` by itself is the pointer in `job`. It points to a `Sync` closure,
-// and `run` lets no thread keep it beyond the closure's life.
+impl Share {
+    /// Takes one of `tasks`, which are this share of a job; none if all are taken or the job is over.
+    fn take(&self, job: u32, tasks: Range<u32>) -> Option<u32> {
+        let mut seen = self.next.load(Ordering::Relaxed);
+        loop {
+            let of_share = Order::of(seen);
+            let next = match of_share.job.cmp(&job) {
+                Less => tasks.start,
+                Equal => of_share.tasks,
+                Greater => return None,
+            };
+            if next >= tasks.end {
+                return None;
+            }
+            let after = Order { job, tasks: next + 1 }.word();
+            match self.next.compare_exchange_weak(seen, after, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some(next),
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
+
+// SAFETY: what is not `Sync` by itself is the job. The leader writes it while no task is left of the one before; the others read
+// it after they have taken a task, which they have learnt of after it was written, and before they say that it is done.
 unsafe impl Sync for Crew {}
-// SAFETY: as above.
+// SAFETY: the job points to a `Sync` closure, and `run` lets no thread keep it beyond the closure's life.
 unsafe impl Send for Crew {}
 
 impl Crew {
     fn new(threads: usize) -> Self {
+        // One thread alone does all tasks in turn, and a step of it takes no memory.
+        let shares = (0..if threads > 1 { threads } else { 0 }).map(|_| Apart(Share::default())).collect();
         Self {
-            threads,
-            gate: Gate::new(),
-            job: Mutex::new(None),
-            // One thread alone does all tasks in turn, and a step of it takes no memory.
-            shares: (0..if threads > 1 { threads } else { 0 }).map(|_| Share(AtomicUsize::new(0))).collect(),
+            board: Apart(Board { order: AtomicU64::new(0), job: UnsafeCell::new(None), given: Bell::new() }),
+            running: Apart(AtomicBool::new(false)),
+            shares,
+            done: Bell::new(),
             panicked: AtomicBool::new(false),
-            running: AtomicBool::new(false),
         }
     }
 
     /// Threads, the leader counted.
     pub fn threads(&self) -> usize {
-        self.threads
+        self.shares.len().max(1)
     }
 
     /// Calls `task` with every number below `tasks`, each once, spread over the threads; returns when all are done. Each thread
     /// begins with a share of its own, the same of as many tasks: where tasks are rows, rows stay in the cache of a core.
     ///
     /// # Panics
-    /// If a task panics, or if it is called while it runs: by a task, or by another thread.
+    /// If a task panics, or if it is called while it runs: by a task, or by another thread. If there are more than
+    /// [`u32::MAX`] tasks, or jobs in a step.
     pub fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        if self.threads == 1 || tasks <= 1 {
+        if self.shares.is_empty() || tasks <= 1 {
             return (0..tasks).for_each(task);
         }
-        assert!(!self.running.swap(true, Ordering::SeqCst), "a team does one job at a time");
-        // SAFETY: this only makes the lifetime longer. The others use the pointer only between entering the job and leaving
-        // it, and this function returns or unwinds only when the job is closed and all have left.
-        let job: Job = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Job>(task) };
-        *self.job.lock().unwrap_or_else(PoisonError::into_inner) = Some((job, tasks));
-        for (thread, share) in self.shares.iter().enumerate() {
-            share.0.store(self.share_end(tasks, thread), Ordering::Relaxed);
+        let tasks = u32::try_from(tasks).expect("a job has fewer tasks");
+        assert!(!self.running.0.swap(true, Ordering::SeqCst), "a team does one job at a time");
+        let order = self.give(tasks, task);
+        let mut done = 0;
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| self.take_tasks(0, order, &mut done, |task| self.perform(task))));
+        if outcome.is_err() {
+            self.take_tasks(0, order, &mut done, |_| ()); // nobody shall begin with what is left
         }
-        self.gate.change(|state| State(state).next_job());
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.take_tasks(0, tasks, task)));
-        self.gate.change(|state| state & !State::OPEN);
-        self.gate.wait_until(|state| State(state).busy() == 0);
-        self.running.store(false, Ordering::SeqCst);
+        let all_done = || (done + self.done_by_others(order.job) == tasks).then_some(());
+        self.done.wait(all_done);
+        self.running.0.store(false, Ordering::SeqCst);
         if let Err(panic) = outcome {
             resume_unwind(panic);
         }
@@ -223,47 +258,65 @@ impl Crew {
         });
     }
 
-    /// Where the share of tasks of the threads before one ends.
-    fn share_end(&self, tasks: usize, thread: usize) -> usize {
-        tasks * thread / self.threads
+    /// Gives a job to the others.
+    fn give(&self, tasks: u32, task: &(dyn Fn(usize) + Sync)) -> Order {
+        let before = Order::of(self.board.0.order.load(Ordering::Relaxed)).job;
+        let job = before.checked_add(1).filter(|&job| job < Order::DISMISSED.job).expect("a step has fewer jobs");
+        // SAFETY: this only makes the lifetime longer. `run` returns or unwinds only when all tasks are done, and nobody uses the
+        // pointer but to do one.
+        let task: Job = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Job>(task) };
+        // SAFETY: no task is left of the job before, so nobody reads this.
+        unsafe { *self.board.0.job.get() = Some(task) };
+        let order = Order { job, tasks };
+        self.board.0.order.store(order.word(), Ordering::SeqCst);
+        self.board.0.given.ring();
+        order
     }
 
-    /// A thread does the tasks of its own share, then what is left of the others'.
-    fn take_tasks(&self, thread: usize, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
-        for share in (thread..self.threads).chain(0..thread) {
-            let end = self.share_end(tasks, share + 1);
-            loop {
-                let next = self.shares[share].0.fetch_add(1, Ordering::Relaxed);
-                if next >= end {
-                    break;
-                }
-                task(next);
+    /// Takes tasks of a thread's own share, then what is left of the others', and calls `act` for each; `done` counts them.
+    fn take_tasks(&self, thread: usize, order: Order, done: &mut u32, act: impl Fn(usize)) {
+        let threads = self.shares.len();
+        let ends = |share: usize| (u64::from(order.tasks) * share as u64 / threads as u64) as u32;
+        for share in (thread..threads).chain(0..thread) {
+            while let Some(task) = self.shares[share].0.take(order.job, ends(share)..ends(share + 1)) {
+                *done += 1;
+                act(task as usize);
             }
         }
+    }
+
+    /// Does a task that this thread has taken and not yet counted as done.
+    fn perform(&self, task: usize) {
+        // SAFETY: the job with this task is not over, so the leader neither writes here nor lets the closure go.
+        let job = unsafe { &*(*self.board.0.job.get()).expect("a job is written before it is given") };
+        job(task);
+    }
+
+    /// How many tasks of a job the others have done.
+    fn done_by_others(&self, job: u32) -> u32 {
+        let done = self.shares[1..].iter().map(|share| Order::of(share.0.done.load(Ordering::SeqCst)));
+        done.filter(|done| done.job == job).map(|done| done.tasks).sum()
     }
 
     /// What the others do until the leader dismisses them.
     fn work(&self, thread: usize) {
         let mut seen = 0;
         loop {
-            let fresh = |state| State(state).is_open() && State(state).job() != seen;
-            let state = self.gate.wait_until(|state| state == State::DISMISSED || fresh(state));
-            if state == State::DISMISSED {
+            let fresh = || Some(Order::of(self.board.0.order.load(Ordering::SeqCst))).filter(|order| order.job != seen);
+            let order = self.board.0.given.wait(fresh);
+            if order == Order::DISMISSED {
                 return;
             }
-            if !self.gate.exchange(state, state + State::ONE) {
-                continue; // somebody else came or went, or it is closed by now
-            }
-            seen = State(state).job();
-            let job = *self.job.lock().unwrap_or_else(PoisonError::into_inner);
-            let (job, tasks) = job.expect("a job is there before it is opened");
-            // SAFETY: this thread has entered the job while it was open, and until it leaves, below, the leader keeps the
-            // closure alive.
-            let task = unsafe { &*job };
-            if catch_unwind(AssertUnwindSafe(|| self.take_tasks(thread, tasks, task))).is_err() {
+            seen = order.job;
+            let mut done = 0;
+            let tasks = || self.take_tasks(thread, order, &mut done, |task| self.perform(task));
+            if catch_unwind(AssertUnwindSafe(tasks)).is_err() {
                 self.panicked.store(true, Ordering::Relaxed);
             }
-            self.gate.change(|state| state - State::ONE);
+            if done > 0 {
+                self.shares[thread].0.done.store(Order { job: seen, tasks: done }.word(), Ordering::SeqCst);
+                self.done.ring();
+            }
         }
     }
 }
@@ -273,139 +326,10 @@ struct Dismiss<'a>(&'a Crew);
 
 impl Drop for Dismiss<'_> {
     fn drop(&mut self) {
-        self.0.gate.change(|_| State::DISMISSED);
-    }
-}
-
-/// A number that threads wait for: spinning first, then asleep.
-struct Gate {
-    value: AtomicU32,
-    sleepers: AtomicU32,
-    lock: Mutex<()>,
-    changed: Condvar,
-}
-
-impl Gate {
-    fn new() -> Self {
-        Self { value: AtomicU32::new(0), sleepers: AtomicU32::new(0), lock: Mutex::new(()), changed: Condvar::new() }
-    }
-
-    fn change(&self, next: impl Fn(u32) -> u32) {
-        // Sequentially consistent here and in `wait_until`: either the sleeper sees the new value, or this thread sees the
-        // sleeper.
-        let _ = self.value.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |value| Some(next(value)));
-        if self.sleepers.load(Ordering::SeqCst) > 0 {
-            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
-            self.changed.notify_all();
-        }
-    }
-
-    /// Changes the value if it is still `from`. Nobody waits for what this makes of it.
-    fn exchange(&self, from: u32, to: u32) -> bool {
-        self.value.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
-    }
-
-    /// Waits, and gives the value that was waited for.
-    fn wait_until(&self, ready: impl Fn(u32) -> bool) -> u32 {
-        for _ in 0..SPINS {
-            let value = self.value.load(Ordering::Acquire);
-            if ready(value) {
-                return value;
-            }
-            std::hint::spin_loop();
-        }
-        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
-        let value = loop {
-            let value = self.value.load(Ordering::SeqCst);
-            if ready(value) {
-                break value;
-            }
-            guard = self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
-        };
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
-        value
+        self.0.board.0.order.store(Order::DISMISSED.word(), Ordering::SeqCst);
+        self.0.board.0.given.ring();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_task_runs_once() {
-        for threads in [1, 2, 3, 8] {
-            let team = Team::new(Some(threads)).unwrap();
-            for tasks in [0, 1, 2, 7, 100] {
-                let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
-                team.enter(|crew| {
-                    for _ in 0..50 {
-                        crew.run(tasks, &|task| {
-                            counts[task].fetch_add(1, Ordering::Relaxed);
-                        });
-                    }
-                });
-                assert!(
-                    counts.iter().all(|count| count.load(Ordering::Relaxed) == 50),
-                    "{threads} threads, {tasks} tasks"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn more_jobs_than_are_counted() {
-        let team = Team::new(Some(3)).unwrap();
-        let done = AtomicUsize::new(0);
-        team.enter(|crew| {
-            for _ in 0..70_000 {
-                crew.run(2, &|_| {
-                    done.fetch_add(1, Ordering::Relaxed);
-                });
-            }
-        });
-        assert_eq!(done.into_inner(), 140_000);
-    }
-
-    #[test]
-    fn sleeping_threads_wake_for_a_late_job() {
-        let team = Team::new(Some(3)).unwrap();
-        let sum = AtomicUsize::new(0);
-        team.enter(|crew| {
-            for _ in 0..3 {
-                std::thread::sleep(std::time::Duration::from_millis(20));
-                crew.run(10, &|task| {
-                    sum.fetch_add(task, Ordering::Relaxed);
-                });
-            }
-        });
-        assert_eq!(sum.into_inner(), 3 * 45);
-    }
-
-    #[test]
-    fn a_panic_in_a_task_or_in_the_body_reaches_the_caller_and_leaves_the_team_usable() {
-        let team = Team::new(Some(2)).unwrap();
-        let in_task = catch_unwind(AssertUnwindSafe(|| {
-            team.enter(|crew| crew.run(8, &|task| assert!(task != 5, "task five")));
-        }));
-        assert!(in_task.is_err());
-        let in_body = catch_unwind(AssertUnwindSafe(|| team.enter(|_| panic!("body"))));
-        assert!(in_body.is_err());
-        assert_eq!(team.enter(|_| 7), 7);
-    }
-
-    #[test]
-    fn a_job_within_a_job_is_refused() {
-        let team = Team::new(Some(2)).unwrap();
-        let nested = || team.enter(|crew| crew.run(4, &|_| crew.run(4, &|_| ())));
-        assert!(catch_unwind(AssertUnwindSafe(nested)).is_err());
-    }
-
-    #[test]
-    fn sizes_of_teams() {
-        for threads in [0, MAX_THREADS + 1] {
-            assert!(matches!(Team::new(Some(threads)), Err(LoadError::Threads { .. })), "{threads}");
-        }
-        assert!(Team::new(None).unwrap().threads() >= 1);
-    }
-}
+mod tests;
