@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::kernel::{PAGE, Pairs, Span, key_pairs, stored_dimensions, value_pairs};
+use crate::kernel::{PAGE, Pairs, Span, ask_to_write, key_pairs, stored_dimensions, value_pairs};
 use crate::pack::GROUP;
 
 /// The numbers that a page's layout depends on.
@@ -41,6 +41,16 @@ impl PageShape {
     /// Where the keys of a layer and head begin in a page.
     fn place(self, layer: usize, kv_head: usize) -> usize {
         (layer * self.kv_heads + kv_head) * self.span_pairs()
+    }
+
+    /// Asks for the lines that [`PageShape::store`] writes. A key goes to as many lines as it has pairs of dimensions, none of which has been
+    /// near since the last step, and a processor that comes upon them one by one waits for nearly each.
+    pub(super) fn ask_for(self, page: &[Pairs], token: usize, layer: usize, kv_head: usize) {
+        let span = &page[self.place(layer, kv_head)..][..self.span_pairs()];
+        let (keys, values) = span.split_at(key_pairs(self.head_dim));
+        keys[token / GROUP..].iter().step_by(PAGE / GROUP).for_each(ask_to_write);
+        let lines = stored_dimensions(self.head_dim) / GROUP;
+        values[token / 2 * lines..][..lines].iter().for_each(ask_to_write);
     }
 
     /// Stores the key and value of one layer, head and one of the page's tokens.

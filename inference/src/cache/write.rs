@@ -58,6 +58,9 @@ impl Cache {
         let shape = self.shape;
         crew.scattered(self.pool.pages_mut(), &writes.pages, |n, page| {
             let write = writes.writes[n];
+            for kv_head in 0..shape.kv_heads {
+                shape.ask_for(&page.pairs, write.token, layer, kv_head);
+            }
             for at in 0..write.rows {
                 for kv_head in 0..shape.kv_heads {
                     shape.store(&mut page.pairs, write.token + at, layer, kv_head, row(write.row + at, kv_head));

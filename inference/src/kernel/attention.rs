@@ -29,6 +29,17 @@ pub const PAGE: usize = 64;
 #[repr(align(64))]
 pub struct Pairs(pub [[u16; 2]; GROUP]);
 
+/// Asks for a line that is written soon; nothing comes of it where the processor is not known.
+pub(crate) fn ask_to_write(line: &Pairs) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the instruction does nothing that a program could notice, not even on the oldest processors of this kind, which ignore it.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
+}
+
 /// Dimensions of a head as they are stored: filled up to whole tiles.
 pub(crate) const fn stored_dimensions(dimensions: usize) -> usize {
     dimensions.next_multiple_of(2 * GROUP)

@@ -34,7 +34,9 @@ mod scalar;
 mod team;
 
 pub(crate) use activations::{ALONE, Activations, Form};
-pub(crate) use attention::{Attention, Heads, STRETCH, Shares, Stretch, key_pairs, stored_dimensions, value_pairs};
+pub(crate) use attention::{
+    Attention, Heads, STRETCH, Shares, Stretch, ask_to_write, key_pairs, stored_dimensions, value_pairs,
+};
 pub use attention::{PAGE, Pairs, Span};
 pub(crate) use head::{Search, Wanted, search};
 pub(crate) use large::Settling;
