@@ -1,4 +1,5 @@
-//! What the scheduler adds: steps with many sequences that are sampled, a request that comes and goes, and cancelling.
+//! What the scheduler adds: steps with many sequences that are sampled, a request that comes and goes, and cancelling; and the
+//! second turn of a conversation.
 //!
 //! ```sh
 //! cargo bench -p causerie-benches --bench scheduler
@@ -10,13 +11,17 @@ use std::time::{Duration, Instant};
 use causerie_benches::model_file;
 use causerie_inference::cache::PAGE;
 use causerie_inference::scheduler::Speculation;
-use causerie_inference::{Event, LoadOptions, Model, Request, Scheduler, SchedulerOptions, SequenceId};
+use causerie_inference::{
+    Event, LoadOptions, Model, Request, SamplingOptions, SamplingOverrides, Scheduler, SchedulerOptions, SequenceId,
+};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 /// Tokens of a prompt.
 const PROMPT: u32 = 64;
 /// Tokens that a sequence may have.
 const CONTEXT: usize = 1_024;
+/// Tokens of a first turn, of its answer, and of what is said then.
+const TURN: [usize; 3] = [1_000, 24, 24];
 
 fn model() -> Arc<Model> {
     let path = model_file().unwrap_or_else(|error| panic!("{error}"));
@@ -25,15 +30,19 @@ fn model() -> Arc<Model> {
 
 /// Room for so many sequences to use all of their context.
 fn scheduler(model: &Arc<Model>, sequences: usize) -> Scheduler {
-    let pages = sequences * CONTEXT.div_ceil(PAGE);
-    let options = SchedulerOptions {
+    let options = scheduler_options(model, sequences, CONTEXT);
+    Scheduler::new(Arc::clone(model), &options).expect("the options are in their ranges")
+}
+
+fn scheduler_options(model: &Model, sequences: usize, context: usize) -> SchedulerOptions {
+    let pages = sequences * context.div_ceil(PAGE);
+    SchedulerOptions {
         max_sequences: Some(sequences),
-        context: Some(CONTEXT),
+        context: Some(context),
         cache_bytes: Some(pages * model.config().page_shape().page_bytes()),
         speculation: Speculation::Off, // a token a step
         ..SchedulerOptions::default()
-    };
-    Scheduler::new(Arc::clone(model), &options).expect("the options are in their ranges")
+    }
 }
 
 fn request(number: u32) -> Request {
@@ -145,9 +154,58 @@ fn coming_and_going(c: &mut Criterion) {
     });
 }
 
+/// How long somebody waits for the first token of a second answer: history, answer and new message are the prompt, and only the
+/// message has not been computed.
+fn second_turn(c: &mut Criterion) {
+    let model = model();
+    let [history, answer, message] = TURN;
+    let mut options = scheduler_options(&model, 4, history + 2 * (answer + message));
+    options.max_sequences = Some(1);
+    let mut scheduler = Scheduler::new(Arc::clone(&model), &options).expect("the options are in their ranges");
+    let with_tokens = SamplingOverrides { temperature: Some(0.0), logprobs: Some(0), ..SamplingOverrides::default() };
+    let sampling = SamplingOptions::default().with(&with_tokens).expect("both are in their ranges");
+    let mut conversation = 0;
+    c.bench_function("second turn to first token, 24 tokens after a history of 1,000", |b| {
+        b.iter_custom(|turns| {
+            let mut spent = Duration::ZERO;
+            for _ in 0..turns {
+                conversation += 1;
+                let turn = |prompt: &[u32], max_tokens: usize| Request {
+                    prompt: prompt.to_vec(),
+                    max_tokens,
+                    sampling: sampling.clone(),
+                    session: Some(u128::from(conversation)),
+                    ..Request::default()
+                };
+                let tokens =
+                    |count: usize, from: u32| (0..count as u32).map(move |i| 1_000 + (from + i * 7_919) % 40_000);
+                let mut prompt: Vec<u32> = tokens(history, conversation * 131).collect();
+                scheduler.submit(turn(&prompt, answer)).expect("the queue is empty");
+                while scheduler.step(&mut |_, event| {
+                    if let Event::Token { chosen, .. } = event {
+                        prompt.push(chosen.token);
+                    }
+                }) {}
+                prompt.extend(tokens(message, 17));
+                let began = Instant::now();
+                let id = scheduler.submit(turn(&prompt, answer)).expect("the queue is empty");
+                let mut first = false;
+                while !first {
+                    scheduler
+                        .step(&mut |_, event| first |= matches!(event, Event::Token { .. } | Event::Finished { .. }));
+                }
+                spent += began.elapsed();
+                scheduler.cancel(id);
+                scheduler.step(&mut |_, _| ());
+            }
+            spent
+        });
+    });
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(3));
-    targets = steps, coming_and_going
+    targets = steps, coming_and_going, second_turn
 }
 criterion_main!(benches);
