@@ -16,7 +16,7 @@ use causerie_inference::bench::{Attention, MatrixProduct, empty_jobs, peaks};
 use causerie_inference::block::BlockType;
 use causerie_inference::forward::Work;
 use causerie_inference::pack::Packed;
-use causerie_inference::{Isa, Team};
+use causerie_inference::{Isa, KvType, Team};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -139,14 +139,17 @@ fn attention(c: &mut Criterion) {
     let mut group = c.benchmark_group(format!("attention, {isa}, one thread"));
     for (heads, dimensions) in [(3, 64), (4, 256)] {
         for tokens in [256, 4_096] {
-            let mut attention = Attention::new(isa, dimensions, heads, tokens);
-            let bytes = attention.bytes();
-            group.throughput(Throughput::BytesDecimal(bytes as u64));
-            let id = BenchmarkId::new(format!("{heads} heads of {dimensions}"), format!("{tokens} tokens"));
-            let run = |times| (0..times).for_each(|_| attention.run());
-            let Some(seconds) = timed(&mut group, id, run) else { continue };
-            let (rate, limit) = (bytes as f64 / seconds, roofline.reading(bytes, 1));
-            println!("  {:.1} GB/s, {:.0} % of reading as many bytes\n", rate / 1e9, 100.0 * rate / limit);
+            for kv in KvType::ALL {
+                let mut attention = Attention::new(isa, kv, dimensions, heads, tokens);
+                let bytes = attention.bytes();
+                group.throughput(Throughput::BytesDecimal(bytes as u64));
+                let what = format!("{heads} heads of {dimensions}, {}", kv.name());
+                let run = |times| (0..times).for_each(|_| attention.run());
+                let id = BenchmarkId::new(what, format!("{tokens} tokens"));
+                let Some(seconds) = timed(&mut group, id, run) else { continue };
+                let (rate, limit) = (bytes as f64 / seconds, roofline.reading(bytes, 1));
+                println!("  {:.1} GB/s, {:.0} % of reading as many bytes\n", rate / 1e9, 100.0 * rate / limit);
+            }
         }
     }
     group.finish();

@@ -1,7 +1,9 @@
 //! Kernels for benchmarks, with the feature `bench`: they are no part of what the engine promises.
 
 use crate::forward::Work;
-use crate::kernel::{self, Activations, Form, Heads, Isa, PAGE, Pairs, Product, Shares, Stretch, Team};
+use crate::kernel::{
+    self, Activations, Form, Heads, Isa, KvType, PAGE, PageView, Pairs, Product, Shares, Stretch, Team,
+};
 use crate::pack::{GROUP, Packed};
 
 pub use crate::kernel::{Peak, peaks};
@@ -58,11 +60,8 @@ impl<'w> MatrixProduct<'w> {
 /// Attention of the query heads that share a key-value head over some tokens, to be repeated on one thread.
 pub struct Attention {
     isa: Isa,
-    dimensions: usize,
+    heads: Heads,
     tokens: usize,
-    /// Of one page; the values of the next page follow its keys.
-    key_pairs: usize,
-    value_pairs: usize,
     pages: Vec<Pairs>,
     queries: Vec<f32>,
     out: Activations,
@@ -74,18 +73,15 @@ impl Attention {
     ///
     /// # Panics
     /// If the processor lacks the instruction set.
-    pub fn new(isa: Isa, dimensions: usize, heads: usize, tokens: usize) -> Self {
+    pub fn new(isa: Isa, kv: KvType, dimensions: usize, heads: usize, tokens: usize) -> Self {
         assert!(isa.is_available(), "this processor lacks {isa}");
-        let (key_pairs, value_pairs) = (kernel::key_pairs(dimensions), kernel::value_pairs(dimensions));
-        let some = |i: usize| 0x3d00 | (i * 7919 % 256) as u16; // bf16 of 0.03 to 0.06
+        let some = |i: usize| 0x3d00 | (i * 7919 % 256) as u16; // bf16 of 0.03 to 0.06; or codes, or most of a float of that size
         let pairs = |i: usize| Pairs(std::array::from_fn(|lane| [some(2 * (GROUP * i + lane)), some(3 * lane + i)]));
         Self {
             isa,
-            dimensions,
+            heads: Heads { dimensions, kv_heads: 1, group: heads, kv, cap: None, window: usize::MAX },
             tokens,
-            key_pairs,
-            value_pairs,
-            pages: (0..tokens.div_ceil(PAGE) * (key_pairs + value_pairs)).map(pairs).collect(),
+            pages: (0..tokens.div_ceil(PAGE) * kv.lines(dimensions)).map(pairs).collect(),
             queries: vec![0.1; heads * dimensions],
             out: Activations::new(isa, 1, heads * dimensions),
             team: Team::new(Some(1)).expect("a team of one starts no thread"),
@@ -99,15 +95,16 @@ impl Attention {
 
     /// Computes it once.
     pub fn run(&mut self) {
-        let Self { isa, dimensions, tokens, key_pairs, value_pairs, pages, queries, out, team } = self;
-        let (isa, dimensions) = (*isa, *dimensions);
-        let heads = Heads { dimensions, kv_heads: 1, group: queries.len() / dimensions, cap: None, window: usize::MAX };
+        let Self { isa, heads, tokens, pages, queries, out, team } = self;
+        let (isa, heads) = (*isa, *heads);
+        let Heads { dimensions, kv, .. } = heads;
         let stretch = Stretch { row: 0, rows: 1, position: *tokens - 1, table: 0 };
         let query = |_: usize, head: usize, room: &mut [f32]| {
             room.copy_from_slice(&queries[head * dimensions..][..dimensions]);
         };
-        let of_page = *key_pairs + *value_pairs;
-        let page = |_: usize, number: usize, _: usize| pages[number * of_page..][..of_page].split_at(*key_pairs);
+        let of_page = kv.lines(dimensions);
+        let page =
+            |_: usize, number: usize, _: usize| PageView::new(kv, dimensions, &pages[number * of_page..][..of_page]);
         out.start(Form::Codes, 1);
         let attention = kernel::Attention { isa, heads, stretches: &[stretch], query, page };
         team.enter(|crew| attention.compute(crew, &mut Shares::default(), out));

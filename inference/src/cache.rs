@@ -26,7 +26,7 @@ mod write;
 
 use std::ops::Range;
 
-pub use crate::kernel::{PAGE, Pairs, Span};
+pub use crate::kernel::{KvType, PAGE, PageView, Pairs, Span};
 pub use file::{SAVED_PAGES, SavedError};
 pub use layout::PageShape;
 pub use saved::SAVED_BYTES;
@@ -161,7 +161,7 @@ impl Cache {
     /// page is first used again, not when it is published, since most never are.
     fn sound_page(&mut self, node: NodeId) -> Result<PageId, Unusable> {
         let page = self.page_in_memory(node).and_then(|page| {
-            let finite = self.tree.is_finite(node) || PageShape::is_finite(&self.pool[page]);
+            let finite = self.tree.is_finite(node) || self.shape.is_finite(&self.pool[page]);
             finite.then_some(page).ok_or(Unusable::Damaged)
         });
         match page {
@@ -341,8 +341,8 @@ impl Cache {
         kv_head: usize,
     ) -> impl Iterator<Item = Span<'a>> + Clone {
         (positions.start / PAGE..positions.end.div_ceil(PAGE)).map(move |page| {
-            let seen = positions.start.saturating_sub(page * PAGE)..PAGE.min(positions.end - page * PAGE);
-            self.shape.span(&self.pool[table.pages[page]], seen, layer, kv_head)
+            let first = positions.start.saturating_sub(page * PAGE);
+            Span { page: self.page(table, page, layer, kv_head), first, tokens: PAGE.min(positions.end - page * PAGE) }
         })
     }
 }

@@ -6,7 +6,7 @@
 //! positions of its own sequence.
 
 use crate::cache::{Cache, PageTable};
-use crate::kernel::{self, Activations, Attention, Crew, Form, Gated, Heads, Isa, Product, Stretch, Wanted};
+use crate::kernel::{self, Activations, Attention, Crew, Form, Gated, Heads, Isa, KvType, Product, Stretch, Wanted};
 use crate::model::{Config, Frequencies, Layer, Linear, Model, RopePairs, Weights};
 use crate::sampler::Candidates;
 use crate::scratch::Scratch;
@@ -195,6 +195,7 @@ impl Step<'_> {
             dimensions: config.head_dim,
             kv_heads: config.kv_heads,
             group: config.heads / config.kv_heads,
+            kv: config.kv,
             cap: config.attention_cap,
             window: of_layer.window.unwrap_or(usize::MAX),
         };
@@ -211,7 +212,8 @@ impl Step<'_> {
         self.linear_add(attended, &layer.attention_output, layer.post_attention_norm.as_deref(), residual, delta);
     }
 
-    /// Norms a head of a query or key where the family does that, and turns it by its position.
+    /// Norms a head of a query or key where the family does that, turns it by its position, and mixes it where keys are kept as
+    /// codes: few dimensions of keys are much larger than others, whose codes would be coarse beside them.
     fn place(&self, head: &mut [f32], norm: Option<&[f32]>, turns: &[[f32; 2]]) {
         if let Some(norm) = norm {
             self.isa.rms_norm_in_place(head, norm, self.config.epsilon);
@@ -219,6 +221,9 @@ impl Step<'_> {
         match self.config.architecture.rope_pairs() {
             RopePairs::Neighbours => self.isa.rope(head, turns),
             RopePairs::Halves => self.isa.rope_halves(head, turns),
+        }
+        if self.config.kv == KvType::Q8 {
+            self.isa.rotate(head);
         }
     }
 

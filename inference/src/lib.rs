@@ -38,7 +38,7 @@ pub use chat::{Prompt, PromptError, Speaker, Turn};
 pub use error::LoadError;
 pub use gguf::{Gguf, Metadata};
 pub use grammar::{Grammar, GrammarError, GrammarFault};
-pub use kernel::{Crew, Isa, MAX_THREADS, Team};
+pub use kernel::{Crew, Isa, KvType, MAX_THREADS, Team};
 pub use model::{LoadOptions, Model, ModelInfo};
 pub use sampler::{Sampler, SamplingError, SamplingOptions, SamplingOverrides, TokenLogprob};
 pub use scheduler::{Event, FinishReason, Request, Saving, Scheduler, SchedulerOptions, SequenceId, SubmitError};

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cache::{Cache, PageTable};
 use crate::error::LoadError;
 use crate::forward::{Output, Row, Work, forward};
-use crate::kernel::{Crew, PAGE, Team, Wanted};
+use crate::kernel::{Crew, KvType, PAGE, Team, Wanted};
 use crate::model::{LoadOptions, Model};
 use crate::sampler::{Sampler, SamplingOptions, SamplingOverrides};
 use crate::scheduler::MAX_SEQUENCES;
@@ -43,11 +43,21 @@ pub struct BenchOptions {
     pub repeat: usize,
     /// Tokens that are there before the prompt and before what is decoded.
     pub depth: usize,
+    /// What keys and values are kept as.
+    pub kv: KvType,
 }
 
 impl Default for BenchOptions {
     fn default() -> Self {
-        Self { prompt: 512, generate: 128, streams: vec![8, 32], threads: None, repeat: 3, depth: 0 }
+        Self {
+            prompt: 512,
+            generate: 128,
+            streams: vec![8, 32],
+            threads: None,
+            repeat: 3,
+            depth: 0,
+            kv: KvType::default(),
+        }
     }
 }
 
@@ -155,7 +165,7 @@ pub fn bench(path: &Path, options: &BenchOptions) -> Result<BenchReport, Measure
         within("the number of streams", streams, 1, MAX_SEQUENCES)?;
     }
     let began = Instant::now();
-    let model = Model::load(path, &LoadOptions { threads: options.threads, ..LoadOptions::default() })?;
+    let model = Model::load(path, &LoadOptions { threads: options.threads, kv: options.kv, ..LoadOptions::default() })?;
     let load_s = began.elapsed().as_secs_f64();
     model.settle();
     let context = model.config().context;

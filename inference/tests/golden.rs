@@ -8,7 +8,7 @@ mod common;
 use causerie_inference::cache::{Cache, PageTable};
 use causerie_inference::forward::{Row, Work, forward};
 use causerie_inference::scratch::Scratch;
-use causerie_inference::{Isa, LoadOptions, Model, Team};
+use causerie_inference::{Isa, KvType, LoadOptions, Model, Team};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -99,14 +99,14 @@ fn run(model: &Model, team: &Team, golden: &Golden, step: usize, distance: &mut 
 /// `brief` is the text that the reference kernels compute, which take a minute for all.
 fn check(file: &Path, texts: &[Golden], brief: usize) {
     let team = Team::new(None).unwrap();
-    for isa in Isa::available() {
-        let model = Model::load(file, &LoadOptions { isa: Some(isa), ..LoadOptions::default() }).unwrap();
+    for (isa, kv) in Isa::available().flat_map(|isa| KvType::ALL.map(|kv| (isa, kv))) {
+        let model = Model::load(file, &LoadOptions { isa: Some(isa), kv, ..LoadOptions::default() }).unwrap();
         for (way, step) in [("in steps of 64", 64), ("one by one", 1)] {
             let mut distance = Distance::default();
             for golden in if isa == Isa::Scalar { &texts[brief..=brief] } else { texts } {
                 run(&model, &team, golden, step, &mut distance);
             }
-            distance.assert_small(&format!("{isa}, {way}"));
+            distance.assert_small(&format!("{isa}, {}, {way}", kv.name()));
         }
     }
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use causerie_inference::measure::{self, BenchOptions};
-use causerie_inference::{LoadOptions, Model};
+use causerie_inference::{KvType, LoadOptions, Model};
 
 fn model() -> Model {
     Model::load(&common::model_file(), &LoadOptions::default()).unwrap()
@@ -48,7 +48,15 @@ fn logits_refuse_what_cannot_be() {
 
 #[test]
 fn bench_measures_what_is_asked_for() {
-    let options = BenchOptions { prompt: 20, generate: 3, streams: vec![2, 3], threads: Some(2), repeat: 2, depth: 5 };
+    let options = BenchOptions {
+        prompt: 20,
+        generate: 3,
+        streams: vec![2, 3],
+        threads: Some(2),
+        repeat: 2,
+        depth: 5,
+        kv: KvType::Q8,
+    };
     let report = measure::bench(&common::model_file(), &options).unwrap();
     assert!(report.load_s > 0.0 && report.prefill_tps > 0.0 && report.decode_tps > 0.0);
     assert_eq!((report.threads, report.streams.len()), (2, 2));

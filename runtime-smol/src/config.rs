@@ -8,6 +8,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use causerie_inference::KvType;
 use causerie_inference::scheduler::Speculation;
 use clap::{Args, ValueEnum};
 
@@ -105,6 +106,29 @@ pub struct EngineOptions {
     /// Whether to guess from the conversation what comes next, and compute it ahead; answers are the same either way
     #[arg(long, env = "CAUSERIE_SPECULATE", value_name = "WHEN", default_value = "auto")]
     pub speculate: Speculate,
+
+    /// What keys and values, which are what is remembered of a conversation's tokens, are kept as
+    #[arg(long, env = "CAUSERIE_KV", value_name = "TYPE", default_value = "bf16")]
+    pub kv: Kv,
+}
+
+/// What keys and values are kept as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Kv {
+    /// 16 bits each
+    #[default]
+    Bf16,
+    /// 8 bits each: half of the memory, and faster where there is much context; a little less exact
+    Q8,
+}
+
+impl From<Kv> for KvType {
+    fn from(kv: Kv) -> KvType {
+        match kv {
+            Kv::Bf16 => KvType::Bf16,
+            Kv::Q8 => KvType::Q8,
+        }
+    }
 }
 
 /// When what comes next is guessed.

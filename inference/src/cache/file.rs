@@ -52,7 +52,7 @@ pub enum SavedError {
         /// The version that can be read.
         wanted: u32,
     },
-    /// It is of another model, or was computed with other kernels.
+    /// It is of another model, was computed with other kernels, or holds keys and values of another type.
     OtherModel,
     /// It says that there is more of something than there may be.
     TooMany {
@@ -89,7 +89,7 @@ impl fmt::Display for SavedError {
                 )
             }
             Self::OtherModel => {
-                f.write_str("the saved cache is of another model or other kernels; it will be written anew")
+                f.write_str("the saved cache is of another model, other kernels or another type of keys and values; it will be written anew")
             }
             Self::TooMany { what, seen, limit } => {
                 write!(f, "the saved cache says that it has {seen} {what}, and {limit} are allowed; it is not used")
@@ -228,8 +228,8 @@ impl Index {
 
 /// What a page's bytes mean depends on these.
 fn numbers(shape: PageShape) -> [u32; 5] {
-    let PageShape { layers, kv_heads, head_dim } = shape;
-    [PageShape::LAYOUT, PAGE as u32, layers as u32, kv_heads as u32, head_dim as u32]
+    let PageShape { layers, kv_heads, head_dim, .. } = shape;
+    [shape.layout(), PAGE as u32, layers as u32, kv_heads as u32, head_dim as u32]
 }
 
 /// Pages, nodes and sessions, of a file that is ours.

@@ -1,11 +1,8 @@
 //! How keys and values lie in a page, and nothing else: what writes them and what the kernels read.
 //!
-//! A page is `[layer][kv head]` of keys `[dimension / 2][token][2]`, then values `[token / 2][dimension][2]`, dimensions filled
-//! up to a multiple of 32, all as bf16: what the matrix unit multiplies, two at a time.
+//! A page is `[layer][kv head]` of keys, then values, then scales if there are any, as [`KvType`] has them.
 
-use std::ops::Range;
-
-use crate::kernel::{PAGE, Pairs, Span, ask_to_write, key_pairs, stored_dimensions, value_pairs};
+use crate::kernel::{BF16, CODES, KvType, PAGE, PageView, Pairs, ask_to_write, codes, lines_of};
 use crate::pack::GROUP;
 
 /// The numbers that a page's layout depends on.
@@ -17,15 +14,22 @@ pub struct PageShape {
     pub kv_heads: usize,
     /// Dimensions of a head.
     pub head_dim: usize,
+    /// What keys and values are kept as.
+    pub kv: KvType,
 }
 
 impl PageShape {
-    /// Names this layout, in files: to be raised with whatever changes it, or the arithmetic that the numbers come from.
-    pub(super) const LAYOUT: u32 = 2;
+    /// Names the layout, in files: another one with whatever changes it, or the arithmetic that the numbers come from.
+    pub(super) fn layout(self) -> u32 {
+        match self.kv {
+            KvType::Bf16 => 2,
+            KvType::Q8 => 3,
+        }
+    }
 
     /// [`Pairs`] of the keys and values of one layer and head.
     fn span_pairs(self) -> usize {
-        key_pairs(self.head_dim) + value_pairs(self.head_dim)
+        self.kv.lines(self.head_dim)
     }
 
     /// [`Pairs`] of a page.
@@ -46,11 +50,11 @@ impl PageShape {
     /// Asks for the lines that [`PageShape::store`] writes. A key goes to as many lines as it has pairs of dimensions, none of which has been
     /// near since the last step, and a processor that comes upon them one by one waits for nearly each.
     pub(super) fn ask_for(self, page: &[Pairs], token: usize, layer: usize, kv_head: usize) {
-        let span = &page[self.place(layer, kv_head)..][..self.span_pairs()];
-        let (keys, values) = span.split_at(key_pairs(self.head_dim));
+        let PageView { keys, values, scales } = self.view(page, layer, kv_head);
         keys[token / GROUP..].iter().step_by(PAGE / GROUP).for_each(ask_to_write);
-        let lines = stored_dimensions(self.head_dim) / GROUP;
-        values[token / 2 * lines..][..lines].iter().for_each(ask_to_write);
+        let lines = lines_of(self.head_dim);
+        values[token / self.kv.per_lane() * lines..][..lines].iter().for_each(ask_to_write);
+        scales.iter().skip(token / GROUP).step_by(PAGE / GROUP).for_each(ask_to_write);
     }
 
     /// Stores the key and value of one layer, head and one of the page's tokens.
@@ -63,17 +67,27 @@ impl PageShape {
         [key, value]: [&[f32]; 2],
     ) {
         let span = &mut page[self.place(layer, kv_head)..][..self.span_pairs()];
-        let (keys, values) = span.split_at_mut(key_pairs(self.head_dim));
-        for (key, tokens) in key.chunks(GROUP).zip(keys.chunks_mut(GROUP / 2 * (PAGE / GROUP))) {
+        let (keys, rest) = span.split_at_mut(self.kv.key_lines(self.head_dim));
+        let (values, scales) = rest.split_at_mut(self.kv.value_lines(self.head_dim));
+        let lines = lines_of(self.head_dim);
+        if self.kv == KvType::Q8 {
+            let of_key = codes(key, |d, code| {
+                keys[d / CODES * (PAGE / GROUP) + token / GROUP].set_code(token % GROUP, d % CODES, code);
+            });
+            let values = &mut values[token / CODES * lines..][..lines];
+            let of_value = codes(value, |d, code| values[d / GROUP].set_code(d % GROUP, token % CODES, code));
+            scales[token / GROUP].set_float(token % GROUP, of_key);
+            return scales[(PAGE + token) / GROUP].set_float(token % GROUP, of_value);
+        }
+        for (key, tokens) in key.chunks(GROUP).zip(keys.chunks_mut(GROUP / BF16 * (PAGE / GROUP))) {
             let bits = to_bf16(key);
             for (pair, tokens) in bits.as_chunks::<2>().0.iter().zip(tokens.chunks_exact_mut(PAGE / GROUP)) {
                 tokens[token / GROUP].0[token % GROUP] = *pair;
             }
         }
-        let lines = stored_dimensions(self.head_dim) / GROUP;
-        for (value, line) in value.chunks(GROUP).zip(&mut values[token / 2 * lines..]) {
+        for (value, line) in value.chunks(GROUP).zip(&mut values[token / BF16 * lines..]) {
             for (pair, bits) in line.0.iter_mut().zip(to_bf16(value)) {
-                pair[token % 2] = bits;
+                pair[token % BF16] = bits;
             }
         }
     }
@@ -97,16 +111,22 @@ impl PageShape {
     }
 
     /// Whether all numbers of a page are finite.
-    pub(super) fn is_finite(page: &[Pairs]) -> bool {
+    pub(super) fn is_finite(self, page: &[Pairs]) -> bool {
         const EXPONENT: u16 = 0x7f80; // all ones: infinite, or not a number
-        let finite = |line: &Pairs| line.0.as_flattened().iter().fold(true, |all, x| all & (x & EXPONENT != EXPONENT));
-        page.iter().all(finite)
+        let finite = |bits: u16| bits & EXPONENT != EXPONENT;
+        match self.kv {
+            KvType::Bf16 => page.iter().all(|line| line.0.as_flattened().iter().fold(true, |all, &x| all & finite(x))),
+            // Codes always are, and the upper half of a scale is a bf16.
+            KvType::Q8 => page.chunks_exact(self.span_pairs().max(1)).all(|span| {
+                let scales = &span[span.len() - self.kv.scale_lines()..];
+                scales.iter().flat_map(|line| line.0).all(|[_, high]| finite(high))
+            }),
+        }
     }
 
-    /// Some tokens of a page, for one layer and head.
-    pub(super) fn span(self, page: &[Pairs], seen: Range<usize>, layer: usize, kv_head: usize) -> Span<'_> {
-        let (keys, values) = page[self.place(layer, kv_head)..][..self.span_pairs()].split_at(key_pairs(self.head_dim));
-        Span { keys, values, first: seen.start, tokens: seen.end }
+    /// The keys and values of one layer and head.
+    pub(super) fn view(self, page: &[Pairs], layer: usize, kv_head: usize) -> PageView<'_> {
+        PageView::new(self.kv, self.head_dim, &page[self.place(layer, kv_head)..][..self.span_pairs()])
     }
 }
 

@@ -4,7 +4,6 @@ use std::ops::{Index, IndexMut};
 
 use super::PageShape;
 use crate::kernel::{Arena, Pairs, Slab};
-use crate::pack::GROUP;
 
 /// Bytes of address space that pages take at a time: memory in large pages is read up to twice as fast, where there is much of it.
 const CHUNK_BYTES: usize = 64 << 20;
@@ -93,8 +92,8 @@ impl Pool {
         let Page { pairs, users } = &mut self.pages[page.0 as usize];
         *users -= 1;
         if *users == 0 {
-            if !PageShape::is_finite(pairs) {
-                pairs.fill(Pairs([[0; 2]; GROUP]));
+            if !self.shape.is_finite(pairs) {
+                pairs.fill(Pairs::ZERO);
             }
             self.free.push(page);
         }
@@ -134,7 +133,7 @@ impl Pool {
             let count = |list: &[PageId]| list.iter().filter(|page| page.0 as usize == at).count();
             assert_eq!(page.users as usize, count(had), "users of {at}");
             assert_eq!(count(&self.free), usize::from(page.users == 0), "free places of {at}");
-            assert!(page.users > 0 || PageShape::is_finite(&page.pairs));
+            assert!(page.users > 0 || self.shape.is_finite(&page.pairs));
         }
     }
 }

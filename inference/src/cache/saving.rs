@@ -188,7 +188,7 @@ impl Cache {
                 None => continue, // what it stands behind is not saved
             };
             let source = match (self.tree.page(node), self.tree.saved(node)) {
-                (Some(page), _) if self.tree.is_finite(node) || PageShape::is_finite(&self.pool[page]) => {
+                (Some(page), _) if self.tree.is_finite(node) || self.shape.is_finite(&self.pool[page]) => {
                     Source::Memory(page)
                 }
                 (None, Some(saved)) => Source::File(saved),

@@ -1,14 +1,13 @@
-use half::bf16;
 use proptest::prelude::*;
 
 use super::*;
-use crate::kernel::stored_dimensions;
+use crate::kernel::{BF16, CODES, lines_of};
 use crate::pack::GROUP;
 
 #[path = "tests/saved.rs"]
 mod saved;
 
-const SHAPE: PageShape = PageShape { layers: 2, kv_heads: 2, head_dim: 20 };
+const SHAPE: PageShape = PageShape { layers: 2, kv_heads: 2, head_dim: 20, kv: KvType::Bf16 };
 
 fn cache(pages: usize) -> Cache {
     Cache::new(SHAPE, pages * SHAPE.page_bytes())
@@ -107,10 +106,20 @@ impl Running {
 
 /// A dimension of the key and the value of a token.
 fn number(span: &Span<'_>, token: usize, d: usize) -> (f32, f32) {
-    let lines = stored_dimensions(SHAPE.head_dim) / GROUP;
-    let key = span.keys[d / 2 * (PAGE / GROUP) + token / GROUP].0[token % GROUP][d % 2];
-    let value = span.values[token / 2 * lines + d / GROUP].0[d % GROUP][token % 2];
-    (bf16::from_bits(key).to_f32(), bf16::from_bits(value).to_f32())
+    match span.page.kv() {
+        KvType::Bf16 => of_lanes::<BF16>(span.page, token, d),
+        KvType::Q8 => {
+            let [keys, values] = span.page.token_scales().unwrap();
+            let (key, value) = of_lanes::<CODES>(span.page, token, d);
+            (key * keys[token], value * values[token])
+        }
+    }
+}
+
+fn of_lanes<const PER: usize>(page: PageView<'_>, token: usize, d: usize) -> (f32, f32) {
+    let key = page.keys[d / PER * (PAGE / GROUP) + token / GROUP].number::<PER>(token % GROUP, d % PER);
+    let value = &page.values[token / PER * lines_of(SHAPE.head_dim) + d / GROUP];
+    (key, value.number::<PER>(d % GROUP, token % PER))
 }
 
 /// Token, position, layer and history, as they are stored for a position.
@@ -460,4 +469,47 @@ proptest! {
             prop_assert_eq!(of_session, seen(Some(session)));
         }
     }
+}
+
+/// Keys and values of three tokens, one of them at the end of the page, of numbers of any size.
+const CODED: [(usize, f32); 3] = [(0, 1.0), (5, 1e-30), (PAGE - 1, 3e4)];
+
+fn coded(scale: f32, kv: usize) -> Vec<f32> {
+    (0..40).map(|d| scale * ((d * 7 + kv) as f32 * 0.37).sin()).collect()
+}
+
+#[test]
+fn codes_are_as_near_as_eight_bits_are() {
+    let shape = PageShape { kv: KvType::Q8, ..SHAPE };
+    let mut cache = Cache::new(shape, shape.page_bytes());
+    let mut table = PageTable::default();
+    cache.reserve(&mut table, PAGE).unwrap();
+    for (token, scale) in CODED {
+        cache.store(&table, token, 1, &coded(scale, 0), &coded(scale, 1));
+    }
+    for (token, scale) in CODED {
+        for head in 0..2 {
+            let span = cache.spans(&table, 0..PAGE, 1, head).next().unwrap();
+            for d in 0..SHAPE.head_dim {
+                let (key, value) = number(&span, token, d);
+                let near =
+                    |stored: f32, kv| (stored - coded(scale, kv)[head * SHAPE.head_dim + d]).abs() <= scale / 253.0;
+                assert!(near(key, 0) && near(value, 1), "{token} {head} {d}: {key} {value}");
+            }
+        }
+    }
+    // What is no number is found out by its scale.
+    for bad in [f32::NAN, f32::INFINITY, -f32::NAN] {
+        for at in [3, 39] {
+            let mut key = coded(1.0, 0);
+            key[at] = bad;
+            cache.store(&table, 7, 1, &key, &coded(1.0, 1));
+            assert!(!shape.is_finite(&cache.pool[table.pages[0]]), "{bad} at {at}");
+            cache.store(&table, 7, 1, &coded(1.0, 0), &key);
+            assert!(!shape.is_finite(&cache.pool[table.pages[0]]), "{bad} at {at}");
+            cache.store(&table, 7, 1, &coded(1.0, 0), &coded(1.0, 1));
+            assert!(shape.is_finite(&cache.pool[table.pages[0]]));
+        }
+    }
+    cache.release(table);
 }

@@ -1,7 +1,7 @@
 //! How a step writes what it computed: page by page, on all threads.
 
 use super::{Cache, PAGE, PageTable};
-use crate::kernel::{Crew, Pairs};
+use crate::kernel::{Crew, PageView};
 
 /// The rows of a step that go to one page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +70,7 @@ impl Cache {
     }
 
     /// The keys and values of a sequence's page, for one layer and head.
-    pub(crate) fn page(&self, table: &PageTable, number: usize, layer: usize, kv_head: usize) -> (&[Pairs], &[Pairs]) {
-        let span = self.shape.span(&self.pool[table.pages[number]], 0..PAGE, layer, kv_head);
-        (span.keys, span.values)
+    pub(crate) fn page(&self, table: &PageTable, number: usize, layer: usize, kv_head: usize) -> PageView<'_> {
+        self.shape.view(&self.pool[table.pages[number]], layer, kv_head)
     }
 }

@@ -5,68 +5,22 @@
 //! [`crate::cache`], and their borders are at fixed positions, so the result does not depend on how a prompt was cut into
 //! steps.
 //!
-//! Keys and values are bf16, two of them side by side that are multiplied for one sum: keys are `[dimension / 2][token][2]` and
-//! values `[token / 2][dimension][2]`. So in both products the lanes of a register hold independent sums, and the matrix
-//! unit reads both as they are.
+//! How keys and values lie says [`page`]. Where they are codes, sums are brought to the scales of the keys before they are scores,
+//! and weights to those of the values.
 
+mod page;
 mod segments;
 
 use std::cell::RefCell;
 use std::ops::Range;
 
-#[cfg(target_arch = "x86_64")]
-use super::Form;
 use super::{Activations, Crew, Isa, scalar};
-use crate::pack::{BLOCK, GROUP};
+#[cfg(target_arch = "x86_64")]
+use super::{Form, amx};
+use crate::pack::BLOCK;
+pub(crate) use page::{BF16, CODES, ask_to_write, codes, lines_of, stored_dimensions};
+pub use page::{KvType, PAGE, PageView, Pairs, Span};
 pub(crate) use segments::Shares;
-
-/// Tokens in a page of the cache.
-pub const PAGE: usize = 64;
-
-/// Sixteen pairs of bf16: for each of 16 tokens two dimensions of its key, or for each of 16 dimensions the values of two
-/// tokens.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-pub struct Pairs(pub [[u16; 2]; GROUP]);
-
-/// Asks for a line that is written soon; nothing comes of it where the processor is not known.
-pub(crate) fn ask_to_write(line: &Pairs) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: the instruction does nothing that a program could notice, not even on the oldest processors of this kind, which ignore it.
-    unsafe {
-        std::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = line;
-}
-
-/// Dimensions of a head as they are stored: filled up to whole tiles.
-pub(crate) const fn stored_dimensions(dimensions: usize) -> usize {
-    dimensions.next_multiple_of(2 * GROUP)
-}
-
-/// [`Pairs`] of the keys of a page.
-pub(crate) const fn key_pairs(dimensions: usize) -> usize {
-    stored_dimensions(dimensions) / 2 * (PAGE / GROUP)
-}
-
-/// [`Pairs`] of the values of a page.
-pub(crate) const fn value_pairs(dimensions: usize) -> usize {
-    PAGE / 2 * (stored_dimensions(dimensions) / GROUP)
-}
-
-/// A stretch of cached tokens, for one layer and one key-value head.
-#[derive(Clone, Copy)]
-pub struct Span<'a> {
-    /// Keys, `[dimension / 2][token]`, dimensions filled up to a multiple of 32.
-    pub keys: &'a [Pairs],
-    /// Values, `[token / 2][dimension]`, as the keys.
-    pub values: &'a [Pairs],
-    /// The first token that is looked at: below `tokens`.
-    pub first: usize,
-    /// Where the tokens that are looked at end: 1 to [`PAGE`].
-    pub tokens: usize,
-}
 
 /// The running softmax of one query head; the weighted sum of the values so far stands in the output.
 #[derive(Clone, Copy)]
@@ -89,6 +43,8 @@ pub(crate) struct Heads {
     pub(crate) kv_heads: usize,
     /// Query heads that share a key-value head.
     pub(crate) group: usize,
+    /// What keys and values are kept as.
+    pub(crate) kv: KvType,
     /// Soft cap of scores.
     pub(crate) cap: Option<f32>,
     /// Positions that a row sees, its own and those before.
@@ -127,7 +83,9 @@ struct Bench {
     /// As the queries.
     out: Vec<f32>,
     #[cfg(target_arch = "x86_64")]
-    tiles: Option<super::amx::Bench>,
+    tiles: Option<amx::Bench>,
+    #[cfg(target_arch = "x86_64")]
+    codes: Option<amx::CodeBench>,
 }
 
 thread_local! {
@@ -150,7 +108,7 @@ pub(crate) struct Attention<'a, Q, P> {
 impl<'p, Q, P> Attention<'_, Q, P>
 where
     Q: Fn(usize, usize, &mut [f32]) + Sync,
-    P: Fn(usize, usize, usize) -> (&'p [Pairs], &'p [Pairs]) + Sync,
+    P: Fn(usize, usize, usize) -> PageView<'p> + Sync,
 {
     /// Computes it, into `[row][head][dimension]`.
     ///
@@ -206,13 +164,24 @@ where
         kv_head: usize,
         put: impl Fn(usize, usize, &[f32]),
     ) {
-        let Heads { dimensions, group, window, .. } = self.heads;
-        let tiles = super::amx::Bench::of(&mut bench.tiles, dimensions);
+        let Heads { dimensions, group, kv, window, .. } = self.heads;
         let page = |number: usize| (self.page)(stretch.table, number, kv_head);
         for head in kv_head * group..(kv_head + 1) * group {
             let query = |row: usize, room: &mut [f32]| (self.query)(stretch.row + row, head, room);
             let put = |row: usize, values: &[f32]| put(stretch.row + row, head, values);
-            super::amx::attend(tiles, stretch, window, query, page, put);
+            match kv {
+                KvType::Bf16 => {
+                    let tiles = amx::Bench::of(&mut bench.tiles, dimensions);
+                    amx::attend(tiles, stretch, window, query, page, put);
+                }
+                KvType::Q8 => {
+                    let codes = amx::CodeBench::of(&mut bench.codes, dimensions);
+                    let seen = |row: usize| stretch.seen(row, window);
+                    amx::attend_codes(codes, amx::CodeRows::Many(stretch.rows), seen, query, page, |row, share| {
+                        put(row, share.normed());
+                    });
+                }
+            }
         }
     }
 
@@ -229,9 +198,9 @@ where
             }
             let seen = stretch.seen(row, window);
             let spans = (seen.start / PAGE..seen.end.div_ceil(PAGE)).map(|number| {
-                let (keys, values) = (self.page)(stretch.table, number, kv_head);
+                let page = (self.page)(stretch.table, number, kv_head);
                 let first = seen.start.saturating_sub(number * PAGE);
-                Span { keys, values, first, tokens: PAGE.min(seen.end - number * PAGE) }
+                Span { page, first, tokens: PAGE.min(seen.end - number * PAGE) }
             });
             attention(self.isa, dimensions, cap, queries, &spans, out);
             for (head, values) in heads.clone().zip(out.chunks_exact(dimensions)) {
@@ -261,7 +230,7 @@ fn attention<'a>(
         let softmax = &mut softmax[..out.len() / dimensions];
         for span in spans.clone() {
             assert!(span.first < span.tokens && span.tokens <= PAGE, "{} to {}", span.first, span.tokens);
-            assert!(span.keys.len() >= key_pairs(dimensions) && span.values.len() >= value_pairs(dimensions));
+            assert!(span.page.is_whole(dimensions), "a page has all dimensions");
             match isa {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx512 | Isa::Amx => super::avx512::attend(queries, span, cap, softmax, out),

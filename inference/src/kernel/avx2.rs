@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::Lanes;
 use super::activations::{CodesMut, View};
-use super::attention::{PAGE, Pairs, Softmax, Span, stored_dimensions};
+use super::attention::{BF16, CODES, KvType, PAGE, Pairs, Softmax, Span, lines_of};
 use super::element::exp;
 use crate::pack::{BLOCK, GROUP, Halves, Line, Packed, Quantized, Shift, Storage, Width};
 
@@ -226,24 +226,43 @@ pub(super) fn attend(queries: &[f32], span: Span<'_>, cap: Option<f32>, softmax:
     let heads = queries.chunks_exact(dimensions).zip(out.chunks_exact_mut(dimensions));
     for ((query, out), softmax) in heads.zip(softmax) {
         // SAFETY: see the module `kernel` for the features.
-        unsafe { attend_head(query, span, cap, softmax, out) }
+        unsafe {
+            match span.page.kv() {
+                KvType::Bf16 => attend_head::<BF16>(query, span, cap, softmax, out),
+                KvType::Q8 => attend_head::<CODES>(query, span, cap, softmax, out),
+            }
+        }
     }
 }
 
+/// Over keys and values of `PER` numbers a lane.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn attend_head(query: &[f32], span: Span<'_>, cap: Option<f32>, softmax: &mut Softmax, out: &mut [f32]) {
+fn attend_head<const PER: usize>(
+    query: &[f32],
+    span: Span<'_>,
+    cap: Option<f32>,
+    softmax: &mut Softmax,
+    out: &mut [f32],
+) {
+    let page = span.page;
     let mut sums = [_mm256_setzero_ps(); PAGE / LANES];
-    for (q, keys) in query.chunks(2).zip(span.keys.chunks_exact(PAGE / GROUP)) {
-        let q = [q[0], q.get(1).copied().unwrap_or(0.0)].map(|q| _mm256_set1_ps(q));
+    for (q, keys) in query.chunks(PER).zip(page.keys.chunks_exact(PAGE / GROUP)) {
+        let mut of_lane = [_mm256_setzero_ps(); PER];
+        of_lane.iter_mut().zip(q).for_each(|(of_lane, &q)| *of_lane = _mm256_set1_ps(q));
         for (line, sum) in sums.iter_mut().enumerate() {
-            let [first, second] = load_pairs(&keys[line / 2], line % 2);
-            *sum = _mm256_fmadd_ps(q[1], second, _mm256_fmadd_ps(q[0], first, *sum));
+            for (q, keys) in of_lane.into_iter().zip(load_lanes::<PER>(&keys[line / 2], line % 2)) {
+                *sum = _mm256_fmadd_ps(q, keys, *sum);
+            }
         }
     }
     let mut scores = [0.0f32; PAGE];
     for (scores, sum) in scores.chunks_exact_mut(LANES).zip(sums) {
         // SAFETY: there are 8 places.
         unsafe { _mm256_storeu_ps(scores.as_mut_ptr(), sum) };
+    }
+    let scales = page.token_scales();
+    if let Some([scales, _]) = &scales {
+        scores.iter_mut().zip(scales).for_each(|(score, scale)| *score *= scale);
     }
     if let Some(cap) = cap {
         super::element::cap(&mut scores, cap);
@@ -258,13 +277,15 @@ fn attend_head(query: &[f32], span: Span<'_>, cap: Option<f32>, softmax: &mut So
     weights[seen.end..].fill(0.0);
     let decay = exp(softmax.peak - peak);
     *softmax = Softmax { peak, sum: softmax.sum * decay + weights.iter().sum::<f32>() };
-    let lines = stored_dimensions(out.len()) / GROUP;
-    let pairs = seen.start / 2..seen.end.div_ceil(2);
+    if let Some([_, scales]) = &scales {
+        weights.iter_mut().zip(scales).for_each(|(weight, scale)| *weight *= scale);
+    }
+    let lines = lines_of(out.len());
     for (part, out) in out.chunks_mut(LANES).enumerate() {
         let mut sums = _mm256_setzero_ps();
-        for pair in pairs.clone() {
-            let values = load_pairs(&span.values[pair * lines + part / 2], part % 2);
-            for (weight, values) in weights[2 * pair..2 * pair + 2].iter().zip(values) {
+        for lane in seen.start / PER..seen.end.div_ceil(PER) {
+            let values = load_lanes::<PER>(&page.values[lane * lines + part / 2], part % 2);
+            for (weight, values) in weights[PER * lane..].iter().zip(values) {
                 sums = _mm256_fmadd_ps(_mm256_set1_ps(*weight), values, sums);
             }
         }
@@ -277,15 +298,24 @@ fn attend_head(query: &[f32], span: Span<'_>, cap: Option<f32>, softmax: &mut So
     }
 }
 
-/// The first and the second numbers of eight pairs: the `half`-th.
+/// The first, second … numbers of eight lanes of `PER`: the `half`-th.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load_pairs(pairs: &Pairs, half: usize) -> [__m256; 2] {
-    let pairs = &pairs.0[half * LANES..][..LANES];
-    // SAFETY: there are 8 pairs, 32 bytes.
-    let bits = unsafe { _mm256_loadu_si256(pairs.as_ptr().cast()) };
-    let second = _mm256_and_si256(bits, _mm256_set1_epi32(0xffff_0000_u32 as i32));
-    [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits)), _mm256_castsi256_ps(second)]
+fn load_lanes<const PER: usize>(lanes: &Pairs, half: usize) -> [__m256; PER] {
+    let lanes = &lanes.0[half * LANES..][..LANES];
+    // SAFETY: there are 8 lanes, 32 bytes.
+    let bits = unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) };
+    let mut numbers = [_mm256_setzero_ps(); PER];
+    for (i, number) in numbers.iter_mut().enumerate() {
+        // To the highest bits, where the sign is.
+        let high = _mm256_sll_epi32(bits, _mm_cvtsi32_si128((32 - 32 / PER * (i + 1)) as i32));
+        *number = if PER == CODES {
+            _mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(high))
+        } else {
+            _mm256_castsi256_ps(_mm256_and_si256(high, _mm256_set1_epi32(0xffff_0000_u32 as i32)))
+        };
+    }
+    numbers
 }
 
 /// As the portable one in [`super::element`], compiled for these instructions.

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::activations::{CodesMut, Scales, View};
-use super::attention::{HEADS, PAGE, Pairs, Softmax, Span, key_pairs, stored_dimensions, value_pairs};
+use super::attention::{BF16, CODES, HEADS, KvType, PAGE, Pairs, Softmax, Span, lines_of};
 use super::{Lanes, TILE};
 use crate::pack::{BLOCK, GROUP, Halves, Line, Packed, Quantized, Shift, Storage, Width};
 
@@ -290,25 +290,40 @@ fn load_f32(line: &Line) -> __m512 {
 
 /// As [`super::scalar::attend`].
 pub(super) fn attend(queries: &[f32], span: Span<'_>, cap: Option<f32>, softmax: &mut [Softmax], out: &mut [f32]) {
+    match span.page.kv() {
+        KvType::Bf16 => attend_heads::<BF16>(queries, span, cap, softmax, out),
+        KvType::Q8 => attend_heads::<CODES>(queries, span, cap, softmax, out),
+    }
+}
+
+/// Over keys and values of `PER` numbers a lane.
+fn attend_heads<const PER: usize>(
+    queries: &[f32],
+    span: Span<'_>,
+    cap: Option<f32>,
+    softmax: &mut [Softmax],
+    out: &mut [f32],
+) {
     let dimensions = queries.len() / softmax.len();
     assert!(queries.len() == out.len() && queries.len() == dimensions * softmax.len() && span.tokens <= PAGE);
-    assert!(span.keys.len() >= key_pairs(dimensions) && span.values.len() >= value_pairs(dimensions));
+    assert!(span.page.kv().per_lane() == PER && span.page.is_whole(dimensions));
     // SAFETY: see the module `kernel` for the features; the lengths were checked.
     unsafe {
         match softmax {
-            [a] => attend_page(dimensions, queries, span, cap, [a], out),
-            [a, b] => attend_page(dimensions, queries, span, cap, [a, b], out),
-            [a, b, c] => attend_page(dimensions, queries, span, cap, [a, b, c], out),
-            [a, b, c, d] => attend_page(dimensions, queries, span, cap, [a, b, c, d], out),
+            [a] => attend_page::<PER, 1>(dimensions, queries, span, cap, [a], out),
+            [a, b] => attend_page::<PER, 2>(dimensions, queries, span, cap, [a, b], out),
+            [a, b, c] => attend_page::<PER, 3>(dimensions, queries, span, cap, [a, b, c], out),
+            [a, b, c, d] => attend_page::<PER, 4>(dimensions, queries, span, cap, [a, b, c, d], out),
             other => unreachable!("1 to {HEADS} heads go together, not {}", other.len()),
         }
     }
 }
 
 /// # Safety
-/// `queries` and `out` are `N × dimensions` long; the span has at most [`PAGE`] tokens, and the keys and values of a page.
+/// `queries` and `out` are `N × dimensions` long; the span has at most [`PAGE`] tokens, and the keys and values of a page, `PER` numbers
+/// a lane.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
-unsafe fn attend_page<const N: usize>(
+unsafe fn attend_page<const PER: usize, const N: usize>(
     dimensions: usize,
     queries: &[f32],
     span: Span<'_>,
@@ -317,27 +332,33 @@ unsafe fn attend_page<const N: usize>(
     out: &mut [f32],
 ) {
     const LINES: usize = PAGE / GROUP;
+    let page = span.page;
     let mut scores = [[_mm512_setzero_ps(); LINES]; N];
     // Values are fetched while keys are computed with: they lie elsewhere, and a page is too short for the processor to notice.
-    let fetched = span.values.as_ptr().cast::<i8>();
-    let lines_a_pair = size_of_val(span.values).div_ceil(64).div_ceil(dimensions.div_ceil(2));
-    for pair in 0..dimensions.div_ceil(2) {
-        let d = 2 * pair;
-        let odd = d + 1 < dimensions;
-        for line in 0..lines_a_pair {
-            _mm_prefetch::<_MM_HINT_T0>(fetched.wrapping_add((pair * lines_a_pair + line) * 64));
+    let fetched = page.values.as_ptr().cast::<i8>();
+    let lines_a_part = page.values.len().div_ceil(dimensions.div_ceil(PER));
+    for part in 0..dimensions.div_ceil(PER) {
+        for line in 0..lines_a_part {
+            _mm_prefetch::<_MM_HINT_T0>(fetched.wrapping_add((part * lines_a_part + line) * 64));
         }
         for line in 0..LINES {
             // SAFETY: passed on to the caller.
-            let [first, second] = load_pairs(unsafe { span.keys.get_unchecked(pair * LINES + line) });
+            let keys = load_lanes::<PER>(unsafe { page.keys.get_unchecked(part * LINES + line) });
             for (head, scores) in scores.iter_mut().enumerate() {
-                // SAFETY: passed on to the caller.
-                let q = unsafe { queries.as_ptr().add(head * dimensions + d) };
-                // SAFETY: as above; the second number of the pair is there unless the dimensions are odd.
-                let q = unsafe { [*q, if odd { *q.add(1) } else { 0.0 }] };
-                scores[line] = _mm512_fmadd_ps(_mm512_set1_ps(q[0]), first, scores[line]);
-                scores[line] = _mm512_fmadd_ps(_mm512_set1_ps(q[1]), second, scores[line]);
+                for (d, keys) in (PER * part..).zip(keys) {
+                    // SAFETY: passed on to the caller; the last lane may have more numbers than the head.
+                    let q = if d < dimensions { unsafe { *queries.get_unchecked(head * dimensions + d) } } else { 0.0 };
+                    scores[line] = _mm512_fmadd_ps(_mm512_set1_ps(q), keys, scores[line]);
+                }
             }
+        }
+    }
+    let scales = page.token_scales();
+    if let Some([scales, _]) = &scales {
+        for (line, scales) in scales.as_chunks::<GROUP>().0.iter().enumerate() {
+            // SAFETY: there are 16 scales.
+            let scales = unsafe { _mm512_loadu_ps(scales.as_ptr()) };
+            scores.iter_mut().for_each(|scores| scores[line] = _mm512_mul_ps(scores[line], scales));
         }
     }
     if let Some(cap) = cap {
@@ -348,25 +369,30 @@ unsafe fn attend_page<const N: usize>(
     for (head, softmax) in softmax.into_iter().enumerate() {
         decays[head] = weigh(&scores[head], span.first..span.tokens, softmax, &mut weights[head]);
     }
-    let lines = stored_dimensions(dimensions) / GROUP;
+    if let Some([_, scales]) = &scales {
+        for weights in &mut weights {
+            weights.iter_mut().zip(scales).for_each(|(weight, scale)| *weight *= scale);
+        }
+    }
+    let lines = lines_of(dimensions);
     // Two lines at once: with one, each sum would wait for itself.
-    for part in (0..dimensions.div_ceil(GROUP)).step_by(2) {
+    for line in (0..dimensions.div_ceil(GROUP)).step_by(2) {
         let mut sums = [[_mm512_setzero_ps(); 2]; N];
-        for pair in span.first / 2..span.tokens.div_ceil(2) {
-            for line in 0..2 {
+        for part in span.first / PER..span.tokens.div_ceil(PER) {
+            for further in 0..2 {
                 // SAFETY: passed on to the caller; the lines of a value are even in number.
-                let values = load_pairs(unsafe { span.values.get_unchecked(pair * lines + part + line) });
+                let values = load_lanes::<PER>(unsafe { page.values.get_unchecked(part * lines + line + further) });
                 for (sums, weights) in sums.iter_mut().zip(&weights) {
-                    for (token, values) in values.into_iter().enumerate() {
+                    for (token, values) in (PER * part..).zip(values) {
                         // SAFETY: there are as many weights as a page has tokens.
-                        let weight = _mm512_set1_ps(unsafe { *weights.get_unchecked(2 * pair + token) });
-                        sums[line] = _mm512_fmadd_ps(weight, values, sums[line]);
+                        let weight = _mm512_set1_ps(unsafe { *weights.get_unchecked(token) });
+                        sums[further] = _mm512_fmadd_ps(weight, values, sums[further]);
                     }
                 }
             }
         }
         for (head, out) in out.chunks_exact_mut(dimensions).enumerate() {
-            for (out, sum) in out[part * GROUP..].chunks_mut(GROUP).zip(sums[head]) {
+            for (out, sum) in out[line * GROUP..].chunks_mut(GROUP).zip(sums[head]) {
                 let mask = ((1u32 << out.len()) - 1) as u16;
                 // SAFETY: the mask covers what the line of the output has, here and below.
                 let before = unsafe { _mm512_maskz_loadu_ps(mask, out.as_ptr()) };
@@ -387,14 +413,23 @@ fn capped(scores: __m512, cap: f32) -> __m512 {
     _mm512_sub_ps(_mm512_set1_ps(cap), rest)
 }
 
-/// The first and the second numbers of sixteen pairs.
+/// The first, second … numbers of sixteen lanes of `PER`.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load_pairs(pairs: &Pairs) -> [__m512; 2] {
+fn load_lanes<const PER: usize>(lanes: &Pairs) -> [__m512; PER] {
     // SAFETY: `Pairs` is 64 bytes, aligned to them.
-    let bits = unsafe { _mm512_load_si512(pairs.0.as_ptr().cast()) };
-    let second = _mm512_and_si512(bits, _mm512_set1_epi32(0xffff_0000_u32 as i32));
-    [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits)), _mm512_castsi512_ps(second)]
+    let bits = unsafe { _mm512_load_si512(lanes.0.as_ptr().cast()) };
+    let mut numbers = [_mm512_setzero_ps(); PER];
+    for (i, number) in numbers.iter_mut().enumerate() {
+        // To the highest bits, where the sign is.
+        let high = _mm512_sll_epi32(bits, _mm_cvtsi32_si128((32 - 32 / PER * (i + 1)) as i32));
+        *number = if PER == CODES {
+            _mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(high))
+        } else {
+            _mm512_castsi512_ps(_mm512_and_si512(high, _mm512_set1_epi32(0xffff_0000_u32 as i32)))
+        };
+    }
+    numbers
 }
 
 /// Turns scores into weights, and tells by how much earlier sums decay.

@@ -121,6 +121,28 @@ fn rope_halves(head: &mut [f32], turns: &[[f32; 2]]) {
     }
 }
 
+/// Numbers that [`rotate`] mixes, at most.
+const MIXED: usize = 256;
+
+/// The Walsh-Hadamard transform, orthonormal, of parts of as many numbers as the largest power of two that divides the length.
+#[inline(always)]
+fn rotate(x: &mut [f32]) {
+    let part = (1 << x.len().trailing_zeros().min(MIXED.ilog2())).min(x.len().max(1));
+    let scale = 1.0 / (part as f32).sqrt();
+    let mut room = [0.0; MIXED];
+    for x in x.chunks_exact_mut(part) {
+        let (sums, differences) = room[..part].split_at_mut(part / 2);
+        for _ in 0..part.ilog2() {
+            for ((pair, sum), difference) in x.as_chunks::<2>().0.iter().zip(&mut *sums).zip(&mut *differences) {
+                (*sum, *difference) = (pair[0] + pair[1], pair[0] - pair[1]);
+            }
+            x[..part / 2].copy_from_slice(sums);
+            x[part / 2..].copy_from_slice(differences);
+        }
+        x.iter_mut().for_each(|x| *x *= scale);
+    }
+}
+
 /// Codes of a row, whose length is a multiple of 32.
 #[inline(always)]
 pub(super) fn quantize(values: &[f32], out: &mut CodesMut<'_>) {
@@ -206,6 +228,11 @@ macro_rules! instances {
             $(#[target_feature(enable = $feature)])?
             pub(in crate::kernel) fn add(x: &mut [f32], y: &[f32]) {
                 super::add(x, y);
+            }
+
+            $(#[target_feature(enable = $feature)])?
+            pub(in crate::kernel) fn rotate(x: &mut [f32]) {
+                super::rotate(x);
             }
 
             $(#[target_feature(enable = $feature)])?

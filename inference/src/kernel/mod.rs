@@ -34,10 +34,8 @@ mod scalar;
 mod team;
 
 pub(crate) use activations::{ALONE, Activations, Form};
-pub(crate) use attention::{
-    Attention, Heads, STRETCH, Shares, Stretch, ask_to_write, key_pairs, stored_dimensions, value_pairs,
-};
-pub use attention::{PAGE, Pairs, Span};
+pub(crate) use attention::{Attention, BF16, CODES, Heads, STRETCH, Shares, Stretch, ask_to_write, codes, lines_of};
+pub use attention::{KvType, PAGE, PageView, Pairs, Span};
 pub(crate) use head::{Search, Wanted, search};
 pub(crate) use large::Settling;
 pub(crate) use memory::{Arena, Plain, Slab};
@@ -275,6 +273,12 @@ impl Isa {
     pub(crate) fn rope_halves(self, head: &mut [f32], turns: &[[f32; 2]]) {
         assert!(2 * turns.len() <= head.len(), "{} pairs of {} numbers", turns.len(), head.len());
         element!(self, rope_halves(head, turns));
+    }
+
+    /// Mixes the numbers of a head so that none stands out, which leaves products of heads that are both mixed as they are: the
+    /// Walsh-Hadamard transform, as "QuaRot" (Ashkboos et al., 2024) has it.
+    pub(crate) fn rotate(self, head: &mut [f32]) {
+        element!(self, rotate(head));
     }
 
     fn quantize(self, values: &[f32], out: &mut CodesMut<'_>) {

@@ -1,7 +1,7 @@
 //! The reference: plain Rust that says what every other kernel computes, and the fallback where there is none.
 
 use super::activations::View;
-use super::attention::{PAGE, Softmax, Span, stored_dimensions};
+use super::attention::{BF16, CODES, KvType, PAGE, Softmax, Span, lines_of};
 use super::{Lanes, element};
 use crate::pack::{BLOCK, GROUP, Halves, Line, Quantized, Shift};
 
@@ -66,17 +66,35 @@ pub(super) fn f32(columns: &[Line], x: View<'_>, row: usize) -> Lanes {
 
 /// Adds one page of keys and values to the running softmaxes of some query heads; see [`super::attention`].
 pub(super) fn attend(queries: &[f32], span: Span<'_>, cap: Option<f32>, softmax: &mut [Softmax], out: &mut [f32]) {
-    let dimensions = queries.len() / softmax.len();
-    let lines = stored_dimensions(dimensions) / GROUP; // of the values of two tokens
+    match span.page.kv() {
+        KvType::Bf16 => attend_heads::<BF16>(queries, span, cap, softmax, out),
+        KvType::Q8 => attend_heads::<CODES>(queries, span, cap, softmax, out),
+    }
+}
+
+/// Over keys and values of `PER` numbers a lane.
+fn attend_heads<const PER: usize>(
+    queries: &[f32],
+    span: Span<'_>,
+    cap: Option<f32>,
+    softmax: &mut [Softmax],
+    out: &mut [f32],
+) {
+    let (dimensions, page) = (queries.len() / softmax.len(), span.page);
+    let lines = lines_of(dimensions);
+    let scales = page.token_scales();
     let heads = queries.chunks_exact(dimensions).zip(out.chunks_exact_mut(dimensions));
     for ((query, out), softmax) in heads.zip(softmax) {
         let mut scores = [0.0f32; PAGE];
-        for (q, keys) in query.chunks(2).zip(span.keys.chunks_exact(PAGE / GROUP)) {
+        for (q, keys) in query.chunks(PER).zip(page.keys.chunks_exact(PAGE / GROUP)) {
             for (t, score) in scores[..span.tokens].iter_mut().enumerate() {
-                for (q, key) in q.iter().zip(keys[t / GROUP].0[t % GROUP]) {
-                    *score += q * from_bf16(key);
+                for (i, q) in q.iter().enumerate() {
+                    *score += q * keys[t / GROUP].number::<PER>(t % GROUP, i);
                 }
             }
+        }
+        if let Some([scales, _]) = &scales {
+            scores.iter_mut().zip(scales).for_each(|(score, scale)| *score *= scale);
         }
         if let Some(cap) = cap {
             element::cap(&mut scores, cap);
@@ -89,14 +107,11 @@ pub(super) fn attend(queries: &[f32], span: Span<'_>, cap: Option<f32>, softmax:
         for t in seen {
             let weight = element::exp(scores[t] - peak);
             softmax.sum += weight;
-            let values = &span.values[t / 2 * lines..];
+            let weight = scales.map_or(weight, |[_, scales]| weight * scales[t]);
+            let values = &page.values[t / PER * lines..];
             for (d, out) in out.iter_mut().enumerate() {
-                *out += weight * from_bf16(values[d / GROUP].0[d % GROUP][t % 2]);
+                *out += weight * values[d / GROUP].number::<PER>(d % GROUP, t % PER);
             }
         }
     }
-}
-
-fn from_bf16(bits: u16) -> f32 {
-    f32::from_bits(u32::from(bits) << 16)
 }

@@ -6,6 +6,7 @@ use super::rope::Rope;
 use crate::cache::PageShape;
 use crate::error::LoadError;
 use crate::gguf::{Metadata, Value};
+use crate::kernel::KvType;
 
 /// Layers, at most. The largest dense models have 126.
 pub const LAYERS: u32 = 1_024;
@@ -50,6 +51,8 @@ pub struct Config {
     pub epsilon: f32,
     /// Positions that the model was trained for.
     pub context: usize,
+    /// What keys and values are kept as: not the file's, but [`LoadOptions`](super::LoadOptions)'.
+    pub kv: KvType,
 }
 
 /// How far a layer looks back, and how it tells positions apart.
@@ -121,6 +124,7 @@ impl Config {
             ropes,
             layers,
             context,
+            kv: KvType::default(),
         })
     }
 
@@ -136,7 +140,7 @@ impl Config {
 
     /// What a page of the cache must hold.
     pub fn page_shape(&self) -> PageShape {
-        PageShape { layers: self.layers.len(), kv_heads: self.kv_heads, head_dim: self.head_dim }
+        PageShape { layers: self.layers.len(), kv_heads: self.kv_heads, head_dim: self.head_dim, kv: self.kv }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::block::BlockType;
 use crate::error::LoadError;
 use crate::gguf::Gguf;
 use crate::grammar::Grammars;
-use crate::kernel::{Isa, Team};
+use crate::kernel::{Isa, KvType, Team};
 use crate::sampler::SamplingOptions;
 use crate::scheduler::{DEFAULT_CACHE_BYTES, default_context};
 use crate::template::ChatTemplate;
@@ -35,6 +35,8 @@ pub struct LoadOptions {
     /// Tokens that sequences may have; otherwise as [`SchedulerOptions`](crate::SchedulerOptions) have it by default. Models
     /// of `LongRoPE` (Phi-3) turn heads in one way for short contexts and in another for long ones.
     pub context: Option<usize>,
+    /// What keys and values are kept as.
+    pub kv: KvType,
 }
 
 /// What there is to say about a model.
@@ -88,7 +90,7 @@ impl Model {
     /// As [`Model::load`].
     pub fn from_gguf(gguf: &Gguf, name: &str, options: &LoadOptions) -> Result<Self, LoadError> {
         let isa = Isa::choose(options.isa)?;
-        let config = Config::from_metadata(gguf.metadata())?;
+        let config = Config { kv: options.kv, ..Config::from_metadata(gguf.metadata())? };
         let context = options.context.unwrap_or_else(|| default_context(&config, DEFAULT_CACHE_BYTES));
         let text = || -> Result<_, LoadError> {
             let tokenizer = Arc::new(Tokenizer::from_metadata(gguf.metadata())?);

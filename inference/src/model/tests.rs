@@ -15,7 +15,11 @@ use tiny::{HIDDEN, VOCABULARY, WIDTH};
 use truth::truth;
 
 fn load(file: Vec<u8>, isa: Isa) -> Result<Model, LoadError> {
-    Model::from_gguf(&Gguf::from_bytes(file)?, "tiny", &LoadOptions { isa: Some(isa), threads: Some(1), context: None })
+    Model::from_gguf(
+        &Gguf::from_bytes(file)?,
+        "tiny",
+        &LoadOptions { isa: Some(isa), threads: Some(1), ..LoadOptions::default() },
+    )
 }
 
 /// The logits of every token of a text, computed in steps of `step`.

@@ -14,7 +14,7 @@ use causerie_inference::{
 use clap::Args;
 
 use super::failure::Failure;
-use crate::config::Speculate;
+use crate::config::{Kv, Speculate};
 
 /// A prompt leaves at least this part of the context to its answer, unless less is wanted.
 const ANSWER_PART: usize = 4;
@@ -86,6 +86,10 @@ pub(crate) struct LocalOptions {
     /// Whether to guess from the conversation what comes next, and compute it ahead; answers are the same either way
     #[arg(long, env = "CAUSERIE_SPECULATE", value_name = "WHEN", default_value = "auto")]
     speculate: Speculate,
+
+    /// What keys and values, which are what is remembered of the conversation's tokens, are kept as
+    #[arg(long, env = "CAUSERIE_KV", value_name = "TYPE", default_value = "bf16")]
+    kv: Kv,
 }
 
 /// A loaded model.
@@ -111,7 +115,7 @@ impl Local {
         let at = |error| Failure::Failed(format!("{}: {error}", path.display()));
         let threads = options.threads.map(NonZeroUsize::get);
         let context = options.context.map(NonZeroUsize::get);
-        let load = LoadOptions { threads, context, ..LoadOptions::default() };
+        let load = LoadOptions { threads, context, kv: options.kv.into(), ..LoadOptions::default() };
         let model = Arc::new(Model::load(path, &load).map_err(at)?);
         let options = SchedulerOptions {
             threads,

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::source;
-use crate::config::ModelOptions;
+use crate::config::{Kv, ModelOptions};
 
 /// What `causerie logits` takes.
 #[derive(Args, Debug)]
@@ -33,6 +33,10 @@ pub(crate) struct LogitsFlags {
     /// Threads that compute [default: one a core]
     #[arg(long, env = "CAUSERIE_THREADS", value_name = "N")]
     threads: Option<NonZeroUsize>,
+
+    /// What keys and values are kept as
+    #[arg(long, env = "CAUSERIE_KV", value_name = "TYPE", default_value = "bf16")]
+    kv: Kv,
 }
 
 /// What `causerie bench` takes.
@@ -61,6 +65,10 @@ pub(crate) struct BenchFlags {
     #[arg(long, env = "CAUSERIE_THREADS", value_name = "N")]
     threads: Option<NonZeroUsize>,
 
+    /// What keys and values are kept as
+    #[arg(long, env = "CAUSERIE_KV", value_name = "TYPE", default_value = "bf16")]
+    kv: Kv,
+
     /// Repetitions, of which the median counts
     #[arg(long, value_name = "N", default_value_t = 3)]
     repeat: usize,
@@ -74,7 +82,7 @@ pub(crate) struct BenchFlags {
 pub(crate) fn logits(flags: &LogitsFlags) -> Result<(), Failure> {
     let path = source::model_file(&flags.model)?;
     let threads = flags.threads.map(NonZeroUsize::get);
-    let model = Model::load(&path, &LoadOptions { threads, ..LoadOptions::default() })
+    let model = Model::load(&path, &LoadOptions { threads, kv: flags.kv.into(), ..LoadOptions::default() })
         .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
     let report = measure::logits(&model, &flags.tokens, flags.top, flags.greedy, threads).map_err(failure)?;
     write_json(&report)
@@ -90,6 +98,7 @@ pub(crate) fn bench(flags: &BenchFlags) -> Result<(), Failure> {
         threads: flags.threads.map(NonZeroUsize::get),
         repeat: flags.repeat,
         depth: flags.depth,
+        kv: flags.kv.into(),
     };
     let report = measure::bench(&path, &options).map_err(|error| match error {
         MeasureError::Load(error) => Failure::Failed(format!("{}: {error}", path.display())),

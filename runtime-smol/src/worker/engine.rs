@@ -42,7 +42,8 @@ impl Engine {
     pub(super) fn load(path: &Path, options: &EngineOptions, saved: Option<PathBuf>) -> Result<Engine, LoadError> {
         let threads = options.threads.map(std::num::NonZero::get);
         let context = options.context.map(std::num::NonZero::get);
-        let model = Arc::new(Model::load(path, &LoadOptions { threads, context, ..LoadOptions::default() })?);
+        let load = LoadOptions { threads, context, kv: options.kv.into(), ..LoadOptions::default() };
+        let model = Arc::new(Model::load(path, &load)?);
         let scheduler = Scheduler::new(
             model.clone(),
             &SchedulerOptions {

@@ -196,9 +196,11 @@ fn other_files_are_refused() {
     assert!(matches!(Cache::open(SHAPE, 1, &file.0, KEY), Err(SavedError::Open(_))));
     cache.save(&file.0, KEY).unwrap();
     let other_shape = PageShape { layers: 1, ..SHAPE };
-    for (shape, key) in [(SHAPE, KEY + 1), (other_shape, KEY)] {
+    let other_type = PageShape { kv: KvType::Q8, ..SHAPE };
+    for (shape, key) in [(SHAPE, KEY + 1), (other_shape, KEY), (other_type, KEY)] {
         let refused = Cache::open(shape, 1 << 20, &file.0, key).err().unwrap().to_string();
-        assert_eq!(refused, "the saved cache is of another model or other kernels; it will be written anew");
+        let expected = "the saved cache is of another model, other kernels or another type of keys and values; it will be written anew";
+        assert_eq!(refused, expected);
     }
     let whole = std::fs::read(&file.0).unwrap();
     let mut newer = whole.clone();
@@ -299,7 +301,7 @@ fn sessions_of_a_file_have_no_more_nodes_than_the_limit() {
 /// Every truncation and every flipped byte of a small file: it is refused, or what is found of it is what was written.
 #[test]
 fn a_damaged_file_tells_nothing_false() {
-    const TINY: PageShape = PageShape { layers: 1, kv_heads: 1, head_dim: 1 };
+    const TINY: PageShape = PageShape { layers: 1, kv_heads: 1, head_dim: 1, kv: KvType::Bf16 };
     let (mut cache, prompt) = (Cache::new(TINY, 1 << 20), tokens(150));
     let Resumed { mut table, .. } = cache.resume(Some(1), &prompt);
     cache.reserve(&mut table, 150).unwrap();

@@ -1,11 +1,14 @@
-//! Attention by tiles: of many rows of one sequence; or of the heads of one row that share keys and values ([`heads`]).
+//! Attention by tiles: of many rows of one sequence; or of the heads of one row that share keys and values ([`heads`]);
+//! or of either over keys and values of 8 bits ([`codes`]).
 //!
 //! Up to 32 rows go over the keys in chunks of [`CHUNK`] that begin at fixed positions, with the softmax computed on line
 //! (Milakov and Gimelshein, 2018). A chunk in which a row sees nothing changes nothing of it, so what a row gets does not
 //! depend on the rows beside it.
 
+mod codes;
 mod heads;
 
+pub(in crate::kernel) use codes::{CodeBench, CodeRows, attend_codes};
 pub(in crate::kernel) use heads::{Share, attend_heads};
 
 use std::arch::x86_64::*;
@@ -14,7 +17,7 @@ use std::ops::Range;
 use super::finish::{exp2, round, round_row};
 use super::{Configured, Side, Sums};
 use crate::kernel::activations::{TILE_COLUMNS, TILE_ROWS, Tile};
-use crate::kernel::attention::{PAGE, Pairs, STRETCH, Stretch, key_pairs, stored_dimensions, value_pairs};
+use crate::kernel::attention::{KvType, PAGE, PageView, Pairs, STRETCH, Stretch, stored_dimensions};
 use crate::pack::GROUP;
 
 /// Rows that go together.
@@ -95,7 +98,7 @@ pub(in crate::kernel) fn attend<'a>(
     stretch: Stretch,
     window: usize,
     mut query: impl FnMut(usize, &mut [f32]),
-    page: impl Fn(usize) -> (&'a [Pairs], &'a [Pairs]),
+    page: impl Fn(usize) -> PageView<'a>,
     mut put: impl FnMut(usize, &[f32]),
 ) {
     let Stretch { rows, .. } = stretch;
@@ -105,14 +108,14 @@ pub(in crate::kernel) fn attend<'a>(
     let end = stretch.seen(rows - 1, window).end;
     for first in (stretch.seen(0, window).start / CHUNK * CHUNK..end).step_by(CHUNK) {
         let pages = (first..end.min(first + CHUNK)).step_by(PAGE).map(|at| page(at / PAGE)).enumerate();
-        for (at, (keys, _)) in pages.clone() {
-            configured.score(&bench.queries, keys, at * PAGE, &mut bench.scores);
+        for (at, page) in pages.clone() {
+            configured.score(&bench.queries, page.keys, at * PAGE, &mut bench.scores);
         }
         // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
         unsafe { bench.weigh::<false>(rows, seen, first) };
         bench.decay(rows);
-        for (at, (_, values)) in pages {
-            configured.add_values(&bench.weights, at * PAGE, values, &mut bench.sums);
+        for (at, page) in pages {
+            configured.add_values(&bench.weights, at * PAGE, page.values, &mut bench.sums);
         }
     }
     let Bench { dimensions, row: room, sums, totals, .. } = bench;
@@ -129,7 +132,9 @@ impl Configured {
     /// Scores of a page's keys, into the columns from `at`.
     fn score(&self, queries: &[Tile], keys: &[Pairs], at: usize, scores: &mut [Scores]) {
         let blocks = queries.len() / 2;
-        assert!(keys.len() >= key_pairs(blocks * TILE_COLUMNS) && scores.len() == ROWS && at + PAGE <= CHUNK);
+        assert!(
+            keys.len() >= KvType::Bf16.key_lines(blocks * TILE_COLUMNS) && scores.len() == ROWS && at + PAGE <= CHUNK
+        );
         let x = Side { starts: [queries.as_ptr().cast(), queries[blocks..].as_ptr().cast()], row: 64, step: 1024 };
         for part in (0..PAGE).step_by(2 * GROUP) {
             let starts = [(&raw const keys[part / GROUP]).cast(), (&raw const keys[part / GROUP + 1]).cast()];
@@ -137,7 +142,7 @@ impl Configured {
             let w = Side { starts, row: ROW, step: TILE_ROWS * ROW };
             let out = &raw mut scores[0].0[at + part];
             // SAFETY: queries are two rows of tiles. A tile of keys has 16 pairs of dimensions, each of which takes 4 `Pairs`, so
-            // `blocks` of them are what `key_pairs` says; 32 columns of 32 rows of scores are there.
+            // `blocks` of them are what `KvType::key_lines` says; 32 columns of 32 rows of scores are there.
             unsafe { self.set_product(x, w, blocks, out, size_of::<Scores>()) };
         }
     }
@@ -145,7 +150,11 @@ impl Configured {
     /// Adds the values of a page, each times its weight, which stand in the columns from `at`.
     fn add_values(&self, weights: &[Weights], at: usize, values: &[Pairs], sums: &mut [Sums]) {
         let lines = 2 * sums.len();
-        assert!(values.len() >= value_pairs(sums.len() * TILE_COLUMNS) && weights.len() == ROWS && at + PAGE <= CHUNK);
+        assert!(
+            values.len() >= KvType::Bf16.value_lines(sums.len() * TILE_COLUMNS)
+                && weights.len() == ROWS
+                && at + PAGE <= CHUNK
+        );
         let starts = [(&raw const weights[0].0[at]).cast(), (&raw const weights[TILE_ROWS].0[at]).cast()];
         let x = Side { starts, row: size_of::<Weights>(), step: 64 };
         for (block, sums) in sums.iter_mut().enumerate() {

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
-use super::{Attention, BENCH, Bench, Heads, Pairs};
+use super::{Attention, BENCH, Bench, Heads, KvType, PageView};
 #[cfg(target_arch = "x86_64")]
 use crate::kernel::{Activations, Crew, activations::Writer, amx, team::Shared};
 #[cfg(target_arch = "x86_64")]
@@ -47,7 +47,7 @@ impl View {
 impl<'p, Q, P> Attention<'_, Q, P>
 where
     Q: Fn(usize, usize, &mut [f32]) + Sync,
-    P: Fn(usize, usize, usize) -> (&'p [Pairs], &'p [Pairs]) + Sync,
+    P: Fn(usize, usize, usize) -> PageView<'p> + Sync,
 {
     fn view(&self, row: usize) -> View {
         let stretch = self.stretches[self.stretches.partition_point(|stretch| stretch.row <= row) - 1];
@@ -64,7 +64,7 @@ where
 
     /// As [`Attention::compute`]: the heads of a row that share keys and values go together.
     pub(super) fn row_by_row(&self, crew: &Crew, shares: &mut Shares, out: &mut Activations) {
-        let Heads { dimensions, kv_heads, group, .. } = self.heads;
+        let Heads { dimensions, kv_heads, group, kv, .. } = self.heads;
         let (rows, all_heads) = (out.rows(), kv_heads * group);
         let most = (0..rows).map(|row| self.view(row).segments).max().unwrap_or(0);
         let (values, weights) = (rows * all_heads * most * dimensions, rows * all_heads * most);
@@ -82,11 +82,9 @@ where
             let put = |head: usize, share: amx::Share<'_>| {
                 let head = kv_head * group + head;
                 if self.is_single(view.segments) {
-                    let scale = 1.0 / share.total;
-                    share.values.iter_mut().for_each(|value| *value *= scale);
                     let columns = head * dimensions..(head + 1) * dimensions;
                     // SAFETY: the row is in use and has this head's columns, which have one task.
-                    return unsafe { writer.columns(row, columns, share.values) };
+                    return unsafe { writer.columns(row, columns, share.normed()) };
                 }
                 let at = (row * all_heads + head) * most + segment;
                 // SAFETY: there is room for each row, head and segment, which has one task.
@@ -97,10 +95,19 @@ where
                 }
             };
             BENCH.with_borrow_mut(|bench| {
-                let tiles = amx::Bench::of(&mut bench.tiles, dimensions);
+                let seen = view.of_segment(segment);
                 let query = |head: usize, room: &mut [f32]| (self.query)(row, kv_head * group + head, room);
                 let page = |number: usize| (self.page)(view.table, number, kv_head);
-                amx::attend_heads(tiles, group, view.of_segment(segment), query, page, put);
+                match kv {
+                    KvType::Bf16 => {
+                        let tiles = amx::Bench::of(&mut bench.tiles, dimensions);
+                        amx::attend_heads(tiles, group, seen, query, page, put);
+                    }
+                    KvType::Q8 => {
+                        let codes = amx::CodeBench::of(&mut bench.codes, dimensions);
+                        amx::attend_codes(codes, amx::CodeRows::Few(group), |_| seen.clone(), query, page, put);
+                    }
+                }
             });
         });
         if !self.is_single(most) {

@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 use std::array::from_fn;
 
-use super::super::attention::{HEADS, PAGE, Pairs, Softmax, Span, key_pairs, stored_dimensions, value_pairs};
+use super::super::attention::{BF16, CODES, HEADS, KvType, PAGE, Pairs, Softmax, Span, lines_of};
 use super::super::element;
 use super::{LANES, REGISTERS, store};
 use crate::pack::GROUP;
@@ -16,13 +16,27 @@ pub(in crate::kernel) fn attend(
     softmax: &mut [Softmax],
     out: &mut [f32],
 ) {
+    match span.page.kv() {
+        KvType::Bf16 => attend_heads::<BF16>(queries, span, cap, softmax, out),
+        KvType::Q8 => attend_heads::<CODES>(queries, span, cap, softmax, out),
+    }
+}
+
+/// Over keys and values of `PER` numbers a lane.
+fn attend_heads<const PER: usize>(
+    queries: &[f32],
+    span: Span<'_>,
+    cap: Option<f32>,
+    softmax: &mut [Softmax],
+    out: &mut [f32],
+) {
     // SAFETY: see the module `kernel` for the features.
     unsafe {
         match softmax {
-            [a] => attend_page(queries, span, cap, [a], out),
-            [a, b] => attend_page(queries, span, cap, [a, b], out),
-            [a, b, c] => attend_page(queries, span, cap, [a, b, c], out),
-            [a, b, c, d] => attend_page(queries, span, cap, [a, b, c, d], out),
+            [a] => attend_page::<PER, 1>(queries, span, cap, [a], out),
+            [a, b] => attend_page::<PER, 2>(queries, span, cap, [a, b], out),
+            [a, b, c] => attend_page::<PER, 3>(queries, span, cap, [a, b, c], out),
+            [a, b, c, d] => attend_page::<PER, 4>(queries, span, cap, [a, b, c, d], out),
             other => unreachable!("1 to {HEADS} heads go together, not {}", other.len()),
         }
     }
@@ -30,34 +44,36 @@ pub(in crate::kernel) fn attend(
 
 /// `N` heads: keys and values are unpacked once for all of them.
 #[target_feature(enable = "neon")]
-fn attend_page<const N: usize>(
+fn attend_page<const PER: usize, const N: usize>(
     queries: &[f32],
     span: Span<'_>,
     cap: Option<f32>,
     softmax: [&mut Softmax; N],
     out: &mut [f32],
 ) {
-    let dimensions = queries.len() / N;
-    assert!(queries.len() == out.len() && span.tokens <= PAGE);
-    assert!(span.keys.len() >= key_pairs(dimensions) && span.values.len() >= value_pairs(dimensions));
-    let mut weights = scores::<N>(dimensions, queries, span);
+    let (dimensions, page) = (queries.len() / N, span.page);
+    assert!(queries.len() == out.len() && span.tokens <= PAGE && page.is_whole(dimensions));
+    let mut weights = scores::<PER, N>(dimensions, queries, span);
     let mut decays = [0.0; N];
+    let scales = page.token_scales();
     for ((weights, decay), softmax) in weights.iter_mut().zip(&mut decays).zip(softmax) {
+        if let Some([scales, _]) = &scales {
+            weights.iter_mut().zip(scales).for_each(|(score, scale)| *score *= scale);
+        }
         if let Some(cap) = cap {
             element::cap(weights, cap);
         }
         *decay = weigh(weights, span, softmax);
+        if let Some([_, scales]) = &scales {
+            weights.iter_mut().zip(scales).for_each(|(weight, scale)| *weight *= scale);
+        }
     }
-    let lines = stored_dimensions(dimensions) / GROUP;
+    let lines = lines_of(dimensions);
     for line in 0..dimensions.div_ceil(GROUP) {
         let mut sums = [[vdupq_n_f32(0.0); REGISTERS]; N];
-        for pair in span.first / 2..span.tokens.div_ceil(2) {
-            let values = &span.values[pair * lines + line];
-            let mut of_pair = [vdup_n_f32(0.0); N];
-            for (of_pair, weights) in of_pair.iter_mut().zip(&weights) {
-                *of_pair = load_two(&weights.as_chunks().0[pair]);
-            }
-            multiply_pairs(&mut sums, values, of_pair);
+        for part in span.first / PER..span.tokens.div_ceil(PER) {
+            let of_part: [[f32; PER]; N] = from_fn(|n| weights[n].as_chunks().0[part]);
+            multiply_lanes(&mut sums, &page.values[part * lines + line], of_part);
         }
         for ((out, sums), decay) in out.chunks_exact_mut(dimensions).zip(sums).zip(decays) {
             let mut added = [0.0; GROUP];
@@ -74,26 +90,18 @@ fn attend_page<const N: usize>(
 /// Queries times keys, where there are tokens to be looked at.
 #[inline]
 #[target_feature(enable = "neon")]
-fn scores<const N: usize>(dimensions: usize, queries: &[f32], span: Span<'_>) -> [[f32; PAGE]; N] {
+fn scores<const PER: usize, const N: usize>(dimensions: usize, queries: &[f32], span: Span<'_>) -> [[f32; PAGE]; N] {
     const LINES: usize = PAGE / GROUP;
     let heads: [&[f32]; N] = from_fn(|n| &queries[n * dimensions..][..dimensions]);
     let mut scores = [[0.0; PAGE]; N];
     for line in span.first / GROUP..span.tokens.div_ceil(GROUP) {
         let mut sums = [[vdupq_n_f32(0.0); REGISTERS]; N];
-        for pair in 0..dimensions / 2 {
-            let mut of_pair = [vdup_n_f32(0.0); N];
-            for (of_pair, head) in of_pair.iter_mut().zip(heads) {
-                *of_pair = load_two(&head.as_chunks().0[pair]);
-            }
-            multiply_pairs(&mut sums, &span.keys[pair * LINES + line], of_pair);
-        }
-        if dimensions % 2 == 1 {
-            let last = heads.map(|head| [head[dimensions - 1], 0.0]);
-            let mut of_pair = [vdup_n_f32(0.0); N];
-            for (of_pair, last) in of_pair.iter_mut().zip(&last) {
-                *of_pair = load_two(last);
-            }
-            multiply_pairs(&mut sums, &span.keys[dimensions / 2 * LINES + line], of_pair);
+        for part in 0..dimensions.div_ceil(PER) {
+            let of_part: [[f32; PER]; N] = match part < dimensions / PER {
+                true => heads.map(|head| head.as_chunks().0[part]),
+                false => heads.map(|head| from_fn(|i| head.get(PER * part + i).copied().unwrap_or(0.0))),
+            };
+            multiply_lanes(&mut sums, &span.page.keys[part * LINES + line], of_part);
         }
         for (scores, sums) in scores.iter_mut().zip(sums) {
             for (scores, sum) in scores.as_chunks_mut().0[line * REGISTERS..].iter_mut().zip(sums) {
@@ -104,18 +112,28 @@ fn scores<const N: usize>(dimensions: usize, queries: &[f32], span: Span<'_>) ->
     scores
 }
 
-/// Adds sixteen pairs of numbers, each times a pair of factors.
+/// Adds sixteen lanes of `PER` numbers, each times as many factors.
 #[inline]
 #[target_feature(enable = "neon")]
-fn multiply_pairs<const N: usize>(sums: &mut [[float32x4_t; REGISTERS]; N], pairs: &Pairs, factors: [float32x2_t; N]) {
-    for (r, four) in pairs.0.as_chunks::<LANES>().0.iter().enumerate() {
-        // SAFETY: there are four pairs of 4 bytes.
+fn multiply_lanes<const PER: usize, const N: usize>(
+    sums: &mut [[float32x4_t; REGISTERS]; N],
+    lanes: &Pairs,
+    factors: [[f32; PER]; N],
+) {
+    for (r, four) in lanes.0.as_chunks::<LANES>().0.iter().enumerate() {
+        // SAFETY: there are four lanes of 4 bytes.
         let bits = unsafe { vld1q_u32(four.as_ptr().cast()) };
-        let first = vreinterpretq_f32_u32(vshlq_n_u32::<16>(bits));
-        let second = vreinterpretq_f32_u32(vandq_u32(bits, vdupq_n_u32(0xffff_0000)));
-        for (sums, factors) in sums.iter_mut().zip(factors) {
-            sums[r] = vfmaq_lane_f32::<0>(sums[r], first, factors);
-            sums[r] = vfmaq_lane_f32::<1>(sums[r], second, factors);
+        for i in 0..PER {
+            // To the highest bits, where the sign is.
+            let high = vshlq_u32(bits, vdupq_n_s32((32 - 32 / PER * (i + 1)) as i32));
+            let numbers = if PER == CODES {
+                vcvtq_f32_s32(vshrq_n_s32::<24>(vreinterpretq_s32_u32(high)))
+            } else {
+                vreinterpretq_f32_u32(vandq_u32(high, vdupq_n_u32(0xffff_0000)))
+            };
+            for (sums, factors) in sums.iter_mut().zip(factors) {
+                sums[r] = vfmaq_n_f32(sums[r], numbers, factors[i]);
+            }
         }
     }
 }
@@ -150,11 +168,4 @@ fn weigh(scores: &mut [f32; PAGE], span: Span<'_>, softmax: &mut Softmax) -> f32
 fn load(four: &[f32; LANES]) -> float32x4_t {
     // SAFETY: there are four.
     unsafe { vld1q_f32(four.as_ptr()) }
-}
-
-#[inline]
-#[target_feature(enable = "neon")]
-fn load_two(two: &[f32; 2]) -> float32x2_t {
-    // SAFETY: there are two.
-    unsafe { vld1_f32(two.as_ptr()) }
 }

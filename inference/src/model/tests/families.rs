@@ -272,7 +272,7 @@ fn short_contexts_of_long_models_are_turned_by_the_short_factors() {
     let tiny = VARIANTS.iter().find(|variant| variant.name == "phi3-long").unwrap().model();
     let gguf = Gguf::from_bytes(tiny.file()).unwrap();
     let load = |context| {
-        let options = LoadOptions { isa: Some(Isa::Scalar), threads: Some(1), context };
+        let options = LoadOptions { isa: Some(Isa::Scalar), threads: Some(1), context, ..LoadOptions::default() };
         Model::from_gguf(&gguf, "", &options).unwrap()
     };
     let frequencies = |divisors: &str| -> Vec<f64> {

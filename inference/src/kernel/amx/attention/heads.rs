@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::{Bench, CHUNK, Scores, Weights};
 use crate::kernel::activations::{TILE_COLUMNS, TILE_ROWS, Tile};
 use crate::kernel::amx::{Configured, Shape, Sums};
-use crate::kernel::attention::{PAGE, Pairs, key_pairs, value_pairs};
+use crate::kernel::attention::{KvType, PAGE, PageView, Pairs};
 use crate::pack::GROUP;
 
 /// Heads that go together.
@@ -26,6 +26,15 @@ pub(in crate::kernel) struct Share<'a> {
     pub(in crate::kernel) total: f32,
 }
 
+impl<'a> Share<'a> {
+    /// What a head gets that gets nothing else.
+    pub(in crate::kernel) fn normed(self) -> &'a mut [f32] {
+        let scale = 1.0 / self.total;
+        self.values.iter_mut().for_each(|value| *value *= scale);
+        self.values
+    }
+}
+
 /// Attention of some heads of one row over some positions: `query(head, room)` gives a query, scaled, and `put(head, share)` takes what
 /// it gets. The result does not depend on anything else, so positions can be split as one likes, if always in the same way.
 ///
@@ -36,7 +45,7 @@ pub(in crate::kernel) fn attend_heads<'a>(
     heads: usize,
     seen: Range<usize>,
     mut query: impl FnMut(usize, &mut [f32]),
-    page: impl Fn(usize) -> (&'a [Pairs], &'a [Pairs]),
+    page: impl Fn(usize) -> PageView<'a>,
     mut put: impl FnMut(usize, Share<'_>),
 ) {
     for first_head in (0..heads).step_by(HEADS) {
@@ -46,14 +55,7 @@ pub(in crate::kernel) fn attend_heads<'a>(
         let is_half = |at: usize| seen.end - at <= PAGE / 2;
         let ask = |at: usize| {
             if at < seen.end {
-                let (keys, values) = page(at / PAGE);
-                if is_half(at) {
-                    keys.chunks(PAGE / GROUP).for_each(|keys| ask_for(&keys[..keys.len() / 2]));
-                    ask_for(&values[..values.len() / 2]);
-                } else {
-                    ask_for(keys);
-                    ask_for(values);
-                }
+                ask_for(page(at / PAGE), seen.end - at);
             }
         };
         ask(seen.start / PAGE * PAGE);
@@ -61,7 +63,7 @@ pub(in crate::kernel) fn attend_heads<'a>(
             let pages = (first.max(seen.start / PAGE * PAGE)..seen.end.min(first + CHUNK)).step_by(PAGE);
             for at in pages.clone() {
                 ask(at + PAGE);
-                configured.score_few(&bench.queries, page(at / PAGE).0, is_half(at), at - first, &mut bench.scores);
+                configured.score_few(&bench.queries, page(at / PAGE).keys, is_half(at), at - first, &mut bench.scores);
             }
             // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
             unsafe { bench.weigh::<true>(count, |_| seen.clone(), first) };
@@ -69,7 +71,13 @@ pub(in crate::kernel) fn attend_heads<'a>(
                 bench.decay(count); // nothing is there before the first chunk
             }
             for at in pages {
-                configured.add_values_few(&bench.weights, at - first, page(at / PAGE).1, is_half(at), &mut bench.sums);
+                configured.add_values_few(
+                    &bench.weights,
+                    at - first,
+                    page(at / PAGE).values,
+                    is_half(at),
+                    &mut bench.sums,
+                );
             }
         }
         let Bench { dimensions, row: room, sums, totals, peaks, .. } = &mut *bench;
@@ -83,11 +91,24 @@ pub(in crate::kernel) fn attend_heads<'a>(
     }
 }
 
-/// Asks for what is read soon.
-fn ask_for(pairs: &[Pairs]) {
-    for pairs in pairs {
+/// Asks for a page that is read soon, of which `left` tokens are seen. (Nothing was faster than all lines of the page that comes next: every
+/// second or fourth one, the next row's page too, or only to the second cache.)
+pub(super) fn ask_for(page: PageView<'_>, left: usize) {
+    let PageView { keys, values, scales } = page;
+    if left <= PAGE / 2 {
+        keys.chunks(PAGE / GROUP).for_each(|keys| ask_for_lines(&keys[..keys.len() / 2]));
+        ask_for_lines(&values[..values.len() / 2]);
+    } else {
+        ask_for_lines(keys);
+        ask_for_lines(values);
+    }
+    ask_for_lines(scales);
+}
+
+fn ask_for_lines(lines: &[Pairs]) {
+    for line in lines {
         // SAFETY: all processors with tiles have the instruction, which reads nothing that a program could notice.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>((&raw const *pairs).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>((&raw const *line).cast()) };
     }
 }
 
@@ -95,11 +116,15 @@ impl Configured {
     /// Scores of a page's keys, or of those in its first half, for one row block, into the columns from `at`.
     fn score_few(&self, queries: &[Tile], keys: &[Pairs], half: bool, at: usize, scores: &mut [Scores]) {
         let blocks = queries.len() / 2;
-        assert!(keys.len() >= key_pairs(blocks * TILE_COLUMNS) && scores.len() >= TILE_ROWS && at + PAGE <= CHUNK);
+        assert!(
+            keys.len() >= KvType::Bf16.key_lines(blocks * TILE_COLUMNS)
+                && scores.len() >= TILE_ROWS
+                && at + PAGE <= CHUNK
+        );
         assert!(blocks > 0, "heads have dimensions");
         let (out, row) = (&raw mut scores[0].0[at], PAGE / GROUP * size_of::<Pairs>());
         // SAFETY: tiles are set up. Queries are a row of tiles. A tile of keys has 16 pairs of dimensions, each of which takes 4 `Pairs`,
-        // so `blocks` of them are what `key_pairs` says; 64 columns of up to 16 rows of scores are there.
+        // so `blocks` of them are what `KvType::key_lines` says; 64 columns of up to 16 rows of scores are there.
         unsafe {
             self.score_32(queries, keys.as_ptr(), row, out);
             if !half {
@@ -153,7 +178,7 @@ impl Configured {
     fn add_values_few(&self, weights: &[Weights], at: usize, values: &[Pairs], half: bool, sums: &mut [Sums]) {
         const _: () = assert!(PAGE == 2 * TILE_COLUMNS, "a page is two tiles of weights");
         let lines = 2 * sums.len();
-        let enough = values.len() >= value_pairs(sums.len() * TILE_COLUMNS);
+        let enough = values.len() >= KvType::Bf16.value_lines(sums.len() * TILE_COLUMNS);
         assert!(enough && weights.len() >= 2 * TILE_ROWS && at + PAGE <= CHUNK && !sums.is_empty());
         let row = lines * size_of::<Pairs>();
         // SAFETY: tiles are set up. A tile of weights has 32 columns of up to 16 rows, of which a page has two; a tile of values has 16
