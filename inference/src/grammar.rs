@@ -17,6 +17,7 @@ mod compile;
 mod error;
 mod mask;
 mod matcher;
+mod rehearsal;
 mod schema;
 mod shapes;
 #[cfg(test)]

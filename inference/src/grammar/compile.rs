@@ -1,7 +1,7 @@
 //! From a grammar's text to something that sequences can follow.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use llguidance::api::{GrammarInit, ParserLimits, TopLevelGrammar};
@@ -11,13 +11,20 @@ use llguidance::{Logger, ParserFactory};
 use super::error::{GrammarError, GrammarFault};
 use super::mask::{Masks, Trees};
 use super::matcher::Matcher;
-use super::words::Words;
-use super::{Grammar, MAX_GRAMMAR_BYTES, schema};
+use super::words::{Sorted, Words};
+use super::{Grammar, MAX_GRAMMAR_BYTES, rehearsal, schema};
 use crate::tokenizer::Tokenizer;
 
 /// Compiled grammars that are kept for the next request with the same one: most servers have a handful. Each takes a
 /// megabyte or so.
 pub const MAX_COMPILED: usize = 16;
+
+/// States of a lexer that sequences begin with, at most: what earlier ones have learnt. Usual grammars have hundreds; strings of
+/// bounded length ten for each character.
+pub(super) const MAX_LEARNT_STATES: usize = 4_000;
+
+/// States of a lexer that each sequence may come to beside those. One or two kilobytes each: some 30 MB a sequence at worst.
+const MAX_OWN_STATES: usize = 16_000;
 
 /// Bytes of stack for compiling. llguidance follows terminals that name each other, and nested schemas, by recursion;
 /// with [`MAX_GRAMMAR_BYTES`] of them it takes less than this. Only what is used of it becomes memory.
@@ -34,8 +41,7 @@ fn limits() -> ParserLimits {
         step_lexer_fuel: 50_000,
         // Places in rules that are tried for one token: some milliseconds, too.
         step_max_items: 20_000,
-        // One or two kilobytes each: some 30 MB a sequence at worst.
-        max_lexer_states: 16_000,
+        max_lexer_states: MAX_LEARNT_STATES + MAX_OWN_STATES,
         // Symbols of all rules.
         max_grammar_size: 200_000,
         precompute_large_lexemes: true,
@@ -63,14 +69,39 @@ struct Shared {
 /// A grammar that sequences can follow. Cheap to clone.
 #[derive(Clone)]
 pub struct Compiled {
-    /// Where every sequence begins. It has been asked what may come first, so its lexer is warm.
+    /// Where every sequence begins: at the origin of the one that has learnt most.
     beginning: Arc<Mutex<Matcher>>,
+    tokens: TokEnv,
 }
 
 impl Compiled {
     /// The state of a new sequence, which shares nothing with others that may change.
     pub fn matcher(&self) -> Matcher {
-        self.beginning.lock().unwrap_or_else(PoisonError::into_inner).separate()
+        let beginning = self.beginning();
+        beginning.separate().of(self.clone())
+    }
+
+    /// Makes up some texts of the grammar, so that answers find its lexer prepared: see [`rehearsal`]. Takes up to 50 ms; may be
+    /// left out, and done while sequences are following the grammar already.
+    pub fn rehearse(&self) {
+        rehearsal::rehearse(self, &self.tokens);
+    }
+
+    /// Later sequences begin with what one has learnt, if that is more than is known, and sound.
+    pub(super) fn learn(&self, mut from: Matcher) {
+        if from.is_sound() && (self.states() + 1..=MAX_LEARNT_STATES).contains(&from.states()) {
+            from.restart(); // the rest of it is of no use
+            *self.beginning() = from;
+        }
+    }
+
+    /// States of its lexer that are known from the beginning.
+    pub(super) fn states(&self) -> usize {
+        self.beginning().states()
+    }
+
+    fn beginning(&self) -> MutexGuard<'_, Matcher> {
+        self.beginning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,8 +117,8 @@ impl Grammars {
         Self { tokenizer, shared: OnceLock::new(), compiled: Mutex::new(Vec::new()) }
     }
 
-    /// Builds what all grammars need, unless it is there: a tenth of a second for 49,152 tokens and a second for 262,144, which
-    /// the first grammar otherwise waits.
+    /// Builds what all grammars need, unless it is there: some 40 ms for 49,152 tokens and 300 ms for 262,144, which the
+    /// first grammar otherwise waits.
     ///
     /// # Errors
     /// [`GrammarError::Vocabulary`].
@@ -101,12 +132,7 @@ impl Grammars {
     /// # Errors
     /// [`GrammarError`].
     pub fn compile(&self, grammar: &Grammar) -> Result<Compiled, GrammarError> {
-        match grammar.text().len() {
-            0 => return Err(GrammarError::Empty),
-            1..=MAX_GRAMMAR_BYTES => {}
-            got => return Err(GrammarError::TooLong { got }),
-        }
-        if let Some(found) = self.find(grammar) {
+        if let Some(found) = self.find(grammar)? {
             return Ok(found);
         }
         let shared = self.shared()?;
@@ -130,25 +156,36 @@ impl Grammars {
         self.compiled.lock().unwrap().len()
     }
 
-    pub(super) fn find(&self, grammar: &Grammar) -> Option<Compiled> {
+    /// A grammar that was compiled before, if it is kept still. Takes no time.
+    ///
+    /// # Errors
+    /// [`GrammarError::Empty`] and [`GrammarError::TooLong`].
+    pub fn find(&self, grammar: &Grammar) -> Result<Option<Compiled>, GrammarError> {
+        match grammar.text().len() {
+            0 => return Err(GrammarError::Empty),
+            1..=MAX_GRAMMAR_BYTES => {}
+            got => return Err(GrammarError::TooLong { got }),
+        }
         let mut kept = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = kept.iter().position(|(known, _)| known == grammar)?;
-        let found = kept.remove(place);
-        let compiled = found.1.clone();
-        kept.push(found);
-        Some(compiled)
+        let place = kept.iter().position(|(known, _)| known == grammar);
+        Ok(place.map(|place| {
+            let found = kept.remove(place);
+            let compiled = found.1.clone();
+            kept.push(found);
+            compiled
+        }))
     }
 
     fn shared(&self) -> Result<&Shared, GrammarError> {
         let build = || {
-            let (words, trees) = Words::new(&self.tokenizer)?;
-            let usable = Arc::new(words.usable().clone());
-            let tokens: TokEnv = Arc::new(words);
-            // Without slices of its own: masks are found in another way.
+            let words = Arc::new(Words::new());
+            let tokens: TokEnv = Arc::<Words>::clone(&words);
             let factory = ParserFactory::new(&tokens, InferenceCapabilities::default(), &[]);
             let mut factory = factory.map_err(|error| GrammarError::invalid(&error.to_string()))?;
             factory.set_stderr_log_level(0);
-            Ok(Shared { tokens, trees: Arc::new(trees), factory, usable })
+            let Sorted { trie, trees, usable } = Sorted::new(&self.tokenizer)?;
+            words.show(trie);
+            Ok(Shared { tokens, trees: Arc::new(trees), factory, usable: Arc::new(usable) })
         };
         self.shared.get_or_init(build).as_ref().map_err(Clone::clone)
     }
@@ -169,11 +206,11 @@ fn compile(shared: &Shared, grammar: &Grammar) -> Result<Compiled, GrammarError>
     let parser = parser.map_err(|error| GrammarError::invalid(&error.to_string()))?;
     let masks = Masks::new(Arc::clone(&shared.trees), Arc::clone(&shared.tokens));
     let mut beginning = Matcher::new(parser, masks, Arc::clone(&shared.usable));
-    beginning.allowed().map_err(|fault| match fault {
+    beginning.look_ahead().map_err(|fault| match fault {
         GrammarFault::DeadEnd => GrammarError::Impossible,
         other => GrammarError::invalid(&other.to_string()),
     })?;
-    Ok(Compiled { beginning: Arc::new(Mutex::new(beginning)) })
+    Ok(Compiled { beginning: Arc::new(Mutex::new(beginning)), tokens: Arc::clone(&shared.tokens) })
 }
 
 /// llguidance passes over a backslash with nothing behind it.

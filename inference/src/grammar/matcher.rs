@@ -7,6 +7,7 @@ use llguidance::TokenParser;
 use llguidance::api::StopReason;
 use llguidance::toktrie::SimpleVob;
 
+use super::compile::Compiled;
 use super::error::GrammarFault;
 use super::mask::Masks;
 
@@ -22,14 +23,27 @@ pub enum Next<'a> {
 /// Follows one sequence through its grammar.
 pub struct Matcher {
     pub(super) parser: TokenParser,
-    /// The parser has it, too.
+    /// The same parser where it began. It shares the lexer, and so what that learns, and nothing else.
+    origin: TokenParser,
+    /// The parsers have it, too.
     masks: Arc<Masks>,
     /// The tokens that text is made of, and those that end the model's turn.
     usable: Arc<SimpleVob>,
-    /// What was allowed last.
+    /// What is allowed at this place, if that is known.
     allowed: SimpleVob,
+    seen: Seen,
     /// Once there is one the parser is asked no more.
     fault: Option<GrammarFault>,
+    /// What it follows, to tell it what was learnt.
+    grammar: Option<Compiled>,
+}
+
+/// What is known of the place that a sequence has come to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    Tokens,
+    End,
 }
 
 impl Matcher {
@@ -37,24 +51,51 @@ impl Matcher {
         if parser.is_fresh() {
             parser.start_without_prompt();
         }
-        Self { parser, masks: Arc::new(masks), usable, allowed: SimpleVob::new(), fault: None }.with_masks()
+        let masks = Arc::new(masks);
+        parser.bias_computer = Arc::clone(&masks) as _;
+        let (allowed, seen) = (SimpleVob::new(), Seen::Nothing);
+        Self { origin: parser.clone(), parser, masks, usable, allowed, seen, fault: None, grammar: None }
     }
 
-    fn with_masks(mut self) -> Self {
-        self.parser.bias_computer = Arc::clone(&self.masks) as _;
+    /// A matcher at the beginning that knows what this one has learnt, and shares nothing that may change with it.
+    ///
+    /// # Panics
+    /// If this one is not [sound](Matcher::is_sound).
+    pub(super) fn separate(&self) -> Self {
+        assert!(self.is_sound(), "a lexer may be broken after a fault");
+        Self::new(self.origin.deep_clone(), self.masks.separate(), Arc::clone(&self.usable))
+    }
+
+    /// One that tells its grammar what it has learnt when it [leaves](Matcher::leave).
+    pub(super) fn of(mut self, grammar: Compiled) -> Self {
+        self.grammar = Some(grammar);
         self
     }
 
-    /// A matcher at the same place that shares no state with this one.
-    pub(super) fn separate(&self) -> Self {
-        Self {
-            parser: self.parser.deep_clone(),
-            masks: Arc::new(self.masks.separate()),
-            usable: Arc::clone(&self.usable),
-            allowed: SimpleVob::new(),
-            fault: self.fault,
+    /// Ends. What was learnt of the grammar on the way (which texts come to which state of its lexer) is kept for sequences
+    /// that follow it later.
+    pub fn leave(mut self) {
+        if let Some(grammar) = self.grammar.take() {
+            grammar.learn(self);
         }
-        .with_masks()
+    }
+
+    /// Goes back to the beginning of the grammar.
+    pub(super) fn restart(&mut self) {
+        (self.parser, self.seen, self.fault) = (self.origin.clone(), Seen::Nothing, None);
+    }
+
+    /// Whether its lexer is as good as new.
+    pub(super) fn is_sound(&self) -> bool {
+        matches!(self.fault, None | Some(GrammarFault::DeadEnd)) && !self.parser.parser.lexer_stats().error
+    }
+
+    /// States that its lexer knows.
+    ///
+    /// # Panics
+    /// It may, after a fault.
+    pub(super) fn states(&self) -> usize {
+        self.parser.parser.lexer_stats().num_states
     }
 
     /// The tokens that may come next: of text, and where the text may end those that end the model's turn.
@@ -62,9 +103,27 @@ impl Matcher {
     /// # Errors
     /// [`GrammarFault`]; it stays so.
     pub fn allowed(&mut self) -> Result<Next<'_>, GrammarFault> {
-        if self.is_complete() {
-            return Ok(Next::End);
+        self.look_ahead()?;
+        Ok(if self.seen == Seen::Tokens { Next::Tokens(self.allowed.as_slice()) } else { Next::End })
+    }
+
+    /// Finds what [`Matcher::allowed`] then says at once. Most of what a grammar costs a token is here, and does not have to
+    /// wait until it is asked.
+    ///
+    /// # Errors
+    /// [`GrammarFault`]; it stays so.
+    pub fn look_ahead(&mut self) -> Result<(), GrammarFault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
         }
+        if self.seen == Seen::Nothing {
+            self.seen = if !self.is_complete() && self.find_allowed()? { Seen::Tokens } else { Seen::End };
+        }
+        Ok(())
+    }
+
+    /// True if there are tokens that may come next, and false if the text is complete.
+    fn find_allowed(&mut self) -> Result<bool, GrammarFault> {
         let (allowed, may_end) = self.ask(|parser| {
             let may_end = parser.is_accepting();
             match parser.compute_mask() {
@@ -79,11 +138,10 @@ impl Matcher {
             self.allowed.and(&self.usable);
             !self.allowed.is_zero()
         });
-        match (some, may_end) {
-            (true, _) => Ok(Next::Tokens(self.allowed.as_slice())),
-            (false, true) => Ok(Next::End),
-            (false, false) => Err(self.fail(GrammarFault::DeadEnd)),
+        if !(some || may_end) {
+            return Err(self.fail(GrammarFault::DeadEnd));
         }
+        Ok(some)
     }
 
     /// Goes on by a token that was allowed.
@@ -91,6 +149,7 @@ impl Matcher {
     /// # Errors
     /// [`GrammarFault`]; it stays so.
     pub fn accept(&mut self, token: u32) -> Result<(), GrammarFault> {
+        self.seen = Seen::Nothing;
         self.ask(|parser| {
             parser.consume_token(token).ok()?;
             parser.check_stop().ok().map(|_| ())

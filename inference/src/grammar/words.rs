@@ -1,5 +1,6 @@
-//! The model's tokens in the form that llguidance wants: a tree of their bytes.
+//! The model's tokens in the form that grammars want: trees of their bytes.
 
+use std::sync::OnceLock;
 use std::thread;
 
 use llguidance::toktrie::{INVALID_TOKEN, SimpleVob, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
@@ -18,17 +19,39 @@ const MAX_WORD_BYTES: usize = MAX_DEPTH;
 
 /// The tokens that a grammar's text can be written with.
 pub(super) struct Words {
-    trie: TokTrie,
+    trie: OnceLock<TokTrie>,
+    /// What llguidance sees before.
+    empty: TokTrie,
+}
+
+/// What is made of a model's tokens.
+pub(super) struct Sorted {
+    /// llguidance's tree.
+    pub(super) trie: TokTrie,
+    /// Our own.
+    pub(super) trees: Trees,
     /// The tokens that text is made of, and those that end the model's turn.
-    usable: SimpleVob,
+    pub(super) usable: SimpleVob,
 }
 
 impl Words {
-    /// Builds llguidance's tree, and beside it our own.
+    /// Without any token yet: llguidance sorts those that it sees for masks of its own, which nobody asks for.
+    pub(super) fn new() -> Self {
+        Self { trie: OnceLock::new(), empty: TokTrie::from(&TokRxInfo::new(1, INVALID_TOKEN), &[Vec::new()]) }
+    }
+
+    /// From now on there are tokens.
+    pub(super) fn show(&self, trie: TokTrie) {
+        let _ = self.trie.set(trie); // once
+    }
+}
+
+impl Sorted {
+    /// Builds both trees, each on a thread.
     ///
     /// # Errors
     /// [`GrammarError::Vocabulary`].
-    pub(super) fn new(tokenizer: &Tokenizer) -> Result<(Self, Trees), GrammarError> {
+    pub(super) fn new(tokenizer: &Tokenizer) -> Result<Self, GrammarError> {
         let ids = 0..tokenizer.vocabulary_size() as u32;
         let words: Vec<Vec<u8>> = ids.clone().map(|id| word(tokenizer, id)).collect();
         let bytes = words.iter().map(Vec::len).sum();
@@ -53,12 +76,7 @@ impl Words {
         });
         let mut usable = empty.clone();
         ids.filter(|&id| is_text(tokenizer, id) || tokenizer.is_end(id)).for_each(|id| usable.allow_token(id));
-        Ok((Self { trie, usable }, trees))
-    }
-
-    /// The tokens that text is made of, and those that end the model's turn, as bits.
-    pub(super) fn usable(&self) -> &SimpleVob {
-        &self.usable
+        Ok(Self { trie, trees, usable })
     }
 }
 
@@ -85,11 +103,11 @@ fn word(tokenizer: &Tokenizer, id: u32) -> Vec<u8> {
 
 impl TokenizerEnv for Words {
     fn tok_trie(&self) -> &TokTrie {
-        &self.trie
+        self.trie.get().unwrap_or(&self.empty)
     }
 
     fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
-        self.trie.greedy_tokenize(bytes)
+        self.tok_trie().greedy_tokenize(bytes)
     }
 
     /// So llguidance does not look for text that has only one continuation, to prescribe its tokens: a language may have

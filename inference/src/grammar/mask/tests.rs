@@ -6,7 +6,7 @@ use llguidance::earley::SlicedBiasComputer;
 use proptest::prelude::*;
 
 use crate::gguf::Texts;
-use crate::grammar::{Compiled, Grammar, GrammarFault, Grammars, Next};
+use crate::grammar::{Compiled, Grammar, GrammarFault, Grammars, Matcher, Next};
 use crate::tokenizer::{Tokenizer, TokenizerConfig};
 
 /// Words of all shapes that matter: letters, digits, blanks, quotes, escapes, control characters, characters of two to four
@@ -106,11 +106,18 @@ static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
     Arc::new(Tokenizer::new(&config).unwrap())
 });
 
-static GRAMMARS: LazyLock<Vec<(Grammar, Compiled)>> = LazyLock::new(|| {
+/// A grammar, compiled twice: one learns of what follows it, and the other knows nothing each time.
+struct Case {
+    grammar: Grammar,
+    learning: Compiled,
+    fresh: Compiled,
+}
+
+static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
     let schema = |text: &str| Grammar::JsonSchema(text.to_owned());
     let regex = |text: &str| Grammar::Regex(text.to_owned());
     let lark = |text: &str| Grammar::Lark(text.to_owned());
-    let grammars = Grammars::new(Arc::clone(&TOKENIZER));
+    let [learning, fresh] = [(); 2].map(|()| Grammars::new(Arc::clone(&TOKENIZER)));
     [
         schema("{}"),
         schema(r#"{"type":"object","properties":{"a":{"type":"string","minLength":2,"maxLength":9},"be":{"type":"array","items":{"type":"string","maxLength":3}}},"required":["a","be"],"additionalProperties":false}"#),
@@ -140,19 +147,25 @@ static GRAMMARS: LazyLock<Vec<(Grammar, Compiled)>> = LazyLock::new(|| {
     ]
     .into_iter()
     .map(|grammar| {
-        let compiled = grammars.compile(&grammar).unwrap_or_else(|error| panic!("{grammar:?}: {error}"));
-        (grammar, compiled)
+        let [learning, fresh] = [&learning, &fresh]
+            .map(|grammars| grammars.compile(&grammar).unwrap_or_else(|error| panic!("{grammar:?}: {error}")));
+        Case { grammar, learning, fresh }
     })
     .collect()
 });
 
 /// Follows a grammar by whatever comes first behind each of some places, with both ways to find masks.
 #[track_caller]
-fn compare(grammar: &Grammar, compiled: &Compiled, choices: &[u32]) -> usize {
-    let (mut ours, mut theirs) = (compiled.matcher(), compiled.matcher());
+fn compare(case: &Case, choices: &[u32]) -> usize {
+    let (mut ours, mut theirs) = (case.learning.matcher(), case.fresh.matcher());
     theirs.parser.bias_computer = Arc::new(SlicedBiasComputer::new(&theirs.parser.token_env, &[]).unwrap());
-    theirs.parser.invalidate_bias_cache();
-    ours.parser.invalidate_bias_cache();
+    let steps = compare_masks(&case.grammar, &mut ours, &mut theirs, choices);
+    ours.leave();
+    steps
+}
+
+#[track_caller]
+fn compare_masks(grammar: &Grammar, ours: &mut Matcher, theirs: &mut Matcher, choices: &[u32]) -> usize {
     let mut text = Vec::new();
     for (step, &choice) in choices.iter().enumerate() {
         let tokens = |next: Result<Next<'_>, GrammarFault>| {
@@ -199,26 +212,35 @@ fn compare(grammar: &Grammar, compiled: &Compiled, choices: &[u32]) -> usize {
 #[test]
 fn every_grammar_allows_what_its_words_tried_one_by_one_allow() {
     let mut state = 1u32;
-    for (grammar, compiled) in GRAMMARS.iter() {
+    for case in CASES.iter() {
         let mut steps = 0;
         for _ in 0..12 {
             let choices = std::array::from_fn::<u32, 24, _>(|_| {
                 state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 state >> 8
             });
-            steps += compare(grammar, compiled, &choices);
+            steps += compare(case, &choices);
         }
-        assert!(steps >= 12, "{grammar:?} was followed for {steps} tokens");
+        assert!(steps >= 12, "{:?} was followed for {steps} tokens", case.grammar);
+    }
+}
+
+#[test]
+fn masks_are_the_same_after_a_rehearsal() {
+    for case in CASES.iter() {
+        case.learning.rehearse();
+        for first in 0..8 {
+            compare(case, &[first * 1_000_003, 7, 77, 777, 3, 1, 123_456, 9, 31, 5]);
+        }
     }
 }
 
 proptest! {
     #[test]
     fn masks_are_those_of_words_tried_one_by_one(
-        grammar in 0..GRAMMARS.len(),
+        case in 0..CASES.len(),
         choices in prop::collection::vec(any::<u32>(), 1..30),
     ) {
-        let (grammar, compiled) = &GRAMMARS[grammar];
-        compare(grammar, compiled, &choices);
+        compare(&CASES[case], &choices);
     }
 }
