@@ -17,6 +17,7 @@
 
 mod choose;
 mod compute;
+mod constraint;
 mod lookup;
 mod options;
 mod plan;
@@ -37,6 +38,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cache::{Cache, SavedError};
 use crate::error::LoadError;
@@ -44,6 +46,7 @@ use crate::kernel::{PAGE, Team};
 use crate::model::Model;
 use crate::scratch::Scratch;
 use compute::Lists;
+use constraint::Compiler;
 use options::Sizes;
 pub(crate) use options::default_context;
 use plan::Plan;
@@ -61,6 +64,9 @@ pub enum Saving {
     Begun,
 }
 
+/// How long a step waits for a grammar where nothing else is to be done. Who calls can cancel it between steps.
+const COMPILING: Duration = Duration::from_millis(10);
+
 /// Runs sequences through one model.
 pub struct Scheduler {
     model: Arc<Model>,
@@ -73,6 +79,7 @@ pub struct Scheduler {
     seed: u64,
     queue: VecDeque<Waiting>,
     running: Vec<Sequence>,
+    compiler: Compiler,
     /// Who gets what is left over when a step's rows are divided.
     turn: usize,
     next_id: u64,
@@ -104,6 +111,7 @@ impl Scheduler {
             seed: options.seed,
             queue: VecDeque::new(),
             running: Vec::with_capacity(sizes.sequences),
+            compiler: Compiler::default(),
             turn: 0,
             next_id: 0,
             plan: Plan::new(sizes.batch_tokens),
@@ -167,7 +175,8 @@ impl Scheduler {
         (self.running.len(), self.queue.len())
     }
 
-    /// Puts a request into the queue.
+    /// Puts a request into the queue. Its grammar is compiled on another thread, and the request waits for that;
+    /// [`Event::Refused`] tells if it is not usable, where [`Grammars::find`](crate::grammar::Grammars::find) does not see it.
     ///
     /// # Errors
     /// [`SubmitError`], and nothing has changed.
@@ -176,7 +185,7 @@ impl Scheduler {
             return Err(SubmitError::Full { limit: self.sizes.queue });
         }
         let id = SequenceId(self.next_id);
-        let waiting = Waiting::new(id, request, self.sizes.context, &self.model)?;
+        let waiting = Waiting::new(id, request, self.sizes.context, &self.model, &mut self.compiler)?;
         self.next_id += 1;
         self.queue.push_back(waiting);
         Ok(id)
@@ -208,6 +217,7 @@ impl Scheduler {
     /// One step over all running sequences; tells of text and ends through `tell`. True if work is left.
     pub fn step(&mut self, tell: &mut dyn FnMut(SequenceId, Event<'_>)) -> bool {
         self.end_cancelled(tell);
+        self.end_refused(tell);
         self.admit();
         self.plan();
         self.compute(tell);
@@ -228,15 +238,35 @@ impl Scheduler {
         }
     }
 
-    /// Takes sequences from the queue, in order, while there is a place and the cache can hold them to their end.
+    /// Ends those whose grammar is not usable. If nothing else is to be done, waits for one that is being compiled.
+    fn end_refused(&mut self, tell: &mut dyn FnMut(SequenceId, Event<'_>)) {
+        if self.running.is_empty()
+            && !self.queue.iter_mut().any(Waiting::is_ready)
+            && let Some(first) = self.queue.front_mut()
+        {
+            first.wait(COMPILING);
+        }
+        self.queue.retain_mut(|waiting| {
+            if waiting.is_ready()
+                && let Some(error) = waiting.refused()
+            {
+                tell(waiting.id, Event::Refused { error });
+                return false;
+            }
+            true
+        });
+    }
+
+    /// Takes sequences from the queue, in order, while there is a place and the cache can hold them to their end. Who waits for a
+    /// grammar keeps nobody else waiting.
     fn admit(&mut self) {
         while self.running.len() < self.sizes.sequences {
             let promised: usize = self.running.iter().map(Sequence::pages).sum();
-            let Some(next) = self.queue.front() else { return };
-            if promised + next.limit().div_ceil(PAGE) > self.cache.limit_pages() {
+            let Some(place) = self.queue.iter_mut().position(Waiting::is_ready) else { return };
+            if promised + self.queue[place].limit().div_ceil(PAGE) > self.cache.limit_pages() {
                 return;
             }
-            let next = self.queue.pop_front().expect("it was there above");
+            let next = self.queue.remove(place).expect("it was there above");
             let seed = self.seed.wrapping_add(next.id.0);
             self.running.push(next.start(&mut self.cache, seed, self.speculation != Speculation::Off));
         }

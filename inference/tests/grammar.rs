@@ -50,6 +50,7 @@ fn answers(scheduler: &mut Scheduler, requests: Vec<Request>) -> Vec<Answer> {
             Event::Token { chosen, top } => answer.tokens.push((chosen, top.to_vec())),
             Event::Text(text) => answer.text.push_str(text),
             Event::Finished { reason, usage, .. } => answer.end = Some((reason, usage)),
+            Event::Refused { error } => panic!("{error}"),
             Event::Failed { fault } => panic!("{fault}"),
         }
     };
@@ -171,15 +172,50 @@ fn an_answer_that_is_empty_by_its_grammar_is_one() {
 }
 
 #[test]
-fn a_grammar_that_is_not_usable_is_refused_at_once() {
+fn a_grammar_that_is_not_usable_is_refused_and_disturbs_nobody() {
     let mut scheduler = scheduler();
-    let mut refused = |grammar| scheduler.submit(request("Hi", 0.0, 1, Some(grammar))).unwrap_err();
     let long = Grammar::Regex("a".repeat(MAX_GRAMMAR_BYTES + 1));
-    assert_eq!(refused(long), SubmitError::Grammar(GrammarError::TooLong { got: MAX_GRAMMAR_BYTES + 1 }));
-    let unknown = refused(Grammar::Lark("start: nothing".to_owned())).to_string();
-    assert!(unknown.starts_with("the grammar is not usable: at 1(8): unknown name: \"nothing\""), "{unknown}");
-    assert_eq!(refused(Grammar::Regex("[a&&b]".to_owned())), SubmitError::Grammar(GrammarError::Impossible));
+    let refused = scheduler.submit(request("Hi", 0.0, 1, Some(long))).unwrap_err();
+    assert_eq!(refused, SubmitError::Grammar(GrammarError::TooLong { got: MAX_GRAMMAR_BYTES + 1 }));
     assert_eq!(scheduler.load(), (0, 0), "nothing was taken");
+
+    let unusable = [Grammar::Lark("start: nothing".to_owned()), Grammar::Regex("[a&&b]".to_owned())];
+    let mut ids = unusable.map(|grammar| scheduler.submit(request("Hi", 0.0, 1, Some(grammar))).unwrap()).to_vec();
+    let usable = Grammar::Regex("(yes|no)".to_owned());
+    ids.push(scheduler.submit(request("Is water wet?", 0.0, 1, Some(usable))).unwrap());
+    let mut told = vec![String::new(); ids.len()];
+    while scheduler.step(&mut |id, event| {
+        let told = &mut told[ids.iter().position(|known| *known == id).unwrap()];
+        match event {
+            Event::Refused { error } => told.push_str(&error.to_string()),
+            Event::Text(text) => told.push_str(text),
+            Event::Finished { reason, .. } => assert_eq!(reason, FinishReason::Stop),
+            Event::Token { .. } | Event::Failed { .. } => panic!("{event:?}"),
+        }
+    }) {}
+    assert!(told[0].starts_with("the grammar is not usable: at 1(8): unknown name: \"nothing\""), "{told:?}");
+    assert_eq!(told[1], GrammarError::Impossible.to_string());
+    assert!(told[2] == "yes" || told[2] == "no", "{told:?}");
+}
+
+#[test]
+fn who_waits_for_a_grammar_can_be_stopped_and_keeps_nobody_waiting() {
+    let model = Arc::new(Model::load(&common::model_file(), &LoadOptions::default()).unwrap()); // not yet sorted
+    let mut scheduler = Scheduler::new(model, &SchedulerOptions::default()).unwrap();
+    let schema = Grammar::JsonSchema(PERSON.to_owned());
+    let stopped = scheduler.submit(request("Who?", 0.0, 1, Some(schema.clone()))).unwrap();
+    let held = scheduler.submit(Request { max_tokens: 4, ..request("Who?", 0.0, 1, Some(schema)) }).unwrap();
+    let free = scheduler.submit(Request { max_tokens: 4, ..request("Who?", 0.0, 1, None) }).unwrap();
+    assert!(scheduler.cancel(stopped));
+    let mut ends = Vec::new();
+    while scheduler.step(&mut |id, event| {
+        if let Event::Finished { reason, .. } = event {
+            ends.push((id, reason));
+        }
+    }) {}
+    ends.sort_unstable_by_key(|&(id, _)| id);
+    let (stop, length) = (FinishReason::Stopped, FinishReason::Length);
+    assert_eq!(ends, [(stopped, stop), (held, length), (free, length)]);
 }
 
 #[test]

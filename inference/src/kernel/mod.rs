@@ -19,6 +19,7 @@ mod attention;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod beside;
 mod element;
 mod head;
 mod large;
@@ -36,6 +37,7 @@ mod team;
 pub(crate) use activations::{ALONE, Activations, Form};
 pub(crate) use attention::{Attention, BF16, CODES, Heads, STRETCH, Shares, Stretch, ask_to_write, codes, lines_of};
 pub use attention::{KvType, PAGE, PageView, Pairs, Span};
+pub(crate) use beside::Beside;
 pub(crate) use head::{Search, Wanted, search};
 pub(crate) use large::Settling;
 pub(crate) use memory::{Arena, Plain, Slab};

@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::beside::Beside;
 use crate::error::LoadError;
 use bell::Bell;
 
@@ -70,10 +71,18 @@ impl Team {
 
     /// Runs `body` on the calling thread, with the others at its service.
     pub fn enter<R>(&self, body: impl FnOnce(&Crew) -> R) -> R {
+        self.enter_beside(&Beside::new(0, &|_| ()), body)
+    }
+
+    /// As [`Team::enter`]; the others do first what is to be done beside. `body` ends with [`Beside::finish`].
+    pub(crate) fn enter_beside<R>(&self, beside: &Beside<'_>, body: impl FnOnce(&Crew) -> R) -> R {
         let crew = Crew::new(self.threads);
         let Some(others) = &self.others else { return body(&crew) };
         others.in_place_scope(|scope| {
-            scope.spawn_broadcast(|_, context| crew.work(context.index() + 1));
+            scope.spawn_broadcast(|_, context| {
+                beside.help();
+                crew.work(context.index() + 1);
+            });
             let _dismiss = Dismiss(&crew); // also when `body` panics: the scope waits for the others
             body(&crew)
         })

@@ -1,8 +1,9 @@
 //! How one sequence chooses its tokens.
 
+use super::constraint::Constraint;
 use super::request::SequenceFault;
 use super::speculation::MAX_DRAFTS;
-use crate::grammar::{Matcher, Next};
+use crate::grammar::Next;
 use crate::kernel::Wanted;
 use crate::sampler::{Candidates, Needs, Sampler, TokenLogprob};
 use crate::tokenizer::Tokenizer;
@@ -29,7 +30,7 @@ struct Chosen {
 /// All of this is the sequence's own, so several can choose at once on several threads.
 pub(super) struct Chooser {
     sampler: Sampler,
-    matcher: Option<Matcher>,
+    constraint: Option<Constraint>,
     /// What was chosen in this step, in order.
     chosen: Vec<Chosen>,
     /// The likeliest tokens of each choice, one after the other.
@@ -37,10 +38,15 @@ pub(super) struct Chooser {
 }
 
 impl Chooser {
-    pub(super) fn new(sampler: Sampler, matcher: Option<Matcher>) -> Self {
+    pub(super) fn new(sampler: Sampler, constraint: Option<Constraint>) -> Self {
         // Room for all choices of a step, so that none has to ask for memory.
         let top = Vec::with_capacity((1 + MAX_DRAFTS) * sampler.told());
-        Self { sampler, matcher, chosen: Vec::with_capacity(1 + MAX_DRAFTS), top }
+        Self { sampler, constraint, chosen: Vec::with_capacity(1 + MAX_DRAFTS), top }
+    }
+
+    /// What holds it to a grammar, to be lent.
+    pub(super) fn constraint(&mut self) -> &mut Option<Constraint> {
+        &mut self.constraint
     }
 
     /// Chooses from rows of logits, which change: from the first, and from the one behind each draft that is what was chosen.
@@ -74,7 +80,7 @@ impl Chooser {
         &mut self,
         search: impl FnOnce(Wanted, &dyn Fn(u32, f32) -> f32) -> Option<Candidates<'c>>,
     ) -> bool {
-        if self.matcher.is_some() {
+        if self.constraint.is_some() {
             return false;
         }
         let wanted = match self.sampler.needs() {
@@ -98,12 +104,12 @@ impl Chooser {
         if !logits.iter().any(|logit| logit.is_finite()) {
             return Err(SequenceFault::NotFinite);
         }
-        let Some(matcher) = &mut self.matcher else {
+        let Some(constraint) = &mut self.constraint else {
             let token = self.sampler.sample(logits);
             self.sampler.accept(token);
             return Ok(Choice { token: Some(token), complete: false });
         };
-        let token = match matcher.allowed().map_err(SequenceFault::Grammar)? {
+        let token = match constraint.allowed().map_err(SequenceFault::Grammar)? {
             Next::Tokens(allowed) => self.sampler.sample_allowed(logits, allowed),
             Next::End => return Ok(Choice { token: None, complete: true }),
         };
@@ -111,8 +117,8 @@ impl Chooser {
         if tokenizer.is_end(token) {
             return Ok(Choice { token: Some(token), complete: true });
         }
-        matcher.accept(token).map_err(SequenceFault::Grammar)?;
-        Ok(Choice { token: Some(token), complete: matcher.is_complete() })
+        let complete = constraint.accept(token).map_err(SequenceFault::Grammar)?;
+        Ok(Choice { token: Some(token), complete })
     }
 
     /// How many choices there were in this step.

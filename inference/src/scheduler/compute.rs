@@ -1,14 +1,16 @@
 //! What a step does with its rows: the forward pass, the choice of tokens, and what is told of them.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::Scheduler;
+use super::constraint::Constraint;
 use super::plan::Plan;
 use super::request::{Event, SequenceId};
 use super::sequence::Sequence;
 use crate::cache::PageTable;
 use crate::forward::{Work, forward};
-use crate::kernel::Crew;
+use crate::kernel::{Beside, Crew};
 use crate::model::Model;
 
 /// Logits of a step from which on sequences choose on several threads: calling those takes as long as the greatest of so many
@@ -26,6 +28,20 @@ struct Choosing<'a> {
 pub(super) struct Lists {
     tables: Vec<&'static PageTable>,
     choosing: Vec<Choosing<'static>>,
+    lent: Vec<Lent>,
+}
+
+/// What one of the running sequences has lent: which tokens it may choose is found beside the forward pass.
+struct Lent {
+    /// Its place.
+    sequence: usize,
+    constraint: Mutex<Option<Constraint>>,
+}
+
+impl Lent {
+    fn constraint(&self) -> MutexGuard<'_, Option<Constraint>> {
+        self.constraint.lock().unwrap_or_else(PoisonError::into_inner) // after a panic, which goes on, none of it is used
+    }
 }
 
 impl Scheduler {
@@ -35,7 +51,11 @@ impl Scheduler {
         let (model, cache, scratch) = (&*self.model, &mut self.cache, &mut self.scratch);
         if !(generated.is_empty() && prompted.is_empty()) {
             let began = Instant::now();
-            self.team.enter(|crew| {
+            let mut lent = std::mem::take(&mut self.lists.lent);
+            lend(&mut self.running, &mut lent);
+            let look_ahead = |n: usize| lent[n].constraint().iter_mut().for_each(Constraint::look_ahead);
+            let beside = Beside::new(lent.len(), &look_ahead);
+            self.team.enter_beside(&beside, |crew| {
                 for (work, rows) in [(Work::Generation, generated), (Work::Prompt, prompted)] {
                     if rows.is_empty() {
                         continue;
@@ -44,6 +64,11 @@ impl Scheduler {
                     tables.extend(self.running.iter().map(|sequence| &sequence.table));
                     let mut output = forward(model, crew, cache, &tables, work, rows, scratch);
                     self.lists.tables = recycled(tables);
+                    beside.finish();
+                    for lent in &lent {
+                        // None the second time.
+                        lent.constraint().take().map(|one| self.running[lent.sequence].constraint().insert(one));
+                    }
                     let chose = |sequence: &&mut Sequence| sequence.work() == work && sequence.choices() > 0;
                     let searched = work == Work::Generation
                         && self.running.iter_mut().find(chose).is_some_and(|one| one.choose_among(&mut output));
@@ -53,6 +78,8 @@ impl Scheduler {
                     self.running.iter_mut().filter(chose).for_each(|sequence| sequence.advance(model, tell));
                 }
             });
+            lent.clear();
+            self.lists.lent = lent;
             if prompted.is_empty() {
                 self.pace.observe(generated.len(), *guesses, began.elapsed().as_secs_f32());
             }
@@ -60,6 +87,15 @@ impl Scheduler {
         self.running.iter_mut().for_each(|sequence| sequence.commit(cache));
         for sequence in self.running.extract_if(.., |sequence| sequence.ended) {
             sequence.leave(cache);
+        }
+    }
+}
+
+/// Takes from those who choose in this step what holds them to a grammar.
+fn lend(running: &mut [Sequence], lent: &mut Vec<Lent>) {
+    for (place, sequence) in running.iter_mut().enumerate().filter(|(_, sequence)| sequence.choices() > 0) {
+        if let Some(constraint) = sequence.constraint().take() {
+            lent.push(Lent { sequence: place, constraint: Mutex::new(Some(constraint)) });
         }
     }
 }

@@ -18,8 +18,9 @@ pub struct Request {
     pub prompt: Vec<u32>,
     /// How tokens are chosen.
     pub sampling: SamplingOptions,
-    /// What the answer must look like. The first request with a grammar waits until the model's tokens are sorted for it, and
-    /// each new grammar is compiled; [`Grammars::compile`](crate::grammar::Grammars::compile) does so ahead, on any thread.
+    /// What the answer must look like. The first request with a grammar waits until the model's tokens are sorted, and the first
+    /// with each grammar until that is compiled: on a thread of its own, so that others do not wait. Who wants to do so ahead
+    /// calls [`Grammars::compile`](crate::grammar::Grammars::compile).
     pub grammar: Option<Grammar>,
     /// Tokens to generate, at most; the context is a limit too.
     pub max_tokens: usize,
@@ -67,7 +68,7 @@ pub enum SubmitError {
         /// Tokens that the model knows.
         vocabulary: usize,
     },
-    /// The grammar is not usable.
+    /// The grammar is empty or too long. What else is wrong with one [`Event::Refused`] tells.
     Grammar(GrammarError),
 }
 
@@ -118,6 +119,11 @@ pub enum Event<'a> {
         usage: Usage,
         /// How fast it was.
         timings: Timings,
+    },
+    /// The end before the beginning: the grammar is not usable.
+    Refused {
+        /// What is wrong with it.
+        error: &'a GrammarError,
     },
     /// The end, because something broke.
     Failed {

@@ -1,13 +1,15 @@
 //! One sequence: what was asked, how far it is, and what it tells.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::choose::Chooser;
+use super::constraint::{Coming, Compiler, Constraint};
 use super::request::{Event, FinishReason, Request, SequenceFault, SequenceId, SubmitError, Timings, Usage};
 use super::speculation::Speculator;
 use crate::cache::{Cache, PageTable, Resumed};
 use crate::forward::{Output, Work};
-use crate::grammar::Compiled;
+use crate::grammar::GrammarError;
 use crate::kernel::PAGE;
 use crate::model::Model;
 use crate::sampler::Sampler;
@@ -22,7 +24,7 @@ pub(super) struct Waiting {
     pub(super) id: SequenceId,
     pub(super) cancelled: bool,
     request: Request,
-    grammar: Option<Compiled>,
+    grammar: Option<Coming>,
     stop: StopFilter,
     submitted: Instant,
     /// Tokens that prompt and answer may have.
@@ -34,7 +36,8 @@ impl Waiting {
         id: SequenceId,
         mut request: Request,
         context: usize,
-        model: &Model,
+        model: &Arc<Model>,
+        compiler: &mut Compiler,
     ) -> Result<Self, SubmitError> {
         let vocabulary = model.info().vocabulary_size;
         let tokens = request.prompt.len();
@@ -56,7 +59,7 @@ impl Waiting {
         }
         let submitted = Instant::now();
         let stop = StopFilter::new(std::mem::take(&mut request.stop)).map_err(SubmitError::Stop)?;
-        let grammar = request.grammar.take().map(|grammar| model.grammars().compile(&grammar));
+        let grammar = request.grammar.take().map(|grammar| compiler.ask(model, grammar));
         let grammar = grammar.transpose().map_err(SubmitError::Grammar)?;
         let limit = tokens.saturating_add(request.max_tokens).min(context);
         Ok(Self { id, cancelled: false, request, grammar, stop, submitted, limit })
@@ -66,12 +69,38 @@ impl Waiting {
         self.limit
     }
 
+    /// Whether it can begin, as far as its grammar goes.
+    pub(super) fn is_ready(&mut self) -> bool {
+        self.grammar.as_mut().is_none_or(Coming::is_here)
+    }
+
+    /// Waits a while for its grammar.
+    pub(super) fn wait(&mut self, time: Duration) {
+        if let Some(grammar) = &mut self.grammar {
+            grammar.wait(time);
+        }
+    }
+
+    /// What is wrong with its grammar.
+    pub(super) fn refused(&self) -> Option<&GrammarError> {
+        match &self.grammar {
+            Some(Coming::Refused(error)) => Some(error),
+            _ => None,
+        }
+    }
+
     pub(super) fn stopped(&self) -> Event<'static> {
         let usage = Usage { prompt_tokens: self.request.prompt.len(), ..Usage::default() };
         Event::Finished { reason: FinishReason::Stopped, usage, timings: Timings::default() }
     }
 
+    /// # Panics
+    /// If it is not ready, or refused.
     pub(super) fn start(self, cache: &mut Cache, seed: u64, speculates: bool) -> Sequence {
+        let constraint = self.grammar.map(|grammar| match grammar {
+            Coming::Ready(compiled) => Constraint::From(compiled),
+            Coming::Compiling(_) | Coming::Refused(_) => panic!("a sequence begins with its grammar compiled"),
+        });
         let Request { mut prompt, sampling, session, .. } = self.request;
         let Resumed { mut table, known, own } = cache.resume(session, &prompt);
         prompt.reserve_exact(self.limit - prompt.len());
@@ -89,7 +118,7 @@ impl Waiting {
             planned: 0,
             table,
             limit: self.limit,
-            chooser: Chooser::new(Sampler::new(&sampling, seed), self.grammar.map(|grammar| grammar.matcher())),
+            chooser: Chooser::new(Sampler::new(&sampling, seed), constraint),
             speculator: speculates.then(|| Speculator::new(self.limit)),
             decoder: Utf8Decoder::default(),
             stop: self.stop,
@@ -184,6 +213,11 @@ impl Sequence {
     /// Rows of this step whose logits are wanted.
     pub(super) fn choices(&self) -> usize {
         (self.computed + self.planned + 1).saturating_sub(self.tokens.len())
+    }
+
+    /// What holds it to a grammar, to be lent while its rows are computed.
+    pub(super) fn constraint(&mut self) -> &mut Option<Constraint> {
+        self.chooser.constraint()
     }
 
     /// Chooses the next token from its row of logits, and those that follow where they were guessed right. Touches nothing
@@ -281,6 +315,9 @@ impl Sequence {
 
     /// Leaves its pages for later turns.
     pub(super) fn leave(mut self, cache: &mut Cache) {
+        if let Some(constraint) = self.chooser.constraint().take() {
+            constraint.leave();
+        }
         if self.failed {
             return cache.release(self.table);
         }

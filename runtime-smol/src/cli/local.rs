@@ -188,7 +188,7 @@ impl Outcome {
         match event {
             _ if !ours => {}
             Event::Text(text) if self.sink_error.is_none() => self.sink_error = sink(text).err(),
-            Event::Text(_) | Event::Token { .. } => {}
+            Event::Text(_) | Event::Token { .. } | Event::Refused { .. } => {} // no grammar is asked for
             Event::Finished { reason, usage, timings } => self.end = Some((reason, usage, timings)),
             Event::Failed { fault } => self.fault = Some(fault),
         }

@@ -189,6 +189,10 @@ impl Engine {
                         tokens_per_second: timings.tokens_per_second,
                     },
                 },
+                scheduler::Event::Refused { error } => {
+                    tracing::error!(%error, "a grammar was refused"); // the protocol has none yet
+                    Event::Failed { generation, failure: GenerationFailure::Internal }
+                }
                 scheduler::Event::Failed { fault } => {
                     tracing::error!(%fault, "a generation has failed; its people were told");
                     Event::Failed { generation, failure: GenerationFailure::Internal }
