@@ -13,7 +13,7 @@ mod codes;
 mod finish;
 mod weights;
 
-pub(super) use attention::{Bench, CodeBench, CodeRows, Share, attend, attend_codes, attend_heads};
+pub(super) use attention::{Bench, CodeBench, Share, attend, attend_codes, attend_heads};
 pub(super) use codes::{Batch, takes_codes};
 pub(super) use finish::{Place, add, gate, round_row, store};
 pub(super) use weights::unpack;

@@ -165,24 +165,13 @@ where
         put: impl Fn(usize, usize, &[f32]),
     ) {
         let Heads { dimensions, group, kv, window, .. } = self.heads;
+        let tiles = amx::Bench::of(&mut bench.tiles, dimensions, group);
+        let first = kv_head * group;
+        let query = |row: usize, head: usize, room: &mut [f32]| (self.query)(stretch.row + row, first + head, room);
         let page = |number: usize| (self.page)(stretch.table, number, kv_head);
-        for head in kv_head * group..(kv_head + 1) * group {
-            let query = |row: usize, room: &mut [f32]| (self.query)(stretch.row + row, head, room);
-            let put = |row: usize, values: &[f32]| put(stretch.row + row, head, values);
-            match kv {
-                KvType::Bf16 => {
-                    let tiles = amx::Bench::of(&mut bench.tiles, dimensions);
-                    amx::attend(tiles, stretch, window, query, page, put);
-                }
-                KvType::Q8 => {
-                    let codes = amx::CodeBench::of(&mut bench.codes, dimensions);
-                    let seen = |row: usize| stretch.seen(row, window);
-                    amx::attend_codes(codes, amx::CodeRows::Many(stretch.rows), seen, query, page, |row, share| {
-                        put(row, share.normed());
-                    });
-                }
-            }
-        }
+        amx::attend(tiles, stretch, (group, kv, window), query, page, |row, head, values| {
+            put(stretch.row + row, first + head, values);
+        });
     }
 
     /// As [`Self::stretch_by_tiles`], one row after the other.

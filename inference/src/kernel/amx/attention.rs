@@ -1,5 +1,5 @@
-//! Attention by tiles: of many rows of one sequence; or of the heads of one row that share keys and values ([`heads`]);
-//! or of either over keys and values of 8 bits ([`codes`]).
+//! Attention by tiles: of many rows of one sequence; or of the heads of one row that share keys and values ([`heads`]), where these
+//! are codes by products of bytes ([`codes`]).
 //!
 //! Up to 32 rows go over the keys in chunks of [`CHUNK`] that begin at fixed positions, with the softmax computed on line
 //! (Milakov and Gimelshein, 2018). A chunk in which a row sees nothing changes nothing of it, so what a row gets does not
@@ -7,8 +7,9 @@
 
 mod codes;
 mod heads;
+mod widen;
 
-pub(in crate::kernel) use codes::{CodeBench, CodeRows, attend_codes};
+pub(in crate::kernel) use codes::{CodeBench, attend_codes};
 pub(in crate::kernel) use heads::{Share, attend_heads};
 
 use std::arch::x86_64::*;
@@ -19,31 +20,39 @@ use super::{Configured, Side, Sums};
 use crate::kernel::activations::{TILE_COLUMNS, TILE_ROWS, Tile};
 use crate::kernel::attention::{KvType, PAGE, PageView, Pairs, STRETCH, Stretch, stored_dimensions};
 use crate::pack::GROUP;
+use widen::Widened;
 
 /// Rows that go together.
 const ROWS: usize = STRETCH;
 /// Keys whose scores are looked at together: whole pages.
 const CHUNK: usize = 2 * PAGE;
 
-/// Where a thread works on attention: some 60 KB.
+/// Where a thread works on attention: some 25 KB, and 20 for each head of 64 dimensions.
 pub(in crate::kernel) struct Bench {
     dimensions: usize,
     /// One query, or what it gets: filled up with zeros to whole tiles.
     row: Vec<f32>,
-    /// `[row block][32 dimensions]`
-    queries: Vec<Tile>,
     /// In units of which a weight is a power of two.
     scores: Vec<Scores>,
     /// As bf16; behind those of one row block, what rounding takes from them, if they are fine.
     weights: Vec<Weights>,
+    /// By how much earlier sums decay.
+    decays: [f32; ROWS],
+    heads: Vec<Head>,
+    /// Where keys and values are codes.
+    widened: Option<Widened>,
+}
+
+/// What rows have of one head.
+struct Head {
+    /// `[row block][32 dimensions]`
+    queries: Vec<Tile>,
     /// The weighted sums of values: `[32 dimensions]`.
     sums: Vec<Sums>,
     /// The largest score of each row so far.
     peaks: [f32; ROWS],
     /// The sums of weights so far, in 16 parts.
     totals: [Lanes; ROWS],
-    /// By how much earlier sums decay.
-    decays: [f32; ROWS],
 }
 
 /// The scores of a row.
@@ -64,67 +73,90 @@ struct Weights([u16; CHUNK]);
 impl Bench {
     /// For heads of so many dimensions.
     fn new(dimensions: usize) -> Self {
-        let stored = stored_dimensions(dimensions);
-        let blocks = stored / TILE_COLUMNS;
         Self {
             dimensions,
-            row: vec![0.0; stored],
-            queries: vec![Tile::ZERO; 2 * blocks],
+            row: vec![0.0; stored_dimensions(dimensions)],
             scores: vec![Scores([0.0; CHUNK]); ROWS],
             weights: vec![Weights([0; CHUNK]); ROWS],
-            sums: vec![Sums::ZERO; blocks],
-            peaks: [0.0; ROWS],
-            totals: [Lanes([0.0; GROUP]); ROWS],
             decays: [1.0; ROWS],
+            heads: Vec::new(),
+            widened: None,
         }
     }
 
-    /// The one that is there, if it is for heads of so many dimensions; otherwise a new one.
-    pub(in crate::kernel) fn of(bench: &mut Option<Self>, dimensions: usize) -> &mut Self {
+    /// The one that is there, if it is for heads of so many dimensions, otherwise a new one; with room for so many heads.
+    pub(in crate::kernel) fn of(bench: &mut Option<Self>, dimensions: usize, heads: usize) -> &mut Self {
         if bench.as_ref().is_none_or(|bench| bench.dimensions != dimensions) {
             *bench = Some(Self::new(dimensions));
         }
-        bench.as_mut().expect("it is there now")
+        let bench = bench.as_mut().expect("it is there now");
+        let blocks = stored_dimensions(dimensions) / TILE_COLUMNS;
+        while bench.heads.len() < heads {
+            bench.heads.push(Head {
+                queries: vec![Tile::ZERO; 2 * blocks],
+                sums: vec![Sums::ZERO; blocks],
+                peaks: [0.0; ROWS],
+                totals: [Lanes([0.0; GROUP]); ROWS],
+            });
+        }
+        bench
     }
 }
 
-/// Attention of a stretch for one query head: `query(row, room)` gives the query of the stretch's
-/// `row`-th, scaled; `page` the keys and values of 64 positions; and `put(row, result)` takes what the row gets.
+/// Attention of a stretch for the query heads that share keys and values, for which the bench has room: `query(row, head, room)` gives
+/// a query of the stretch's `row`-th row, scaled; `page` the keys and values of 64 positions; and `put(row, head, result)` takes what
+/// the row gets.
 ///
 /// # Panics
 /// If a page is shorter than its layout says.
 pub(in crate::kernel) fn attend<'a>(
     bench: &mut Bench,
     stretch: Stretch,
-    window: usize,
-    mut query: impl FnMut(usize, &mut [f32]),
+    (heads, kv, window): (usize, KvType, usize),
+    mut query: impl FnMut(usize, usize, &mut [f32]),
     page: impl Fn(usize) -> PageView<'a>,
-    mut put: impl FnMut(usize, &[f32]),
+    mut put: impl FnMut(usize, usize, &[f32]),
 ) {
     let Stretch { rows, .. } = stretch;
-    bench.start(rows, false, &mut query);
+    for head in 0..heads {
+        bench.start(head, rows, false, &mut |row, room: &mut [f32]| query(row, head, room));
+    }
+    let mut widened = match kv {
+        KvType::Bf16 => None,
+        KvType::Q8 => Some(bench.widened.take().unwrap_or_else(|| Widened::new(bench.dimensions))),
+    };
     let configured = Configured::new();
     let seen = |row: usize| stretch.seen(row, window);
     let end = stretch.seen(rows - 1, window).end;
     for first in (stretch.seen(0, window).start / CHUNK * CHUNK..end).step_by(CHUNK) {
         let pages = (first..end.min(first + CHUNK)).step_by(PAGE).map(|at| page(at / PAGE)).enumerate();
-        for (at, page) in pages.clone() {
-            configured.score(&bench.queries, page.keys, at * PAGE, &mut bench.scores);
+        if let Some(widened) = &mut widened {
+            widened.take(pages.clone().map(|(_, page)| page));
         }
-        // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
-        unsafe { bench.weigh::<false>(rows, seen, first) };
-        bench.decay(rows);
-        for (at, page) in pages {
-            configured.add_values(&bench.weights, at * PAGE, page.values, &mut bench.sums);
+        let widened = widened.as_ref();
+        let pages = pages.map(|(at, page)| (at, widened.map_or(page, |widened| widened.page(at))));
+        for head in 0..heads {
+            for (at, page) in pages.clone() {
+                configured.score(&bench.heads[head].queries, page.keys, at * PAGE, &mut bench.scores);
+            }
+            // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
+            unsafe { bench.weigh::<false>(head, rows, seen, first, widened.map(|widened| &widened.scales)) };
+            bench.decay(head, rows);
+            for (at, page) in pages.clone() {
+                configured.add_values(&bench.weights, at * PAGE, page.values, &mut bench.heads[head].sums);
+            }
         }
     }
-    let Bench { dimensions, row: room, sums, totals, .. } = bench;
-    for (row, total) in totals.iter().enumerate().take(rows) {
-        let scale = 1.0 / total.0.iter().sum::<f32>();
-        for (out, sums) in room.chunks_mut(TILE_COLUMNS).zip(&*sums) {
-            out.iter_mut().zip(&sums.0[row]).for_each(|(out, sum)| *out = sum * scale);
+    bench.widened = widened.or(bench.widened.take());
+    let Bench { dimensions, row: room, heads: of_heads, .. } = bench;
+    for (head, Head { sums, totals, .. }) in of_heads.iter().enumerate().take(heads) {
+        for (row, total) in totals.iter().enumerate().take(rows) {
+            let scale = 1.0 / total.0.iter().sum::<f32>();
+            for (out, sums) in room.chunks_mut(TILE_COLUMNS).zip(sums) {
+                out.iter_mut().zip(&sums.0[row]).for_each(|(out, sum)| *out = sum * scale);
+            }
+            put(row, head, &room[..*dimensions]);
         }
-        put(row, &room[..*dimensions]);
     }
 }
 
@@ -171,8 +203,9 @@ impl Configured {
 impl Bench {
     /// Takes the queries of `rows` rows; those of others become zeros. With `fine`, there is one row block, of which no other rows are
     /// used, and in the place of the second stands what rounding takes from the first.
-    fn start(&mut self, rows: usize, fine: bool, query: &mut impl FnMut(usize, &mut [f32])) {
-        let Self { dimensions, row: room, queries, sums, peaks, totals, .. } = self;
+    fn start(&mut self, head: usize, rows: usize, fine: bool, query: &mut impl FnMut(usize, &mut [f32])) {
+        let Self { dimensions, row: room, heads, .. } = self;
+        let Head { queries, sums, peaks, totals } = &mut heads[head];
         let used = if fine { rows } else { ROWS };
         room[*dimensions..].fill(0.0);
         for row in 0..used {
@@ -197,18 +230,27 @@ impl Bench {
     }
 
     /// Brings earlier sums of some rows down to the new peaks.
-    fn decay(&mut self, rows: usize) {
+    fn decay(&mut self, head: usize, rows: usize) {
         for (row, decay) in self.decays.into_iter().enumerate().take(rows).filter(|(_, decay)| *decay != 1.0) {
-            for sums in &mut self.sums {
+            for sums in &mut self.heads[head].sums {
                 sums.0[row].iter_mut().for_each(|sum| *sum *= decay);
             }
         }
     }
 
-    /// Turns the scores of the chunk that begins at position `first` into weights, and finds by how much earlier sums decay.
+    /// Turns the scores of the chunk that begins at position `first` into weights, and finds by how much earlier sums decay. Scores are
+    /// brought to the scales of keys, and weights to those of values, if there are any.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
-    fn weigh<const FINE: bool>(&mut self, rows: usize, seen: impl Fn(usize) -> Range<usize>, first: usize) {
-        let Self { scores, peaks, totals, weights, decays, .. } = self;
+    fn weigh<const FINE: bool>(
+        &mut self,
+        head: usize,
+        rows: usize,
+        seen: impl Fn(usize) -> Range<usize>,
+        first: usize,
+        scales: Option<&[Scores; 2]>,
+    ) {
+        let Self { scores, heads, weights, decays, .. } = self;
+        let Head { peaks, totals, .. } = &mut heads[head];
         decays[..rows].fill(1.0);
         for row in 0..rows {
             let seen = seen(row);
@@ -218,7 +260,10 @@ impl Bench {
                 Some(row) => (&mut rests[row].0, None),
                 None => (&mut weights[row].0, if FINE { Some(&mut rests[row].0) } else { None }),
             };
-            let (scores, total) = (&scores[row].0, &mut totals[row].0);
+            let (scores, total) = (&mut scores[row].0, &mut totals[row].0);
+            if let Some([of_keys, _]) = scales {
+                scores.iter_mut().zip(&of_keys.0).for_each(|(score, scale)| *score *= scale);
+            }
             let largest = match seen {
                 0 => {
                     *weights = [0; CHUNK];
@@ -243,6 +288,17 @@ impl Bench {
                 let seen = (seen >> (pair * 2 * GROUP)) as u32;
                 let (low, high) = (weight(low, now, seen as u16), weight(high, now, (seen >> GROUP) as u16));
                 sum = _mm512_add_ps(sum, _mm512_add_ps(low, high));
+                let (low, high) = match scales {
+                    None => (low, high),
+                    Some([_, of_values]) => {
+                        // SAFETY: two times 16 scales, aligned as they are.
+                        let scales = unsafe {
+                            let scales = of_values.0.as_ptr().add(pair * 2 * GROUP);
+                            [_mm512_load_ps(scales), _mm512_load_ps(scales.add(GROUP))]
+                        };
+                        (_mm512_mul_ps(low, scales[0]), _mm512_mul_ps(high, scales[1]))
+                    }
+                };
                 // SAFETY: there are 32 places.
                 unsafe {
                     let weights = weights.as_mut_ptr().add(pair * 2 * GROUP).cast::<__m512bh>();

@@ -100,12 +100,12 @@ where
                 let page = |number: usize| (self.page)(view.table, number, kv_head);
                 match kv {
                     KvType::Bf16 => {
-                        let tiles = amx::Bench::of(&mut bench.tiles, dimensions);
+                        let tiles = amx::Bench::of(&mut bench.tiles, dimensions, 1);
                         amx::attend_heads(tiles, group, seen, query, page, put);
                     }
                     KvType::Q8 => {
                         let codes = amx::CodeBench::of(&mut bench.codes, dimensions);
-                        amx::attend_codes(codes, amx::CodeRows::Few(group), |_| seen.clone(), query, page, put);
+                        amx::attend_codes(codes, group, seen, query, page, put);
                     }
                 }
             });

@@ -22,6 +22,8 @@ const PLANES: usize = 2;
 const ROWS: usize = TILE_ROWS / PLANES;
 /// Bytes of a row of a tile: codes of so many dimensions, or weights of so many tokens.
 const ROW_BYTES: usize = 64;
+/// Tokens whose values are multiplied at once: of a page of which less is seen, no more is read.
+const UNIT: usize = PAGE / 2;
 /// The largest number of two planes: its higher byte is 127 when it is rounded.
 const MOST: f32 = 32_639.0;
 
@@ -73,81 +75,50 @@ pub(in crate::kernel) struct CodeBench {
     decays: [f32; ROWS],
 }
 
-/// Rows that are computed together, and how many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::kernel) enum CodeRows {
-    /// The heads of a row that share keys and values: reading these is what takes time.
-    Few(usize),
-    /// Rows of a prompt: multiplying takes longer.
-    Many(usize),
-}
-
-impl CodeRows {
-    /// Tokens whose values are multiplied at once: what is not seen of a page need not be read.
-    fn unit(self) -> usize {
-        match self {
-            CodeRows::Few(_) => PAGE / 2,
-            CodeRows::Many(_) => PAGE,
-        }
-    }
-}
-
-/// Attention of some rows over the positions that each of them sees, which begin and end no earlier than those of the row before:
-/// `query(row, room)` gives a query, scaled, and `put(row, share)` takes what it gets. What a row gets does not depend on others.
+/// As [`super::attend_heads`], over codes.
 ///
 /// # Panics
 /// If a page is shorter than its layout says.
 pub(in crate::kernel) fn attend_codes<'a>(
     bench: &mut CodeBench,
-    rows: CodeRows,
-    seen: impl Fn(usize) -> Range<usize>,
+    heads: usize,
+    seen: Range<usize>,
     mut query: impl FnMut(usize, &mut [f32]),
     page: impl Fn(usize) -> PageView<'a>,
     mut put: impl FnMut(usize, Share<'_>),
 ) {
-    let (CodeRows::Few(all) | CodeRows::Many(all)) = rows;
-    for first_row in (0..all).step_by(ROWS) {
-        let count = ROWS.min(all - first_row);
+    let (start, end) = (seen.start / PAGE * PAGE, seen.end);
+    for first_head in (0..heads).step_by(ROWS) {
+        let count = ROWS.min(heads - first_head);
         // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
-        unsafe { bench.start(count, |row, room| query(first_row + row, room)) };
-        let configured = Configured::with(Shape { rows: PLANES * count, unit_columns: rows.unit() });
-        let seen = |row: usize| seen(first_row + row);
-        let (start, end) = (seen(0).start / PAGE * PAGE, seen(count - 1).end);
+        unsafe { bench.start(count, |row, room| query(first_head + row, room)) };
+        let configured = Configured::with(Shape { rows: PLANES * count, unit_columns: UNIT });
         let ask = |at: usize| {
-            if at < end && matches!(rows, CodeRows::Few(_)) {
+            if at < end {
                 ask_for(page(at / PAGE), end - at);
             }
         };
         ask(start);
         for first in (start / CHUNK * CHUNK..end).step_by(CHUNK) {
-            let pages = (first.max(start)..end.min(first + CHUNK)).step_by(PAGE);
-            for at in pages.clone() {
+            let pages = (first.max(start)..end.min(first + CHUNK)).step_by(PAGE).map(|at| (at, page(at / PAGE)));
+            let mut scales = [&[][..]; CHUNK / PAGE];
+            for (at, page) in pages.clone() {
                 ask(at + PAGE);
-                let keys = page(at / PAGE).keys;
-                configured.score_codes(&bench.queries, keys, end - at, at - first, &mut bench.products);
+                configured.score_codes(&bench.queries, page.keys, end - at, at - first, &mut bench.products);
+                scales[(at - first) / PAGE] = page.scales;
             }
-            let scales =
-                [first, first + PAGE].map(|at| pages.clone().find(|&page| page == at).map(|at| page(at / PAGE)));
             // SAFETY: as above.
-            unsafe { bench.weigh(count, seen, first, scales.map(|page| page.map_or(&[][..], |page| page.scales))) };
+            unsafe { bench.weigh(count, seen.clone(), first, scales) };
             bench.chunk_sums.iter_mut().for_each(|sums| sums.0[..PLANES * count].as_flattened_mut().fill(0));
-            for at in pages {
-                let values = page(at / PAGE).values;
-                configured.add_code_values(
-                    &bench.weights,
-                    rows.unit(),
-                    values,
-                    end - at,
-                    at - first,
-                    &mut bench.chunk_sums,
-                );
+            for (at, page) in pages {
+                configured.add_code_values(&bench.weights, page.values, end - at, at - first, &mut bench.chunk_sums);
             }
             // SAFETY: as above.
             unsafe { bench.sum(count) };
         }
         let CodeBench { dimensions, sums, peaks, totals, .. } = &mut *bench;
         for (row, sums) in sums.chunks_exact_mut(stored_dimensions(*dimensions)).enumerate().take(count) {
-            put(first_row + row, Share { values: &mut sums[..*dimensions], peak: peaks[row], total: totals[row] });
+            put(first_head + row, Share { values: &mut sums[..*dimensions], peak: peaks[row], total: totals[row] });
         }
     }
 }
@@ -215,19 +186,13 @@ impl CodeBench {
     /// # Panics
     /// If there are none of a page that is seen.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-    fn weigh(&mut self, rows: usize, seen: impl Fn(usize) -> Range<usize>, first: usize, scales: [&[Pairs]; 2]) {
+    fn weigh(&mut self, rows: usize, seen: Range<usize>, first: usize, scales: [&[Pairs]; CHUNK / PAGE]) {
         const LINES: usize = PAGE / GROUP;
         let Self { query_scales, products, scores, weights, weight_scales, peaks, totals, decays, .. } = self;
         let (scores, _) = scores.0.as_chunks_mut::<GROUP>();
+        let seen = bits(seen.end - first) & !bits(seen.start.saturating_sub(first));
         for row in 0..rows {
-            let seen = seen(row);
-            let seen = bits(seen.end.saturating_sub(first)) & !bits(seen.start.saturating_sub(first));
             let weights = &mut weights[PLANES * row..][..PLANES];
-            if seen == 0 {
-                (decays[row], weight_scales[row]) = (1.0, 0.0);
-                weights.fill(Weights([0; CHUNK]));
-                continue;
-            }
             let lines = || (0..CHUNK / GROUP).map(|line| (line, (seen >> (line * GROUP)) as u16));
             let scales_of = |line: usize| {
                 let scales = &scales[line / LINES][..2 * LINES];
@@ -372,25 +337,14 @@ impl Configured {
         }
     }
 
-    /// Adds the values of a page, of which `left` are seen, each times its weight, which stand in the columns from `at`: so many
-    /// tokens at once as tiles are set up for.
-    fn add_code_values(
-        &self,
-        weights: &[Weights],
-        unit: usize,
-        values: &[Pairs],
-        left: usize,
-        at: usize,
-        sums: &mut [Sums],
-    ) {
+    /// Adds the values of a page, of which `left` are seen, each times its weight, which stand in the columns from `at`.
+    fn add_code_values(&self, weights: &[Weights], values: &[Pairs], left: usize, at: usize, sums: &mut [Sums]) {
         let row = sums.len() * size_of::<Pairs>();
         let whole = values.len() >= KvType::Q8.value_lines(sums.len() * GROUP) && sums.len().is_multiple_of(2);
-        assert!(
-            whole && weights.len() >= TILE_ROWS && at + PAGE <= CHUNK && !sums.is_empty() && PAGE.is_multiple_of(unit)
-        );
-        for part in (0..PAGE.min(left)).step_by(unit) {
-            // SAFETY: tiles are set up. A tile of weights has `unit` columns of up to 16 rows; a tile of values has a quarter of
-            // `unit` times 4 tokens, each of which takes as many `Pairs` as there are `sums`, which are 16 rows of 64 bytes.
+        assert!(whole && weights.len() >= TILE_ROWS && at + PAGE <= CHUNK && !sums.is_empty());
+        for part in (0..PAGE.min(left)).step_by(UNIT) {
+            // SAFETY: tiles are set up. A tile of weights has 32 columns of up to 16 rows; a tile of values has 8 times 4
+            // tokens, each of which takes as many `Pairs` as there are `sums`, which are 16 rows of 64 bytes.
             unsafe {
                 asm!(
                     "tileloadd tmm5, [{x} + {x_row}]",

@@ -7,7 +7,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::{Bench, CHUNK, Scores, Weights};
+use super::{Bench, CHUNK, Head, Scores, Weights};
 use crate::kernel::activations::{TILE_COLUMNS, TILE_ROWS, Tile};
 use crate::kernel::amx::{Configured, Shape, Sums};
 use crate::kernel::attention::{KvType, PAGE, PageView, Pairs};
@@ -50,7 +50,7 @@ pub(in crate::kernel) fn attend_heads<'a>(
 ) {
     for first_head in (0..heads).step_by(HEADS) {
         let count = HEADS.min(heads - first_head);
-        bench.start(count, true, &mut |row, room: &mut [f32]| query(first_head + row, room));
+        bench.start(0, count, true, &mut |row, room: &mut [f32]| query(first_head + row, room));
         let configured = Configured::with(Shape { rows: count, unit_columns: TILE_COLUMNS });
         let is_half = |at: usize| seen.end - at <= PAGE / 2;
         let ask = |at: usize| {
@@ -63,12 +63,18 @@ pub(in crate::kernel) fn attend_heads<'a>(
             let pages = (first.max(seen.start / PAGE * PAGE)..seen.end.min(first + CHUNK)).step_by(PAGE);
             for at in pages.clone() {
                 ask(at + PAGE);
-                configured.score_few(&bench.queries, page(at / PAGE).keys, is_half(at), at - first, &mut bench.scores);
+                configured.score_few(
+                    &bench.heads[0].queries,
+                    page(at / PAGE).keys,
+                    is_half(at),
+                    at - first,
+                    &mut bench.scores,
+                );
             }
             // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
-            unsafe { bench.weigh::<true>(count, |_| seen.clone(), first) };
+            unsafe { bench.weigh::<true>(0, count, |_| seen.clone(), first, None) };
             if first > seen.start {
-                bench.decay(count); // nothing is there before the first chunk
+                bench.decay(0, count); // nothing is there before the first chunk
             }
             for at in pages {
                 configured.add_values_few(
@@ -76,13 +82,14 @@ pub(in crate::kernel) fn attend_heads<'a>(
                     at - first,
                     page(at / PAGE).values,
                     is_half(at),
-                    &mut bench.sums,
+                    &mut bench.heads[0].sums,
                 );
             }
         }
-        let Bench { dimensions, row: room, sums, totals, peaks, .. } = &mut *bench;
+        let Bench { dimensions, row: room, heads: of_heads, .. } = &mut *bench;
+        let Head { sums, totals, peaks, .. } = &of_heads[0];
         for (row, total) in totals.iter().enumerate().take(count) {
-            for (out, sums) in room.chunks_mut(TILE_COLUMNS).zip(&*sums) {
+            for (out, sums) in room.chunks_mut(TILE_COLUMNS).zip(sums) {
                 out.copy_from_slice(&sums.0[row]);
             }
             let share = Share { values: &mut room[..*dimensions], peak: peaks[row], total: total.0.iter().sum() };
