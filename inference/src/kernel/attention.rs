@@ -18,7 +18,9 @@ use super::{Activations, Crew, Isa, scalar};
 #[cfg(target_arch = "x86_64")]
 use super::{Form, amx};
 use crate::pack::BLOCK;
-pub(crate) use page::{BF16, CODES, ask_to_write, codes, lines_of, stored_dimensions};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use page::stored_dimensions;
+pub(crate) use page::{BF16, CODES, ask_to_write, codes, lines_of};
 pub use page::{KvType, PAGE, PageView, Pairs, Span};
 pub(crate) use segments::Shares;
 
@@ -188,6 +190,7 @@ where
             let seen = stretch.seen(row, window);
             let spans = (seen.start / PAGE..seen.end.div_ceil(PAGE)).map(|number| {
                 let page = (self.page)(stretch.table, number, kv_head);
+                debug_assert_eq!(page.kv(), self.heads.kv, "all pages are of one type");
                 let first = seen.start.saturating_sub(number * PAGE);
                 Span { page, first, tokens: PAGE.min(seen.end - number * PAGE) }
             });
