@@ -61,24 +61,31 @@ pub fn forward<'s>(
 ) -> Output<'s> {
     assert!(rows.len() <= scratch.capacity, "{} rows of {}", rows.len(), scratch.capacity);
     let (config, weights) = (model.config(), model.weights());
-    let step = Step { config, isa: model.isa(), form: work.form(model.isa()), crew, tables, rows };
+    let step = Step { config, weights, isa: model.isa(), form: work.form(model.isa()), crew, tables, rows };
     step.each_row(&mut scratch.residual[..rows.len() * config.width], config.width, |row, x| {
         weights.embedding.row(rows[row].token as usize, x);
         if config.embedding_scale != 1.0 {
             x.iter_mut().for_each(|x| *x *= config.embedding_scale);
         }
     });
-    for (frequencies, turns) in weights.ropes.iter().zip(&mut scratch.turns) {
-        step.turns(frequencies, turns);
-    }
+    step.all_turns(scratch);
     cache.plan(tables, rows.iter().map(|row| (row.table, row.position as usize)), &mut scratch.writes);
     stretches(rows, &mut scratch.stretches);
-    for (index, layer) in weights.layers.iter().enumerate() {
+    let wanted = rows.iter().filter(|row| row.logits).count();
+    assert!(wanted <= scratch.logits_capacity, "{wanted} logits of {}", scratch.logits_capacity);
+    let (last, layers) = weights.layers.split_last().expect("a model has layers");
+    for (index, layer) in layers.iter().enumerate() {
         step.attention(layer, index, cache, scratch);
         step.feed_forward(layer, scratch);
     }
-    let rows = step.last(weights, scratch);
-    Output { model, crew, rows, scratch }
+    if wanted == rows.len() {
+        step.attention(last, layers.len(), cache, scratch);
+        step.feed_forward(last, scratch);
+        step.last(scratch);
+    } else {
+        step.last_layer(last, cache, scratch);
+    }
+    Output { model, crew, rows: wanted, scratch }
 }
 
 /// Rows that are searched, at most: the output matrix is read by half for each, but by all of them together if all logits are
@@ -142,6 +149,7 @@ fn stretches(rows: &[Row], stretches: &mut Vec<Stretch>) {
 /// What all parts of a step share.
 struct Step<'a> {
     config: &'a Config,
+    weights: &'a Weights,
     isa: Isa,
     form: Form,
     crew: &'a Crew,
@@ -150,7 +158,14 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Cosine and sine of the angle of every row and pair.
+    /// Cosine and sine of the angle of every row and pair, for each of the model's ropes.
+    fn all_turns(&self, scratch: &mut Scratch) {
+        for (frequencies, turns) in self.weights.ropes.iter().zip(&mut scratch.turns) {
+            self.turns(frequencies, turns);
+        }
+    }
+
+    /// The same for one rope.
     fn turns(&self, frequencies: &Frequencies, turns: &mut [[f32; 2]]) {
         let Frequencies { of_pairs, magnitude } = frequencies;
         for (row, turns) in self.rows.iter().zip(turns.chunks_exact_mut(of_pairs.len())) {
@@ -163,50 +178,96 @@ impl Step<'_> {
 
     /// `x += W_o · attention(W_q · norm(x), W_k · norm(x), W_v · norm(x))`.
     fn attention(&self, layer: &Layer, index: usize, cache: &mut Cache, scratch: &mut Scratch) {
-        let (config, count) = (self.config, self.rows.len());
-        let Scratch {
-            residual, normed, queries, keys, values, attended, delta, turns, writes, stretches, shares, ..
-        } = scratch;
-        let queries = &mut queries[..count * config.query_width()];
-        let keys = &mut keys[..count * config.kv_width()];
-        let values = &mut values[..count * config.kv_width()];
-
-        let form = if self.form == Form::Codes { Form::FineCodes } else { self.form };
-        self.norm(residual, &layer.attention_norm, form, normed);
+        let count = self.rows.len();
+        let Scratch { residual, normed, queries, keys, values, .. } = scratch;
+        let queries = &mut queries[..count * self.config.query_width()];
+        let keys = &mut keys[..count * self.config.kv_width()];
+        let values = &mut values[..count * self.config.kv_width()];
+        self.norm(residual, &layer.attention_norm, self.fine_form(), normed);
         self.linear(normed, [(&layer.query, queries), (&layer.key, keys), (&layer.value, values)]);
+        self.store(layer, index, cache, scratch);
+        self.attend(layer, index, cache, scratch);
+    }
 
-        let of_layer = &config.layers[index];
-        let half = config.rope_dims / 2;
-        let turns = of_layer.rope.map(|rope| &turns[rope]);
-        let turns_of = |row: usize| turns.map_or(&[][..], |turns| &turns[row * half..(row + 1) * half]);
+    /// The last layer, where only some rows want logits: of the others, it is asked for keys and values alone. Those that want logits are
+    /// the first rows of what is computed from then on.
+    fn last_layer(&self, layer: &Layer, cache: &mut Cache, scratch: &mut Scratch) {
+        let (config, index) = (self.config, self.config.layers.len() - 1);
+        let count = self.rows.len() * config.kv_width();
+        let Scratch { residual, normed, keys, values, .. } = &mut *scratch;
+        self.norm(residual, &layer.attention_norm, self.fine_form(), normed);
+        self.linear(normed, [(&layer.key, &mut keys[..count]), (&layer.value, &mut values[..count])]);
+        self.store(layer, index, cache, scratch);
+
+        let mut wanted = std::mem::take(&mut scratch.wanted);
+        wanted.clear();
+        for (at, row) in self.rows.iter().enumerate().filter(|(_, row)| row.logits) {
+            scratch.residual.copy_within(at * config.width..(at + 1) * config.width, wanted.len() * config.width);
+            wanted.push(*row);
+        }
+        let step = Step { rows: &wanted, ..*self };
+        step.all_turns(scratch);
+        stretches(&wanted, &mut scratch.stretches);
+        if !wanted.is_empty() {
+            let Scratch { residual, normed, queries, .. } = &mut *scratch;
+            step.norm(residual, &layer.attention_norm, self.fine_form(), normed);
+            step.linear(normed, [(&layer.query, &mut queries[..wanted.len() * config.query_width()])]);
+            step.attend(layer, index, cache, scratch);
+            step.feed_forward(layer, scratch);
+        }
+        step.last(scratch);
+        scratch.wanted = wanted;
+    }
+
+    /// What queries, keys and values are made of.
+    fn fine_form(&self) -> Form {
+        if self.form == Form::Codes { Form::FineCodes } else { self.form }
+    }
+
+    /// How a layer turns the row's heads.
+    fn turns_of<'t>(&self, turns: &'t [Vec<[f32; 2]>], index: usize, row: usize) -> &'t [[f32; 2]] {
+        let half = self.config.rope_dims / 2;
+        self.config.layers[index].rope.map_or(&[], |rope| &turns[rope][row * half..(row + 1) * half])
+    }
+
+    /// Stores the keys and values of all rows.
+    fn store(&self, layer: &Layer, index: usize, cache: &mut Cache, scratch: &mut Scratch) {
+        let config = self.config;
+        let Scratch { keys, values, turns, writes, .. } = scratch;
+        let keys = &mut keys[..self.rows.len() * config.kv_width()];
         self.each_row(keys, config.kv_width(), |row, key| {
             for head in key.chunks_exact_mut(config.head_dim) {
-                self.place(head, layer.key_norm.as_deref(), turns_of(row));
+                self.place(head, layer.key_norm.as_deref(), self.turns_of(turns, index, row));
             }
         });
-        let (keys, values) = (&*keys, &*values);
+        let (keys, values) = (&*keys, &**values);
         let of_head = |row: usize, head: usize| (row * config.kv_heads + head) * config.head_dim;
         cache.store_step(self.crew, writes, index, |row, head| {
             let of_head = of_head(row, head)..of_head(row, head) + config.head_dim;
             [&keys[of_head.clone()], &values[of_head]]
         });
+    }
 
+    /// What rows get of the positions that are stored, added to the residual stream.
+    fn attend(&self, layer: &Layer, index: usize, cache: &Cache, scratch: &mut Scratch) {
+        let config = self.config;
+        let Scratch { residual, queries, attended, delta, turns, stretches, shares, .. } = scratch;
         let heads = Heads {
             dimensions: config.head_dim,
             kv_heads: config.kv_heads,
             group: config.heads / config.kv_heads,
             kv: config.kv,
             cap: config.attention_cap,
-            window: of_layer.window.unwrap_or(usize::MAX),
+            window: config.layers[index].window.unwrap_or(usize::MAX),
         };
+        let queries = &**queries;
         let query = |row: usize, head: usize, query: &mut [f32]| {
             query.copy_from_slice(&queries[(row * config.heads + head) * config.head_dim..][..config.head_dim]);
-            self.place(query, layer.query_norm.as_deref(), turns_of(row));
-            query.iter_mut().for_each(|x| *x *= config.attention_scale);
+            self.place(query, layer.query_norm.as_deref(), self.turns_of(turns, index, row));
+            self.isa.scale(query, config.attention_scale);
         };
-        let cache = &*cache;
         let page = |table: usize, number: usize, head: usize| cache.page(self.tables[table], number, index, head);
-        attended.start(self.form, count);
+        attended.start(self.form, self.rows.len());
         Attention { isa: self.isa, heads, stretches, query, page }.compute(self.crew, shares, attended);
 
         self.linear_add(attended, &layer.attention_output, layer.post_attention_norm.as_deref(), residual, delta);
@@ -259,25 +320,18 @@ impl Step<'_> {
         self.add(residual, delta, norm);
     }
 
-    /// What the output matrix takes of the rows that want their logits; gives how many these are.
-    fn last(&self, weights: &Weights, scratch: &mut Scratch) -> usize {
+    /// What the output matrix takes of the rows, all of which want their logits.
+    fn last(&self, scratch: &mut Scratch) {
         let width = self.config.width;
-        let wanted = self.rows.iter().filter(|row| row.logits).count();
-        assert!(wanted <= scratch.logits_capacity, "{wanted} logits of {}", scratch.logits_capacity);
-        let normed = scratch.last.start(Form::Codes, wanted);
-        let rows = self.rows.iter().zip(scratch.residual.chunks_exact(width)).filter(|(row, _)| row.logits);
-        for ((_, x), out) in rows.zip(normed.chunks_exact_mut(width)) {
-            self.isa.rms_norm(x, &weights.output_norm, self.config.epsilon, out);
+        let normed = scratch.last.start(Form::Codes, self.rows.len());
+        for (x, out) in scratch.residual.chunks_exact(width).zip(normed.chunks_exact_mut(width)) {
+            self.isa.rms_norm(x, &self.weights.output_norm, self.config.epsilon, out);
         }
         scratch.last.finish(self.crew, self.isa);
-        wanted
     }
 
     fn norm(&self, residual: &[f32], weight: &[f32], form: Form, out: &mut Activations) {
-        let width = self.config.width;
-        out.fill(self.crew, self.isa, form, self.rows.len(), |row, out| {
-            self.isa.rms_norm(&residual[row * width..(row + 1) * width], weight, self.config.epsilon, out);
-        });
+        out.norm(self.crew, self.isa, form, self.rows.len(), residual, weight, self.config.epsilon);
     }
 
     /// Adds what a part gives to the residual stream, normed where the family does that.

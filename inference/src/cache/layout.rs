@@ -22,8 +22,8 @@ impl PageShape {
     /// Names the layout, in files: another one with whatever changes it, or the arithmetic that the numbers come from.
     pub(super) fn layout(self) -> u32 {
         match self.kv {
-            KvType::Bf16 => 2,
-            KvType::Q8 => 3,
+            KvType::Bf16 => 4,
+            KvType::Q8 => 5,
         }
     }
 

@@ -1,11 +1,14 @@
 //! Rows of activations: as floats, and in the form that they are multiplied in.
 
-use std::ops::Range;
+mod writer;
+
+use std::cell::RefCell;
 
 use super::Isa;
 use super::memory::{Arena, Slab};
 use super::team::{Crew, Shared};
 use crate::pack::BLOCK;
+pub(super) use writer::Writer;
 
 /// What activations are multiplied as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +65,7 @@ pub(crate) struct Activations {
     scaled_sums: Vec<f32>,
     form: Form,
     /// `[row block][column block]`, columns filled up with zeros.
-    tiles: Vec<Tile>,
+    tiles: Slab<Tile>,
     /// Scales and scaled sums once more, as the matrix unit wants them: `[row block][block]`, where a plane is a row.
     turned: [Vec<Scales>; 2],
 }
@@ -124,9 +127,15 @@ pub(super) struct CodesMut<'a> {
 }
 
 impl Activations {
+    /// As [`Activations::new_in`], in memory of its own.
+    #[cfg(any(test, feature = "bench"))]
+    pub(crate) fn new(isa: Isa, capacity: usize, columns: usize) -> Self {
+        Self::new_in(&Arena::new(0), isa, capacity, columns)
+    }
+
     /// Room for `capacity` rows of `columns`, with tiles if `isa` has them. Columns beyond a multiple of 32 have no codes:
     /// only dense matrices have such a count of columns.
-    pub(crate) fn new(isa: Isa, capacity: usize, columns: usize) -> Self {
+    pub(crate) fn new_in(arena: &Arena, isa: Isa, capacity: usize, columns: usize) -> Self {
         let blocks = columns / BLOCK;
         let coded = (PLANES * capacity).next_multiple_of(TILE_ROWS); // the matrix unit reads whole row blocks
         let row_blocks = if isa.has_tiles() { capacity.div_ceil(TILE_ROWS) } else { 0 };
@@ -134,12 +143,12 @@ impl Activations {
             columns,
             rows: 0,
             values: vec![0.0; capacity * columns],
-            codes: Arena::new(0).zeros(coded * blocks * BLOCK),
+            codes: arena.zeros(coded * blocks * BLOCK),
             scales: vec![0.0; coded * blocks],
             sums: vec![0; coded * blocks * 2],
             scaled_sums: vec![0.0; coded * blocks],
             form: Form::Codes,
-            tiles: vec![Tile::ZERO; row_blocks * columns.div_ceil(TILE_COLUMNS)],
+            tiles: arena.zeros(row_blocks * columns.div_ceil(TILE_COLUMNS)),
             turned: [(); 2]
                 .map(|()| vec![Scales([0.0; TILE_ROWS]); if row_blocks > 0 { coded / TILE_ROWS * blocks } else { 0 }]),
         }
@@ -193,6 +202,16 @@ impl Activations {
         let columns = self.columns;
         self.start(form, rows);
         let writer = Writer::new(self, isa);
+        if form == Form::Tiles {
+            // Nobody reads the numbers themselves: they do not leave the nearest cache.
+            return for_rows(crew, rows, &|row| {
+                ROW.with_borrow_mut(|room| {
+                    room.resize(room.len().max(columns), 0.0);
+                    fill(row, &mut room[..columns]);
+                    writer.row(row, &room[..columns]);
+                });
+            });
+        }
         let values = Shared(self.values.as_mut_ptr());
         for_rows(crew, rows, &|row| {
             // SAFETY: `start` has checked that the row lies in `values`, and no other task has the same row.
@@ -201,6 +220,35 @@ impl Activations {
             writer.row(row, values);
         });
         self.turn();
+    }
+
+    /// Fills `rows` rows with the norms of those of `x`, by [`Isa::rms_norm`], and brings them into their form.
+    ///
+    /// # Panics
+    /// As [`Activations::start`], and if `x` has fewer rows or `weight` not as many numbers as a row.
+    #[expect(clippy::too_many_arguments, reason = "each is another thing, and there is one caller")]
+    pub(crate) fn norm(
+        &mut self,
+        crew: &Crew,
+        isa: Isa,
+        form: Form,
+        rows: usize,
+        x: &[f32],
+        weight: &[f32],
+        epsilon: f32,
+    ) {
+        let columns = self.columns;
+        let row_of = |row: usize| &x[row * columns..(row + 1) * columns];
+        #[cfg(target_arch = "x86_64")]
+        if form == Form::Tiles && isa == Isa::Amx {
+            self.start(form, rows);
+            let writer = Writer::new(self, isa);
+            return for_rows(crew, rows, &|row| {
+                // SAFETY: `start` has found tiles for the row, whose lines have one task; the processor has what `Isa::Amx` asks for.
+                unsafe { super::amx::norm_lines(row_of(row), weight, epsilon, writer.line(row, 0)) };
+            });
+        }
+        self.fill(crew, isa, form, rows, |row, out| isa.rms_norm(row_of(row), weight, epsilon, out));
     }
 
     /// Brings the rows in use into their form.
@@ -261,125 +309,14 @@ impl Activations {
     }
 }
 
+thread_local! {
+    /// A row before it is rounded; kept for its memory.
+    static ROW: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Rows that the leader does alone, at most, where little is done to each: waking the others takes longer.
 pub(crate) const ALONE: usize = 2;
 
 fn for_rows(crew: &Crew, rows: usize, task: &(dyn Fn(usize) + Sync)) {
     if rows <= ALONE { (0..rows).for_each(task) } else { crew.run(rows, task) }
-}
-
-/// Brings rows into their form, on several threads.
-pub(super) struct Writer {
-    isa: Isa,
-    columns: usize,
-    values: Shared<f32>,
-    form: Form,
-    blocks: usize,
-    codes: Shared<i8>,
-    scales: Shared<f32>,
-    sums: Shared<i32>,
-    scaled_sums: Shared<f32>,
-    tiles: Shared<Tile>,
-}
-
-impl Writer {
-    fn new(x: &mut Activations, isa: Isa) -> Self {
-        Self {
-            isa,
-            columns: x.columns,
-            values: Shared(x.values.as_mut_ptr()),
-            form: x.form,
-            blocks: x.columns / BLOCK,
-            codes: Shared(x.codes.as_mut_ptr()),
-            scales: Shared(x.scales.as_mut_ptr()),
-            sums: Shared(x.sums.as_mut_ptr()),
-            scaled_sums: Shared(x.scaled_sums.as_mut_ptr()),
-            tiles: Shared(x.tiles.as_mut_ptr()),
-        }
-    }
-
-    /// Brings a row into its form. Both callers give every row that is in use once, while they hold the activations
-    /// borrowed.
-    fn row(&self, row: usize, values: &[f32]) {
-        match self.form {
-            Form::Codes | Form::FineCodes => {
-                // SAFETY: the row is in use, so `start` has found its place, and has one task.
-                unsafe { self.codes(row, 0, &values[..self.blocks * BLOCK]) }
-            }
-            // SAFETY: as above.
-            Form::Tiles => unsafe { self.lines(row, 0, values) },
-        }
-    }
-
-    /// Sets a part of a row, in its form.
-    ///
-    /// # Safety
-    /// The row is in use; the columns are there, begin at a block and are as many as `values`; and nobody else uses them.
-    pub(super) unsafe fn columns(&self, row: usize, columns: Range<usize>, values: &[f32]) {
-        debug_assert!(columns.start.is_multiple_of(BLOCK) && columns.len() == values.len());
-        // SAFETY: passed on to the caller.
-        unsafe {
-            match self.form {
-                Form::Codes | Form::FineCodes => {
-                    self.values(row, columns.clone(), values);
-                    self.codes(row, columns.start / BLOCK, &values[..values.len() / BLOCK * BLOCK]);
-                }
-                Form::Tiles => self.lines(row, columns.start / TILE_COLUMNS, values),
-            }
-        }
-    }
-
-    /// Sets a part of a row without bringing it into its form.
-    ///
-    /// # Safety
-    /// As [`Writer::columns`], wherever they begin.
-    pub(super) unsafe fn values(&self, row: usize, columns: Range<usize>, values: &[f32]) {
-        debug_assert_eq!(columns.len(), values.len());
-        // SAFETY: passed on to the caller.
-        unsafe {
-            let to = self.values.get().add(row * self.columns + columns.start);
-            std::ptr::copy_nonoverlapping(values.as_ptr(), to, values.len());
-        }
-    }
-
-    /// # Safety
-    /// The row is in use and has blocks for `values` from `block`; nobody else uses them.
-    unsafe fn lines(&self, row: usize, block: usize, values: &[f32]) {
-        let first = row / TILE_ROWS * self.columns.div_ceil(TILE_COLUMNS) + block;
-        for (at, values) in (first..).zip(values.chunks(TILE_COLUMNS)) {
-            // SAFETY: passed on to the caller; the lines of a tile belong to different rows.
-            let line = unsafe { &mut (*self.tiles.get().add(at)).0[row % TILE_ROWS] };
-            self.isa.round(values, line);
-        }
-    }
-
-    /// # Safety
-    /// The row is in use and has whole blocks for `values` from `block`; nobody else uses them.
-    unsafe fn codes(&self, row: usize, block: usize, values: &[f32]) {
-        /// # Safety
-        /// The `len` elements from `at` must lie in the array, and nobody else may use them.
-        unsafe fn part<'a, T>(array: &Shared<T>, at: usize, len: usize) -> &'a mut [T] {
-            // SAFETY: passed on to the caller.
-            unsafe { std::slice::from_raw_parts_mut(array.get().add(at), len) }
-        }
-        let (planes, blocks) = (self.form.planes(), values.len() / BLOCK);
-        let plane = |plane: usize| {
-            let at = (row * planes + plane) * self.blocks + block;
-            // SAFETY: rows in use lie in the arrays, which were made for all planes of the capacity; the rest is passed on to
-            // the caller.
-            unsafe {
-                CodesMut {
-                    codes: part(&self.codes, at * BLOCK, blocks * BLOCK),
-                    scales: part(&self.scales, at, blocks),
-                    sums: part(&self.sums, at * 2, blocks * 2),
-                    scaled_sums: part(&self.scaled_sums, at, blocks),
-                }
-            }
-        };
-        let mut codes = plane(0);
-        self.isa.quantize(values, &mut codes);
-        if self.form == Form::FineCodes {
-            self.isa.quantize_rest(values, &codes, &mut plane(1));
-        }
-    }
 }

@@ -15,7 +15,7 @@ mod weights;
 
 pub(super) use attention::{Bench, CodeBench, Share, attend, attend_codes, attend_heads};
 pub(super) use codes::{Batch, takes_codes};
-pub(super) use finish::{Place, add, gate, round_row, store};
+pub(super) use finish::{Place, add, gate, norm_lines, round_lines, store};
 pub(super) use weights::unpack;
 
 use std::arch::asm;
@@ -34,12 +34,11 @@ impl Sums {
     pub(crate) const ZERO: Sums = Sums([[0.0; 32]; 32]);
 }
 
-/// The loop of a product with two times two tiles of sums, after some instructions that set them up. `x` is loaded by
-/// `$load`: with `tileloaddt1`, it passes through the nearest cache without driving `w` out of it.
-macro_rules! products {
-    ($load:literal, [$($start:literal),*], $x:ident, $w:ident, $blocks:ident, $out:ident, $out_row:ident) => {
+/// Adds products to two times two tiles of sums, one block of columns after the other. `x` is loaded by `$load`: with `tileloaddt1`,
+/// it passes through the nearest cache without driving `w` out of it.
+macro_rules! add_products {
+    ($load:literal, $x:ident, $w:ident, $blocks:ident) => {
         asm!(
-            $($start,)*
             "2:",
             concat!($load, " tmm4, [{x0} + {x_row}]"),
             concat!($load, " tmm5, [{x1} + {x_row}]"),
@@ -55,10 +54,6 @@ macro_rules! products {
             "add {w1}, {w_step}",
             "dec {left}",
             "jnz 2b",
-            "tilestored [{out} + {out_row}], tmm0",
-            "tilestored [{out} + {out_row} + 64], tmm1",
-            "tilestored [{lower} + {out_row}], tmm2",
-            "tilestored [{lower} + {out_row} + 64], tmm3",
             x0 = inout(reg) $x.starts[0] => _,
             x1 = inout(reg) $x.starts[1] => _,
             w0 = inout(reg) $w.starts[0] => _,
@@ -68,29 +63,7 @@ macro_rules! products {
             x_step = in(reg) $x.step,
             w_step = in(reg) $w.step,
             left = inout(reg) $blocks => _,
-            out = in(reg) $out,
-            lower = in(reg) $out.byte_add(TILE_ROWS * $out_row),
-            out_row = in(reg) $out_row,
             options(nostack),
-        )
-    };
-    ($load:literal, add, $x:ident, $w:ident, $blocks:ident, $out:ident, $out_row:ident) => {
-        products!(
-            $load,
-            [
-                "tileloadd tmm0, [{out} + {out_row}]",
-                "tileloadd tmm1, [{out} + {out_row} + 64]",
-                "tileloadd tmm2, [{lower} + {out_row}]",
-                "tileloadd tmm3, [{lower} + {out_row} + 64]"
-            ],
-            $x, $w, $blocks, $out, $out_row
-        )
-    };
-    ($load:literal, set, $x:ident, $w:ident, $blocks:ident, $out:ident, $out_row:ident) => {
-        products!(
-            $load,
-            ["tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3"],
-            $x, $w, $blocks, $out, $out_row
         )
     };
 }
@@ -207,11 +180,9 @@ impl Configured {
             match x {
                 [Some(upper), Some(lower)] => {
                     let x = tiles([upper.as_ptr(), lower.as_ptr()]);
-                    if add {
-                        products!("tileloaddt1", add, x, w, blocks, out, out_row);
-                    } else {
-                        products!("tileloaddt1", set, x, w, blocks, out, out_row);
-                    }
+                    self.start_sums(add.then_some(out.cast_const()), out_row);
+                    add_products!("tileloaddt1", x, w, blocks);
+                    self.put_sums(out, out_row);
                 }
                 [Some(x), None] | [None, Some(x)] => {
                     if !add {
@@ -231,16 +202,65 @@ impl Configured {
     /// places, `row` bytes apart. `out` has 32 places of 128 bytes, `out_row` bytes apart, and nobody else uses them.
     unsafe fn set_product(&self, x: Side, w: Side, blocks: usize, out: *mut f32, out_row: usize) {
         // SAFETY: `Configured` says that there are tiles; what is read and written is passed on to the caller.
-        unsafe { products!("tileloadd", set, x, w, blocks, out, out_row) };
+        unsafe {
+            self.start_sums(None, 128);
+            add_products!("tileloadd", x, w, blocks);
+            self.put_sums(out, out_row);
+        }
     }
 
-    /// Two times two tiles of sums: `out += x · w`.
+    /// Begins two times two tiles of sums: of nothing, or of what is there. They stay in the registers, which compilers do not use,
+    /// until [`Configured::put_sums`].
     ///
     /// # Safety
-    /// As [`Configured::set_product`].
-    unsafe fn add_product(&self, x: Side, w: Side, blocks: usize, out: *mut f32, out_row: usize) {
-        // SAFETY: as in `set_product`.
-        unsafe { products!("tileloadd", add, x, w, blocks, out, out_row) };
+    /// `from` has 32 places of 128 bytes, `row` bytes apart.
+    unsafe fn start_sums(&self, from: Option<*const f32>, row: usize) {
+        // SAFETY: `Configured` says that there are tiles; what is read is passed on to the caller.
+        unsafe {
+            match from {
+                None => asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack)),
+                Some(from) => asm!(
+                    "tileloadd tmm0, [{upper} + {row}]",
+                    "tileloadd tmm1, [{upper} + {row} + 64]",
+                    "tileloadd tmm2, [{lower} + {row}]",
+                    "tileloadd tmm3, [{lower} + {row} + 64]",
+                    upper = in(reg) from,
+                    lower = in(reg) from.byte_add(TILE_ROWS * row),
+                    row = in(reg) row,
+                    options(nostack),
+                ),
+            }
+        }
+    }
+
+    /// Adds to the sums what one block of columns gives.
+    ///
+    /// # Safety
+    /// From each start, a tile can be read.
+    unsafe fn add_to_sums(&self, x: Side, w: Side) {
+        let blocks = 1usize;
+        // SAFETY: as in `start_sums`.
+        unsafe { add_products!("tileloadd", x, w, blocks) };
+    }
+
+    /// Stores the sums.
+    ///
+    /// # Safety
+    /// `out` has 32 places of 128 bytes, `row` bytes apart, and nobody else uses them.
+    unsafe fn put_sums(&self, out: *mut f32, row: usize) {
+        // SAFETY: as in `start_sums`.
+        unsafe {
+            asm!(
+                "tilestored [{upper} + {row}], tmm0",
+                "tilestored [{upper} + {row} + 64], tmm1",
+                "tilestored [{lower} + {row}], tmm2",
+                "tilestored [{lower} + {row} + 64], tmm3",
+                upper = in(reg) out,
+                lower = in(reg) out.byte_add(TILE_ROWS * row),
+                row = in(reg) row,
+                options(nostack),
+            );
+        }
     }
 
     /// One times two tiles of sums: `out += x · w`, with the first start of `x` alone.

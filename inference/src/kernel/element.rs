@@ -101,6 +101,12 @@ fn add(x: &mut [f32], y: &[f32]) {
     }
 }
 
+/// `x *= factor`.
+#[inline(always)]
+fn scale(x: &mut [f32], factor: f32) {
+    x.iter_mut().for_each(|x| *x *= factor);
+}
+
 /// Rotary positions (Su et al., 2021) on neighbouring pairs: turns each `(x[2i], x[2i + 1])` of a head by the angle whose
 /// cosine and sine are `turns[i]`. Numbers beyond the last turn stay.
 #[inline(always)]
@@ -233,6 +239,11 @@ macro_rules! instances {
             $(#[target_feature(enable = $feature)])?
             pub(in crate::kernel) fn rotate(x: &mut [f32]) {
                 super::rotate(x);
+            }
+
+            $(#[target_feature(enable = $feature)])?
+            pub(in crate::kernel) fn scale(x: &mut [f32], factor: f32) {
+                super::scale(x, factor);
             }
 
             $(#[target_feature(enable = $feature)])?

@@ -78,17 +78,15 @@ pub(super) fn linear_add(crew: &Crew, x: &Activations, product: Product<'_>) {
     let Product { weights, out } = product;
     let out = Shared(out.as_mut_ptr());
     let halves = |panel: usize| [(weights, 2 * panel), (weights, (2 * panel + 1).min(weights.groups() - 1))];
-    // Part by part for all panels, as the sum is there already: so the activations of a part stay in the second cache.
-    for part in parts(0..x.columns().div_ceil(TILE_COLUMNS)) {
-        panels(crew, x, part, weights.rows.div_ceil(PANEL), halves, |panel, row, rows, sums| {
-            let first = panel * PANEL;
-            // SAFETY: as in `linear`.
-            unsafe {
-                let out = out.get().add(row * weights.rows + first);
-                amx::add(sums, rows, PANEL.min(weights.rows - first), out, weights.rows);
-            }
-        });
-    }
+    let columns = 0..x.columns().div_ceil(TILE_COLUMNS);
+    panels(crew, x, columns, weights.rows.div_ceil(PANEL), halves, |panel, row, rows, sums| {
+        let first = panel * PANEL;
+        // SAFETY: as in `linear`.
+        unsafe {
+            let out = out.get().add(row * weights.rows + first);
+            amx::add(sums, rows, PANEL.min(weights.rows - first), out, weights.rows);
+        }
+    });
 }
 
 /// As [`super::gated`], for tiles.

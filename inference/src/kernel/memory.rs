@@ -30,8 +30,12 @@ unsafe impl Plain for crate::pack::Halves {}
 unsafe impl Plain for crate::pack::Norms {}
 // SAFETY: an array of integers, aligned to 64.
 unsafe impl Plain for super::Pairs {}
+// SAFETY: an array of integers, aligned to 64.
+unsafe impl Plain for super::activations::Tile {}
 // SAFETY: an integer.
 unsafe impl Plain for i8 {}
+// SAFETY: a float, which is zero if all of its bits are.
+unsafe impl Plain for f32 {}
 
 /// Where slabs are cut from, chunk by chunk. Memory is taken from the system as it is written.
 pub struct Arena {

@@ -50,7 +50,7 @@ use std::fmt;
 
 use crate::error::LoadError;
 use crate::pack::BLOCK;
-use activations::{CodesMut, TILE_COLUMNS};
+use activations::CodesMut;
 use product::Lanes;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use product::TILE;
@@ -261,6 +261,11 @@ impl Isa {
         element!(self, add(x, y));
     }
 
+    /// `x *= factor`.
+    pub(crate) fn scale(self, x: &mut [f32], factor: f32) {
+        element!(self, scale(x, factor));
+    }
+
     /// Rotary positions (Su et al., 2021) on neighbouring pairs: turns each `(x[2i], x[2i + 1])` of a head by the angle
     /// whose cosine and sine are `turns[i]`. Numbers beyond the last turn stay as they are.
     pub(crate) fn rope(self, head: &mut [f32], turns: &[[f32; 2]]) {
@@ -319,13 +324,17 @@ impl Isa {
         }
     }
 
-    /// A line of a tile: up to 32 numbers, filled up with zeros.
-    fn round(self, values: &[f32], line: &mut [u16; TILE_COLUMNS]) {
+    /// A row as one line each of tiles that follow each other, of which the first line is at `to`: filled up with zeros.
+    ///
+    /// # Safety
+    /// There are tiles for all numbers, and nobody else uses these lines of them.
+    unsafe fn round(self, values: &[f32], to: *mut u16) {
         #[cfg(target_arch = "x86_64")]
         if self == Isa::Amx {
-            return amx::round_row(values, line);
+            // SAFETY: the processor has what `Isa::Amx` asks for; the rest is passed on to the caller.
+            return unsafe { amx::round_lines(values, to) };
         }
-        unreachable!("{self} has no tiles to round {} numbers for, {} a line", values.len(), line.len())
+        unreachable!("{self} has no tiles to round {} numbers for, at {to:?}", values.len())
     }
 }
 

@@ -24,11 +24,16 @@ fn load(file: Vec<u8>, isa: Isa) -> Result<Model, LoadError> {
 
 /// The logits of every token of a text, computed in steps of `step`.
 fn logits(model: &Model, tokens: &[u32], step: usize) -> Vec<f32> {
+    wanted_logits(model, tokens, step, |_| true)
+}
+
+/// The logits of those tokens of a text at whose positions they are wanted.
+fn wanted_logits(model: &Model, tokens: &[u32], step: usize, wanted: impl Fn(u32) -> bool) -> Vec<f32> {
     let mut cache = Cache::new(model.config().page_shape(), 1 << 24);
     let mut table = PageTable::default();
     cache.reserve(&mut table, tokens.len()).unwrap();
     let mut scratch = Scratch::new(model, step, step);
-    let row = |(position, &token)| Row { token, position, table: 0, logits: true };
+    let row = |(position, &token)| Row { token, position, table: 0, logits: wanted(position) };
     let rows: Vec<Row> = (0..).zip(tokens).map(row).collect();
     let team = Team::new(Some(2)).unwrap();
     let work = if step > 1 { Work::Prompt } else { Work::Generation };
@@ -66,6 +71,24 @@ fn a_model_of_any_type_computes_what_the_formulas_say() {
         // Keys and values are bf16, in prompts weights and activations too; quantized weights meet activations of 8 bits.
         let tolerance = if block_type.block_len() == 1 { 3e-3 } else { 3e-2 };
         check(block_type.name(), &Tiny::new(block_type, 2), tolerance);
+    }
+}
+
+/// Of rows whose logits nobody wants, the last layer computes only what others need.
+#[test]
+fn logits_are_the_same_whoever_else_wants_them() {
+    for isa in Isa::available() {
+        let model = Tiny::new(BlockType::Q4_1, 2).load(isa).unwrap();
+        for step in [70, 33, 1] {
+            let all = logits(&model, &text(), step);
+            let sets: [fn(u32) -> bool; 4] = [|at| at == 69, |at| at % 3 == 1, |at| at > 5, |_| false];
+            for wanted in sets {
+                let some = wanted_logits(&model, &text(), step, wanted);
+                let rows = (0..).zip(all.chunks_exact(VOCABULARY)).filter(|(at, _)| wanted(*at));
+                let expected: Vec<f32> = rows.flat_map(|(_, logits)| logits).copied().collect();
+                assert!(some == expected, "{isa}, steps of {step}, {} of {}", some.len(), expected.len());
+            }
+        }
     }
 }
 

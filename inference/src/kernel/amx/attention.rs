@@ -1,24 +1,27 @@
-//! Attention by tiles: of many rows of one sequence; or of the heads of one row that share keys and values ([`heads`]), where these
+//! Attention by tiles: of many rows of one sequence ([`rows`]); or of the heads of one row that share keys and values ([`heads`]), where these
 //! are codes by products of bytes ([`codes`]).
 //!
-//! Up to 32 rows go over the keys in chunks of [`CHUNK`] that begin at fixed positions, with the softmax computed on line
+//! Rows go over the keys in chunks of [`CHUNK`] that begin at fixed positions, with the softmax computed on line
 //! (Milakov and Gimelshein, 2018). A chunk in which a row sees nothing changes nothing of it, so what a row gets does not
 //! depend on the rows beside it.
 
 mod codes;
 mod heads;
+mod products;
+mod rows;
 mod widen;
 
 pub(in crate::kernel) use codes::{CodeBench, attend_codes};
 pub(in crate::kernel) use heads::{Share, attend_heads};
+pub(in crate::kernel) use rows::attend;
 
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::finish::{exp2, round, round_row};
-use super::{Configured, Side, Sums};
+use super::Sums;
+use super::finish::{exp2, round, round_line};
 use crate::kernel::activations::{TILE_COLUMNS, TILE_ROWS, Tile};
-use crate::kernel::attention::{KvType, PAGE, PageView, Pairs, STRETCH, Stretch, stored_dimensions};
+use crate::kernel::attention::{PAGE, STRETCH, stored_dimensions};
 use crate::pack::GROUP;
 use widen::Widened;
 
@@ -34,7 +37,7 @@ pub(in crate::kernel) struct Bench {
     row: Vec<f32>,
     /// In units of which a weight is a power of two.
     scores: Vec<Scores>,
-    /// As bf16; behind those of one row block, what rounding takes from them, if they are fine.
+    /// As bf16; of the heads of one row, what rounding takes from them stands in the second row block.
     weights: Vec<Weights>,
     /// By how much earlier sums decay.
     decays: [f32; ROWS],
@@ -103,130 +106,26 @@ impl Bench {
     }
 }
 
-/// Attention of a stretch for the query heads that share keys and values, for which the bench has room: `query(row, head, room)` gives
-/// a query of the stretch's `row`-th row, scaled; `page` the keys and values of 64 positions; and `put(row, head, result)` takes what
-/// the row gets.
-///
-/// # Panics
-/// If a page is shorter than its layout says.
-pub(in crate::kernel) fn attend<'a>(
-    bench: &mut Bench,
-    stretch: Stretch,
-    (heads, kv, window): (usize, KvType, usize),
-    mut query: impl FnMut(usize, usize, &mut [f32]),
-    page: impl Fn(usize) -> PageView<'a>,
-    mut put: impl FnMut(usize, usize, &[f32]),
-) {
-    let Stretch { rows, .. } = stretch;
-    for head in 0..heads {
-        bench.start(head, rows, false, &mut |row, room: &mut [f32]| query(row, head, room));
-    }
-    let mut widened = match kv {
-        KvType::Bf16 => None,
-        KvType::Q8 => Some(bench.widened.take().unwrap_or_else(|| Widened::new(bench.dimensions))),
-    };
-    let configured = Configured::new();
-    let seen = |row: usize| stretch.seen(row, window);
-    let end = stretch.seen(rows - 1, window).end;
-    for first in (stretch.seen(0, window).start / CHUNK * CHUNK..end).step_by(CHUNK) {
-        let pages = (first..end.min(first + CHUNK)).step_by(PAGE).map(|at| page(at / PAGE)).enumerate();
-        if let Some(widened) = &mut widened {
-            widened.take(pages.clone().map(|(_, page)| page));
-        }
-        let widened = widened.as_ref();
-        let pages = pages.map(|(at, page)| (at, widened.map_or(page, |widened| widened.page(at))));
-        for head in 0..heads {
-            for (at, page) in pages.clone() {
-                configured.score(&bench.heads[head].queries, page.keys, at * PAGE, &mut bench.scores);
-            }
-            // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
-            unsafe { bench.weigh::<false>(head, rows, seen, first, widened.map(|widened| &widened.scales)) };
-            bench.decay(head, rows);
-            for (at, page) in pages.clone() {
-                configured.add_values(&bench.weights, at * PAGE, page.values, &mut bench.heads[head].sums);
-            }
-        }
-    }
-    bench.widened = widened.or(bench.widened.take());
-    let Bench { dimensions, row: room, heads: of_heads, .. } = bench;
-    for (head, Head { sums, totals, .. }) in of_heads.iter().enumerate().take(heads) {
-        for (row, total) in totals.iter().enumerate().take(rows) {
-            let scale = 1.0 / total.0.iter().sum::<f32>();
-            for (out, sums) in room.chunks_mut(TILE_COLUMNS).zip(sums) {
-                out.iter_mut().zip(&sums.0[row]).for_each(|(out, sum)| *out = sum * scale);
-            }
-            put(row, head, &room[..*dimensions]);
-        }
-    }
-}
-
-impl Configured {
-    /// Scores of a page's keys, into the columns from `at`.
-    fn score(&self, queries: &[Tile], keys: &[Pairs], at: usize, scores: &mut [Scores]) {
-        let blocks = queries.len() / 2;
-        assert!(
-            keys.len() >= KvType::Bf16.key_lines(blocks * TILE_COLUMNS) && scores.len() == ROWS && at + PAGE <= CHUNK
-        );
-        let x = Side { starts: [queries.as_ptr().cast(), queries[blocks..].as_ptr().cast()], row: 64, step: 1024 };
-        for part in (0..PAGE).step_by(2 * GROUP) {
-            let starts = [(&raw const keys[part / GROUP]).cast(), (&raw const keys[part / GROUP + 1]).cast()];
-            const ROW: usize = PAGE / GROUP * size_of::<Pairs>();
-            let w = Side { starts, row: ROW, step: TILE_ROWS * ROW };
-            let out = &raw mut scores[0].0[at + part];
-            // SAFETY: queries are two rows of tiles. A tile of keys has 16 pairs of dimensions, each of which takes 4 `Pairs`, so
-            // `blocks` of them are what `KvType::key_lines` says; 32 columns of 32 rows of scores are there.
-            unsafe { self.set_product(x, w, blocks, out, size_of::<Scores>()) };
-        }
-    }
-
-    /// Adds the values of a page, each times its weight, which stand in the columns from `at`.
-    fn add_values(&self, weights: &[Weights], at: usize, values: &[Pairs], sums: &mut [Sums]) {
-        let lines = 2 * sums.len();
-        assert!(
-            values.len() >= KvType::Bf16.value_lines(sums.len() * TILE_COLUMNS)
-                && weights.len() == ROWS
-                && at + PAGE <= CHUNK
-        );
-        let starts = [(&raw const weights[0].0[at]).cast(), (&raw const weights[TILE_ROWS].0[at]).cast()];
-        let x = Side { starts, row: size_of::<Weights>(), step: 64 };
-        for (block, sums) in sums.iter_mut().enumerate() {
-            let starts = [(&raw const values[2 * block]).cast(), (&raw const values[2 * block + 1]).cast()];
-            let row = lines * size_of::<Pairs>();
-            let w = Side { starts, row, step: TILE_ROWS * row };
-            // SAFETY: a tile of weights has 32 columns of 16 rows, of which a page has two; a tile of values has 16 pairs of
-            // tokens, each of which takes `lines`; `Sums` are 32 rows of 128 bytes.
-            unsafe { self.add_product(x, w, PAGE / TILE_COLUMNS, sums.0.as_mut_ptr().cast(), 128) };
-        }
-    }
-}
-
 impl Bench {
-    /// Takes the queries of `rows` rows; those of others become zeros. With `fine`, there is one row block, of which no other rows are
-    /// used, and in the place of the second stands what rounding takes from the first.
-    fn start(&mut self, head: usize, rows: usize, fine: bool, query: &mut impl FnMut(usize, &mut [f32])) {
+    /// Takes the queries of up to 16 rows of a head in two numbers of bf16 each: in the place of the second row block stands what
+    /// rounding takes from the first. No other rows are used.
+    fn start(&mut self, head: usize, rows: usize, mut query: impl FnMut(usize, &mut [f32])) {
         let Self { dimensions, row: room, heads, .. } = self;
         let Head { queries, sums, peaks, totals } = &mut heads[head];
-        let used = if fine { rows } else { ROWS };
         room[*dimensions..].fill(0.0);
-        for row in 0..used {
-            if row < rows {
-                query(row, &mut room[..*dimensions]);
-                room.iter_mut().for_each(|x| *x *= std::f32::consts::LOG2_E);
-            } else {
-                room.fill(0.0);
-            }
+        for row in 0..rows {
+            query(row, &mut room[..*dimensions]);
+            room.iter_mut().for_each(|x| *x *= std::f32::consts::LOG2_E);
             for (block, numbers) in room.chunks_mut(TILE_COLUMNS).enumerate() {
-                let line = &mut queries[row / TILE_ROWS * sums.len() + block].0[row % TILE_ROWS];
-                round_row(numbers, line);
-                if fine {
-                    numbers.iter_mut().zip(&*line).for_each(|(x, &bits)| *x -= f32::from_bits(u32::from(bits) << 16));
-                    round_row(numbers, &mut queries[sums.len() + block].0[row]);
-                }
+                let line = &mut queries[block].0[row];
+                round_line(numbers, line);
+                numbers.iter_mut().zip(&*line).for_each(|(x, &bits)| *x -= f32::from_bits(u32::from(bits) << 16));
+                round_line(numbers, &mut queries[sums.len() + block].0[row]);
             }
         }
-        sums.iter_mut().for_each(|sums| sums.0[..used].as_flattened_mut().fill(0.0));
-        peaks[..used].fill(f32::NEG_INFINITY);
-        totals[..used].fill(Lanes([0.0; GROUP]));
+        sums.iter_mut().for_each(|sums| sums.0[..rows].as_flattened_mut().fill(0.0));
+        peaks[..rows].fill(f32::NEG_INFINITY);
+        totals[..rows].fill(Lanes([0.0; GROUP]));
     }
 
     /// Brings earlier sums of some rows down to the new peaks.
@@ -238,17 +137,10 @@ impl Bench {
         }
     }
 
-    /// Turns the scores of the chunk that begins at position `first` into weights, and finds by how much earlier sums decay. Scores are
-    /// brought to the scales of keys, and weights to those of values, if there are any.
+    /// Turns the scores of the chunk that begins at position `first` into weights, in two numbers of bf16 each, and finds by how much
+    /// earlier sums decay.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
-    fn weigh<const FINE: bool>(
-        &mut self,
-        head: usize,
-        rows: usize,
-        seen: impl Fn(usize) -> Range<usize>,
-        first: usize,
-        scales: Option<&[Scores; 2]>,
-    ) {
+    fn weigh(&mut self, head: usize, rows: usize, seen: impl Fn(usize) -> Range<usize>, first: usize) {
         let Self { scores, heads, weights, decays, .. } = self;
         let Head { peaks, totals, .. } = &mut heads[head];
         decays[..rows].fill(1.0);
@@ -256,18 +148,12 @@ impl Bench {
             let seen = seen(row);
             let seen = bits(seen.end.saturating_sub(first)) & !bits(seen.start.saturating_sub(first));
             let (weights, rests) = weights.split_at_mut(TILE_ROWS);
-            let (weights, mut rest) = match row.checked_sub(TILE_ROWS) {
-                Some(row) => (&mut rests[row].0, None),
-                None => (&mut weights[row].0, if FINE { Some(&mut rests[row].0) } else { None }),
-            };
-            let (scores, total) = (&mut scores[row].0, &mut totals[row].0);
-            if let Some([of_keys, _]) = scales {
-                scores.iter_mut().zip(&of_keys.0).for_each(|(score, scale)| *score *= scale);
-            }
+            let (weights, rest) = (&mut weights[row].0, &mut rests[row].0);
+            let (scores, total) = (&scores[row].0, &mut totals[row].0);
             let largest = match seen {
                 0 => {
                     *weights = [0; CHUNK];
-                    rest.into_iter().for_each(|rest| *rest = [0; CHUNK]);
+                    *rest = [0; CHUNK];
                     continue;
                 }
                 u128::MAX => largest(scores),
@@ -288,29 +174,16 @@ impl Bench {
                 let seen = (seen >> (pair * 2 * GROUP)) as u32;
                 let (low, high) = (weight(low, now, seen as u16), weight(high, now, (seen >> GROUP) as u16));
                 sum = _mm512_add_ps(sum, _mm512_add_ps(low, high));
-                let (low, high) = match scales {
-                    None => (low, high),
-                    Some([_, of_values]) => {
-                        // SAFETY: two times 16 scales, aligned as they are.
-                        let scales = unsafe {
-                            let scales = of_values.0.as_ptr().add(pair * 2 * GROUP);
-                            [_mm512_load_ps(scales), _mm512_load_ps(scales.add(GROUP))]
-                        };
-                        (_mm512_mul_ps(low, scales[0]), _mm512_mul_ps(high, scales[1]))
-                    }
-                };
                 // SAFETY: there are 32 places.
                 unsafe {
                     let weights = weights.as_mut_ptr().add(pair * 2 * GROUP).cast::<__m512bh>();
                     weights.write(_mm512_cvtne2ps_pbh(high, low));
                 }
-                if let Some(rest) = &mut rest {
-                    let (low, high) = (_mm512_sub_ps(low, rounded(low)), _mm512_sub_ps(high, rounded(high)));
-                    // SAFETY: as above.
-                    unsafe {
-                        let rest = rest.as_mut_ptr().add(pair * 2 * GROUP).cast::<__m512bh>();
-                        rest.write(_mm512_cvtne2ps_pbh(high, low));
-                    }
+                let (low, high) = (_mm512_sub_ps(low, rounded(low)), _mm512_sub_ps(high, rounded(high)));
+                // SAFETY: as above.
+                unsafe {
+                    let rest = rest.as_mut_ptr().add(pair * 2 * GROUP).cast::<__m512bh>();
+                    rest.write(_mm512_cvtne2ps_pbh(high, low));
                 }
             }
             // SAFETY: as above.

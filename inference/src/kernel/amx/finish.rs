@@ -148,19 +148,64 @@ pub(super) fn round(x: __m512) -> __m256i {
 ///
 /// # Panics
 /// If there are more.
-pub(in crate::kernel) fn round_row(values: &[f32], line: &mut [u16; TILE_COLUMNS]) {
+pub(super) fn round_line(values: &[f32], line: &mut [u16; TILE_COLUMNS]) {
     assert!(values.len() <= TILE_COLUMNS, "{} numbers", values.len());
-    // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
-    unsafe { round_line(values, line) }
+    // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features; there is one line.
+    unsafe { round_lines(values, line.as_mut_ptr()) }
 }
 
+/// A row as one line each of tiles that follow each other, of which the first line is at `to`: filled up with zeros.
+///
+/// # Safety
+/// The processor has AVX-512 with BF16; there are tiles for all numbers, and nobody else uses these lines of them.
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn round_line(values: &[f32], line: &mut [u16; TILE_COLUMNS]) {
-    let [low, high] = masks(values.len());
-    // SAFETY: the masks cover the numbers that there are, of which only those are read; the line has 32 places.
-    unsafe {
-        let low = _mm512_maskz_loadu_ps(low, values.as_ptr());
-        let high = _mm512_maskz_loadu_ps(high, values.as_ptr().wrapping_add(GROUP));
-        line.as_mut_ptr().cast::<__m512bh>().write_unaligned(_mm512_cvtne2ps_pbh(high, low));
+pub(in crate::kernel) unsafe fn round_lines(values: &[f32], to: *mut u16) {
+    const TILE: usize = TILE_ROWS * TILE_COLUMNS;
+    for (n, values) in values.chunks(TILE_COLUMNS).enumerate() {
+        let [low, high] = if values.len() == TILE_COLUMNS { [u16::MAX; 2] } else { masks(values.len()) };
+        // SAFETY: the masks cover the numbers that there are, of which only those are read; a line has 32 places.
+        unsafe {
+            let low = _mm512_maskz_loadu_ps(low, values.as_ptr());
+            let high = _mm512_maskz_loadu_ps(high, values.as_ptr().wrapping_add(GROUP));
+            to.add(n * TILE).cast::<__m512bh>().write_unaligned(_mm512_cvtne2ps_pbh(high, low));
+        }
+    }
+}
+
+/// As [`Isa::rms_norm`](crate::kernel::Isa::rms_norm) to the bit, and then [`round_lines`].
+///
+/// # Panics
+/// If there are not as many weights as numbers.
+///
+/// # Safety
+/// As [`round_lines`].
+#[target_feature(enable = "avx512f,avx512bf16")]
+pub(in crate::kernel) unsafe fn norm_lines(x: &[f32], weight: &[f32], epsilon: f32, to: *mut u16) {
+    assert_eq!(x.len(), weight.len());
+    let (whole, rest) = x.as_chunks::<GROUP>();
+    let mut sums = _mm512_setzero_ps();
+    for x in whole {
+        // SAFETY: there are 16 numbers.
+        let x = unsafe { _mm512_loadu_ps(x.as_ptr()) };
+        sums = _mm512_add_ps(sums, _mm512_mul_ps(x, x));
+    }
+    let mut parts = [0.0; GROUP];
+    // SAFETY: there are 16 places.
+    unsafe { _mm512_storeu_ps(parts.as_mut_ptr(), sums) };
+    let sum = parts.iter().sum::<f32>() + rest.iter().map(|x| x * x).sum::<f32>();
+    let scale = _mm512_set1_ps(1.0 / (sum / x.len() as f32 + epsilon).sqrt());
+    let normed = |mask: u16, at: usize| {
+        // SAFETY: the mask covers the numbers that there are, of which only those are read.
+        let (x, weight) = unsafe {
+            let at = [x, weight].map(|of| of.as_ptr().wrapping_add(at));
+            (_mm512_maskz_loadu_ps(mask, at[0]), _mm512_maskz_loadu_ps(mask, at[1]))
+        };
+        _mm512_mul_ps(_mm512_mul_ps(x, scale), weight)
+    };
+    for (n, at) in (0..x.len()).step_by(TILE_COLUMNS).enumerate() {
+        let [low, high] = if x.len() - at >= TILE_COLUMNS { [u16::MAX; 2] } else { masks(x.len() - at) };
+        let line = _mm512_cvtne2ps_pbh(normed(high, at + GROUP), normed(low, at));
+        // SAFETY: a line has 32 places.
+        unsafe { to.add(n * TILE_ROWS * TILE_COLUMNS).cast::<__m512bh>().write_unaligned(line) };
     }
 }

@@ -50,7 +50,7 @@ pub(in crate::kernel) fn attend_heads<'a>(
 ) {
     for first_head in (0..heads).step_by(HEADS) {
         let count = HEADS.min(heads - first_head);
-        bench.start(0, count, true, &mut |row, room: &mut [f32]| query(first_head + row, room));
+        bench.start(0, count, |row, room| query(first_head + row, room));
         let configured = Configured::with(Shape { rows: count, unit_columns: TILE_COLUMNS });
         let is_half = |at: usize| seen.end - at <= PAGE / 2;
         let ask = |at: usize| {
@@ -72,7 +72,7 @@ pub(in crate::kernel) fn attend_heads<'a>(
                 );
             }
             // SAFETY: tiles are used only where `permitted` was true, on processors which all have these features.
-            unsafe { bench.weigh::<true>(0, count, |_| seen.clone(), first, None) };
+            unsafe { bench.weigh(0, count, |_| seen.clone(), first) };
             if first > seen.start {
                 bench.decay(0, count); // nothing is there before the first chunk
             }
