@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Storage;
+use super::storage::Storage;
 
 /// A client that believes nothing.
 #[derive(Default)]
