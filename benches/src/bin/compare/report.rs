@@ -66,9 +66,9 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// `None` of nothing.
+    /// `None` of nothing. What is no number (nothing in the time of nothing) is left out.
     pub(crate) fn of(values: &[f64]) -> Option<Spread> {
-        let mut values = values.to_vec();
+        let mut values: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
         values.sort_by(f64::total_cmp);
         let (&least, &most) = (values.first()?, values.last()?);
         let upper = values[values.len() / 2];
@@ -216,6 +216,8 @@ top-1 as in float32, token by token          %      97.50       97.50           
         assert_eq!(Spread::of(&[]), None);
         assert_eq!(Spread::of(&[3.0, 1.0, 2.0]), Some(Spread { median: 2.0, least: 1.0, most: 3.0 }));
         assert_eq!(Spread::of(&[4.0, 1.0]).unwrap().median, 2.5);
+        assert_eq!(Spread::of(&[3.0, f64::NAN, -f64::NAN, 1.0, 2.0]), Spread::of(&[3.0, 1.0, 2.0]));
+        assert_eq!(Spread::of(&[f64::NAN]), None);
     }
 
     #[test]
