@@ -81,7 +81,7 @@ impl Compiled {
         beginning.separate().of(self.clone())
     }
 
-    /// Makes up some texts of the grammar, so that answers find its lexer prepared: see [`rehearsal`]. Takes up to 50 ms; may be
+    /// Makes up some texts of the grammar, so that answers find its lexer prepared. Takes some 40 ms at most; may be
     /// left out, and done while sequences are following the grammar already.
     pub fn rehearse(&self) {
         rehearsal::rehearse(self, &self.tokens);
