@@ -6,7 +6,9 @@
 //! positions of its own sequence.
 
 use crate::cache::{Cache, PageTable};
-use crate::kernel::{self, Activations, Attention, Crew, Form, Gated, Heads, Isa, KvType, Product, Stretch, Wanted};
+use crate::kernel::{
+    self, Activations, Attention, Crew, Form, Gated, Heads, Isa, KvType, Lowered, Product, Stretch, Wanted,
+};
 use crate::model::{Config, Frequencies, Layer, Linear, Model, RopePairs, Weights};
 use crate::sampler::Candidates;
 use crate::scratch::Scratch;
@@ -88,10 +90,6 @@ pub fn forward<'s>(
     Output { model, crew, rows: wanted, scratch }
 }
 
-/// Rows that are searched, at most: the output matrix is read by half for each, but by all of them together if all logits are
-/// computed.
-const SEARCHED: usize = 1;
-
 /// What a step has computed for the rows that want logits, before the output matrix: the caller says what it wants of these.
 pub struct Output<'s> {
     model: &'s Model,
@@ -106,7 +104,11 @@ impl<'s> Output<'s> {
     pub fn logits(self) -> &'s mut [f32] {
         let Self { model, crew, rows, scratch } = self;
         let (isa, weights) = (model.isa(), model.weights());
-        let logits = &mut scratch.logits[..rows * weights.vocabulary()];
+        let len = rows * weights.vocabulary();
+        if scratch.logits.len() < len {
+            scratch.logits.resize(len, 0.0); // only now: few steps want them all
+        }
+        let logits = &mut scratch.logits[..len];
         kernel::linear(crew, isa, &scratch.last, [Product { weights: weights.head(), out: logits }]);
         if let Some(cap) = model.config().logit_cap {
             crew.chunks(logits, weights.vocabulary(), |_, logits| isa.cap(logits, cap));
@@ -114,19 +116,20 @@ impl<'s> Output<'s> {
         logits
     }
 
-    /// The likeliest tokens of the one row that there is, if they can be found in less time than all logits: see
-    /// [`kernel::search`]. Their logits are the same as among all.
-    pub(crate) fn likeliest(&mut self, wanted: Wanted, lowered: &dyn Fn(u32, f32) -> f32) -> Option<Candidates<'_>> {
-        let head = self.model.weights().head();
-        // Capped logits might be equal where others are not.
-        let searched =
-            (1..=SEARCHED).contains(&self.rows) && head.is_split() && self.model.config().logit_cap.is_none();
-        let Scratch { last, search, .. } = &mut *self.scratch;
-        if searched {
-            kernel::search(self.crew, self.model.isa(), head, (last, 0), wanted, lowered, search)
-        } else {
-            None
+    /// Looks for the likeliest tokens of all rows, without all logits: see [`kernel::search`]. One wish for each row. False if
+    /// this model's cannot be found so.
+    pub(crate) fn search(&mut self, wanted: &[Wanted], lowered: Lowered<'_>) -> bool {
+        if self.model.config().logit_cap.is_some() {
+            return false; // capped logits might be equal where others are not
         }
+        let Scratch { last, search, .. } = &mut *self.scratch;
+        kernel::search(self.crew, self.model.isa(), self.model.weights().head(), last, wanted, lowered, search);
+        true
+    }
+
+    /// What [`Output::search`] has found for a row, if that is enough; the logits are the same as among all.
+    pub(crate) fn found(&self, row: usize) -> Option<Candidates<'_>> {
+        self.scratch.search.found(row)
     }
 }
 

@@ -337,11 +337,15 @@ impl<'m> Run<'m> {
         let row = |(table, token)| Row { token, position: position as u32, table, logits: true };
         let rows: Vec<Row> = self.choices[..sequences].iter().map(|choice| choice.next).enumerate().map(row).collect();
         let vocabulary = self.model.info().vocabulary_size;
+        let wanted = vec![Wanted::Greatest(1); sequences];
         let mut choices = std::mem::take(&mut self.choices);
         self.step(Work::Generation, &rows, |crew, mut output| {
-            let found = output.likeliest(Wanted::Greatest(1), &|_, logit| logit);
-            if let Some(token) = found.and_then(|found| choices[0].sampler.sample_among(&found)) {
-                choices[0].next = token;
+            let searched = output.search(&wanted, &|_, _, logit| logit);
+            let choose = |(row, Choice { sampler, next }): (usize, &mut Choice)| {
+                let token = output.found(row).and_then(|found| sampler.sample_among(&found));
+                token.map(|token| *next = token).is_some()
+            };
+            if searched && choices[..sequences].iter_mut().enumerate().all(choose) {
                 return;
             }
             let logits = output.logits().chunks_exact_mut(vocabulary);

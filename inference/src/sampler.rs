@@ -20,8 +20,9 @@ mod rng;
 mod tests;
 mod window;
 
-use candidates::{Candidate, Scan, Weights, weight};
+pub(crate) use candidates::{Candidate, Scan};
 pub use candidates::{Candidates, Needs};
+use candidates::{Weights, weight};
 use exp::sum_exp;
 use logprobs::Logprobs;
 pub use logprobs::TokenLogprob;
@@ -195,10 +196,16 @@ impl Sampler {
     }
 
     /// What bias and penalties make of one logit.
-    pub(crate) fn adjusted(&self, token: u32, logit: f32) -> f32 {
+    fn adjusted(&self, token: u32, logit: f32) -> f32 {
+        self.adjusted_after(&[], token, logit)
+    }
+
+    /// What bias and penalties will make of one logit when these tokens, too, stand in the text.
+    pub(crate) fn adjusted_after(&self, ahead: &[u32], token: u32, logit: f32) -> f32 {
         let biases = self.options.logit_bias().iter().filter(|&&(biased, _)| biased == token);
         let logit = biases.fold(logit, |logit, &(_, bias)| biased(logit, bias));
-        match self.window.count(token) {
+        let ahead = if self.window.is_used() { ahead } else { &[] };
+        match self.window.count(token) + ahead.iter().filter(|&&ahead| ahead == token).count() as u32 {
             0 => logit,
             count => self.penalized(logit, count),
         }

@@ -33,7 +33,7 @@ pub struct Scratch {
     pub(crate) turns: Vec<Vec<[f32; 2]>>,
     /// What the output matrix takes: `[wanted row][width]`.
     pub(crate) last: Activations,
-    /// `[wanted row][vocabulary]`.
+    /// `[wanted row][vocabulary]`, for as many rows as ever wanted all of theirs in one step.
     pub(crate) logits: Vec<f32>,
     /// What looks for the likeliest tokens.
     pub(crate) search: Search,
@@ -66,8 +66,8 @@ impl Scratch {
             delta: numbers(config.width),
             turns: vec![vec![[0.0; 2]; capacity * config.rope_dims / 2]; config.ropes.len()],
             last: Activations::new_in(&arena, model.isa(), logits_capacity, config.width),
-            logits: vec![0.0; logits_capacity * model.weights().vocabulary()],
-            search: Search::default(),
+            logits: Vec::new(),
+            search: Search::new(model.isa(), model.weights().head(), logits_capacity),
             writes: Writes::default(),
             shares: Shares::default(),
             stretches: Vec::new(),

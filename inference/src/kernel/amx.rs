@@ -11,11 +11,13 @@ mod attention;
 mod batch;
 mod codes;
 mod finish;
+mod scan;
 mod weights;
 
 pub(super) use attention::{Bench, CodeBench, Share, attend, attend_codes, attend_heads};
 pub(super) use codes::{Batch, takes_codes};
 pub(super) use finish::{Place, add, gate, norm_lines, round_lines, store};
+pub(super) use scan::{Rows, bounds, scan};
 pub(super) use weights::unpack;
 
 use std::arch::asm;

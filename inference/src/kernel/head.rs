@@ -1,30 +1,37 @@
-//! The likeliest outputs of a split matrix, without all of its products: an exact search.
+//! The likeliest outputs of a matrix, for several rows at once and without keeping all of their products: an exact search.
 //!
-//! A code is `16 h + l − 128` with `h` and `l` of four bits each ([`crate::pack`]). With every `l` taken for 7.5 a product is off
-//! by the low plane's part, which by Cauchy and Schwarz is at most `Σ over blocks |scale| × ‖l − 7.5‖ × ‖x‖`: the norms of `l`
-//! are stored, those of `x` are computed once. So half of the bytes give each row of weights a product that it cannot exceed. What
-//! cannot come up to the best rows that are known is left there; the others are looked at in the low plane, block by block until
-//! they are out too, and the few that are not are multiplied as always. What is found, and every product of it, is therefore what
-//! all products would give, to the bit.
+//! 1. *Scan*: for each group of 16 outputs and each row, what no product of theirs exceeds. That is the greatest product itself,
+//!    or less work gives a bound.
+//! 2. *Threshold*: the groups that seem greatest are multiplied; as many outputs as are wanted reach some product.
+//! 3. *Refine*: every group that may have an output which comes up to that is multiplied.
 //!
-//! 1. *Scan*: for each group of 16 rows the products that its rows cannot exceed, and about the greatest that one has.
-//! 2. *Threshold*: the groups that seem greatest are multiplied; as many rows as are wanted reach some product.
-//! 3. *Refine*: every group that may have a row which comes up to that.
+//! What is found, and every product of it, is therefore what all products would give, to the bit. A row of products is a megabyte
+//! with a large vocabulary, what a scan leaves of it a sixteenth.
+//!
+//! A split matrix ([`crate::pack`]) is bounded for few rows. A code is `16 h + l − 128` with `h` and `l` of four bits each. With
+//! every `l` taken for 7.5 a product is off by the low plane's part, which by Cauchy and Schwarz is at most `Σ over blocks |scale| ×
+//! ‖l − 7.5‖ × ‖x‖`: the norms of `l` are stored, those of `x` are computed once. So half of the bytes give each output a product
+//! that it cannot exceed. Of `x`, the few numbers that stand out are better taken for themselves, as `|l − 7.5|` is at most 7.5.
+//! There are kernels for AVX2 and AVX-512; elsewhere nothing is split, and products are what is scanned.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bound;
 mod portable;
 
 use super::activations::View;
-use super::product::multiply_group;
+#[cfg(target_arch = "x86_64")]
+use super::amx;
+use super::product::{multiply_group, spans};
 use super::team::{Crew, Shared};
 use super::{Activations, Form, Isa, Lanes};
-use crate::pack::{BLOCK, GROUP, Norms, Packed, Quantized, Storage};
-use crate::sampler::Candidates;
+use crate::pack::{GROUP, Packed, Quantized, Storage};
+use crate::sampler::{Candidate, Candidates, Scan};
+use bound::{Planes, Row};
 
-/// Which outputs are wanted.
+/// Which outputs are wanted of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Wanted {
     /// So many of the greatest; at least 1.
@@ -33,175 +40,145 @@ pub(crate) enum Wanted {
     Near(f32),
 }
 
-/// Tasks for each thread.
-const TASKS_PER_THREAD: usize = 6;
+/// What is computed with each product before it is known whether enough are wanted: `lowered(row, output, product)` is never
+/// greater than the product.
+pub(crate) type Lowered<'a> = &'a (dyn Fn(usize, u32, f32) -> f32 + Sync);
 
-/// Groups that one task refines.
+/// Outputs of a row that a search finds, at most: for more, all products are as fast.
+const MOST_WANTED: usize = 256;
+
+/// Outputs that are usually wanted, at most: so many need no further memory.
+const USUALLY_WANTED: usize = 64;
+
+/// Groups that are multiplied for a threshold beside those that are wanted: the greatest bound is not that of the greatest product.
+const MORE_PICKED: usize = 7;
+
+/// Rows whose products are bounded; more are multiplied together in less time.
+const BOUNDED_ROWS: usize = 3;
+
+/// Pairs of a row and a group that one task refines.
 const REFINED: usize = 16;
 
-/// Products beyond this are not bounded, but computed: far from where sums of them would overflow.
-const LARGEST: f32 = 1e30;
-
-/// What products near the smallest numbers may be off by.
-const SMALLEST: f32 = 1e-30;
-
-/// What a search works in; kept for its memory.
-#[derive(Default)]
+/// What a search works in, and what it has found. Made for as many rows and groups as there will be.
 pub(crate) struct Search {
-    factors: Row,
-    found: Found,
-    pays: Pays,
-}
-
-/// What is known of the groups, and what is found.
-#[derive(Default)]
-struct Found {
-    /// `[group]`
-    scanned: Vec<Scanned>,
-    /// What no row's product exceeds: `[group]`.
-    uppers: Vec<Lanes>,
-    /// Groups that are looked at.
-    groups: Vec<u32>,
-    /// Their products; −∞ for those that turned out not to matter.
+    groups: usize,
+    /// Groups of a row are so far from those of the next: rows are not in the same place of a cache.
+    stride: usize,
+    /// `[row][group]`
+    uppers: Vec<f32>,
+    rows: Vec<OfRow>,
+    /// The rows for the matrix unit.
+    #[cfg(target_arch = "x86_64")]
+    together: Option<amx::Rows>,
+    pairs: Vec<Pair>,
+    /// Of each pair.
     products: Vec<Lanes>,
     ids: Vec<u32>,
     logits: Vec<f32>,
+    pays: Pays,
 }
 
-/// A row of activations, as the planes meet it: one of each for every block.
-#[derive(Default)]
-struct Row {
-    blocks: Vec<Factors>,
-    /// Blocks, those first that may matter most.
-    order: Vec<u32>,
+/// What is known of a row.
+struct OfRow {
+    factors: Row,
+    /// Looks for the greatest bounds.
+    scan: Scan,
+    /// Groups that are multiplied.
+    picked: Vec<Candidate>,
+    /// Their products, lowered.
+    lowered: Vec<f32>,
+    /// What those that are wanted come up to.
+    least: Option<f32>,
+    /// Where what was found begins and ends in `ids` and `logits`.
+    found: std::ops::Range<usize>,
 }
 
-/// What a block's sums over codes are multiplied with, before the scale of the weights.
-#[derive(Clone, Copy, Default)]
-struct Factors {
-    /// With `Σ h x`.
-    high: f32,
-    /// Added to that: what stands for zero.
-    base: f32,
-    /// With a stored norm.
-    norm: f32,
-    /// Added to that: what rounding may be off by.
-    slack: f32,
-    /// With `Σ l x`.
-    low: f32,
-    /// Added to that: what was taken for `l`.
-    middle: f32,
-}
-
-impl Row {
-    /// Of one row.
-    ///
-    /// Rounding, with `u` = 2⁻²⁴ and `M` the sum over blocks of `|scale| × x's scale × 361 ‖x‖₁`, which is more than the terms of
-    /// any of the sums here come to (`|16 h x| + |120.5 Σ x|`; a code is at most 128, a norm at most 43): a product as kernels
-    /// compute it, the one from the high plane and the bound each are off by at most `(blocks + 6) u M`, a refined one by `5 blocks
-    /// u M` more. `slack` comes to `8 (blocks + 8) u M`.
-    fn set(&mut self, x: View<'_>) {
-        let blocks = x.columns / BLOCK;
-        self.blocks.clear();
-        let rounding = 8.0 * (blocks + 8) as f64 * 361.0 * f64::from(f32::EPSILON) / 2.0;
-        for (codes, &scale) in x.codes.chunks_exact(BLOCK).zip(x.scales) {
-            let (mut squares, mut sum, mut absolute) = (0, 0, 0);
-            for &code in codes {
-                let code = i32::from(code);
-                (squares, sum, absolute) = (squares + code * code, sum + code, absolute + code.abs());
-            }
-            let scale = f64::from(scale);
-            let up = 1.0 + 4.0 * f64::from(f32::EPSILON); // for rounding to f32
-            self.blocks.push(Factors {
-                high: (16.0 * scale) as f32,
-                base: (-120.5 * scale * f64::from(sum)) as f32,
-                norm: (scale * f64::from(squares).sqrt() / f64::from(Norms::PER_UNIT) * up) as f32,
-                slack: (scale * f64::from(absolute) * rounding * up) as f32,
-                low: scale as f32,
-                middle: (-7.5 * scale * f64::from(sum)) as f32,
-            });
-        }
-        self.order.clear();
-        self.order.extend(0..blocks as u32);
-        let norm = |&block: &u32| self.blocks[block as usize].norm;
-        self.order.sort_unstable_by(|a, b| norm(b).total_cmp(&norm(a)));
-    }
-}
-
-/// A split matrix and a row of activations that fits it.
+/// A group that may have an output which a row wants.
 #[derive(Clone, Copy)]
-struct Planes<'a> {
-    q: &'a Quantized,
-    blocks: usize,
-    codes: &'a [i8],
-    row: &'a Row,
+struct Pair {
+    row: u32,
+    group: u32,
+    /// It has one.
+    has: bool,
 }
 
-/// What the high plane says of a group.
-#[derive(Clone, Copy, Default)]
-struct Scanned {
-    /// What no product of the group exceeds; infinite where something is no number.
-    greatest: f32,
-    /// About its greatest product.
-    nearly: f32,
-}
-
-impl Planes<'_> {
-    /// `uppers` become what the rows' products do not exceed.
-    fn scan(&self, isa: Isa, group: usize, uppers: &mut Lanes) -> Scanned {
-        match isa {
+impl Search {
+    /// For up to `rows` rows and the outputs of a matrix.
+    pub(crate) fn new(isa: Isa, weights: &Packed, rows: usize) -> Self {
+        const LINE: usize = 16; // floats of a cache line
+        let groups = weights.groups();
+        let stride = groups.next_multiple_of(LINE) + LINE;
+        let of_row = |_| OfRow {
+            factors: Row::with_room(if weights.is_split() { weights.columns } else { 0 }),
+            scan: Scan::with_room(groups, USUALLY_WANTED + MORE_PICKED),
+            picked: Vec::with_capacity(groups),
+            lowered: Vec::with_capacity((USUALLY_WANTED + MORE_PICKED) * GROUP),
+            least: None,
+            found: 0..0,
+        };
+        Self {
+            groups,
+            stride,
+            uppers: vec![0.0; rows * stride],
+            rows: (0..rows).map(of_row).collect(),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => avx512::scan(self, group, uppers),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2::scan(self, group, uppers),
-            _ => portable::scan(self, group, uppers),
+            together: (isa.has_tiles() && weights.is_split() && amx::bounds(weights.columns))
+                .then(|| amx::Rows::with_room(rows, weights.columns)),
+            pairs: Vec::with_capacity(groups.max(rows * USUALLY_WANTED)),
+            products: Vec::with_capacity(groups.max(rows * USUALLY_WANTED)),
+            ids: Vec::with_capacity(2 * rows * USUALLY_WANTED),
+            logits: Vec::with_capacity(2 * rows * USUALLY_WANTED),
+            pays: Pays::default(),
         }
     }
 
-    /// Whether a row of the group may come up to `least`, from both planes.
-    fn reaches(&self, isa: Isa, group: usize, uppers: Lanes, least: f32) -> bool {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Amx => avx512::reaches(self, group, &uppers, least),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2::reaches(self, group, &uppers, least),
-            _ => portable::reaches(self, group, uppers, least),
-        }
+    /// What was found for a row: all outputs whose products come up to some least one, and at least those that are wanted when
+    /// each product is lowered. `None` if they are too many, or some are no numbers.
+    pub(crate) fn found(&self, row: usize) -> Option<Candidates<'_>> {
+        let OfRow { least, found, .. } = &self.rows[row];
+        let bound = (*least)?.next_down();
+        Some(Candidates { ids: &self.ids[found.clone()], logits: &self.logits[found.clone()], bound })
     }
 }
 
-/// Finds the outputs of one row of `x` that are wanted: all whose products come up to some least one, and at least those that
-/// are wanted when each product is replaced by `lowered(output, product)`, which is never greater. `None` if finding
-/// them would take as long as computing all, by what was seen lately, or if some are no numbers.
+/// Finds the outputs that are wanted of each row of `x`; [`Search::found`] gives them.
 ///
 /// # Panics
-/// If the matrix is not split or has other columns than `x`, if `x` has no such row, or has another form than [`Form::Codes`].
-pub(crate) fn search<'s>(
+/// If the matrix has other columns than `x`, there are not as many wishes as rows or more than there is room for, or `x` has
+/// another form than [`Form::Codes`].
+pub(crate) fn search(
     crew: &Crew,
     isa: Isa,
     weights: &Packed,
-    (x, row): (&Activations, usize),
-    wanted: Wanted,
-    lowered: &dyn Fn(u32, f32) -> f32,
-    room: &'s mut Search,
-) -> Option<Candidates<'s>> {
-    assert!(x.form() == Form::Codes && row < x.rows() && x.columns() == weights.columns, "a row of codes that fits");
-    let Storage::Quantized(q @ Quantized { low: Some(_), .. }) = &weights.storage else {
-        panic!("only what is split is searched")
-    };
-    if !room.pays.tries() {
-        return None;
+    x: &Activations,
+    wanted: &[Wanted],
+    lowered: Lowered<'_>,
+    room: &mut Search,
+) {
+    assert!(x.form() == Form::Codes && x.columns() == weights.columns, "codes that fit");
+    assert!(x.rows() == wanted.len() && wanted.len() <= room.rows.len(), "{} rows, {}", x.rows(), wanted.len());
+    assert_eq!(room.groups, weights.groups(), "the search was made for this matrix");
+    let searched = Searched { crew, isa, weights, x: x.view() };
+    let bounded = wanted.len() <= BOUNDED_ROWS && weights.is_split() && room.pays.tries();
+    if bounded || searched.bounds_together(room) {
+        if bounded {
+            searched.bound(room, wanted.len());
+        } else {
+            searched.bound_together(room);
+        }
+        searched.threshold(room, wanted, MORE_PICKED, lowered);
+        let left = searched.left(room, wanted.len());
+        if bounded {
+            room.pays.observe(left as f32 / (wanted.len() * room.groups) as f32);
+        }
+        if left <= room.products.capacity() {
+            return searched.refine(room, wanted.len());
+        }
     }
-    let Search { factors, found, pays } = room;
-    let x = x.view().of_row(row);
-    factors.set(x);
-    let planes = Planes { q, blocks: weights.columns / BLOCK, codes: x.codes, row: factors };
-    let searched = Searched { crew, isa, weights, x, planes };
-    searched.scan(found);
-    let least = searched.least(wanted, lowered, found)?;
-    searched.refine(least, found);
-    pays.observe(found.groups.len() as f32 / weights.groups() as f32);
-    searched.collect(least, found)
+    searched.multiply_all(room);
+    searched.threshold(room, wanted, 0, lowered);
+    searched.left(room, wanted.len());
+    searched.refine(room, wanted.len());
 }
 
 /// What is searched, by whom.
@@ -209,119 +186,183 @@ struct Searched<'a> {
     crew: &'a Crew,
     isa: Isa,
     weights: &'a Packed,
-    /// One row.
     x: View<'a>,
-    planes: Planes<'a>,
 }
 
 impl Searched<'_> {
     /// Bounds the products of all groups.
-    fn scan(&self, found: &mut Found) {
-        let groups = self.weights.groups();
-        found.scanned.resize(groups, Scanned::default());
-        found.uppers.resize(groups, [0.0; GROUP]);
-        let (to_scanned, to_uppers) = (Shared(found.scanned.as_mut_ptr()), Shared(found.uppers.as_mut_ptr()));
-        let span = groups.div_ceil(self.crew.threads() * TASKS_PER_THREAD).max(1);
-        self.crew.run(groups.div_ceil(span), &|task| {
-            for group in task * span..groups.min((task + 1) * span) {
-                // SAFETY: both have a place for each group, and only this task has this one.
-                unsafe {
-                    let uppers = &mut *to_uppers.get().add(group);
-                    *to_scanned.get().add(group) = self.planes.scan(self.isa, group, uppers);
-                }
-            }
-        });
-    }
-
-    /// What products must come up to: the wanted ones do that, as some do. `None` if too few are known.
-    fn least(&self, wanted: Wanted, lowered: &dyn Fn(u32, f32) -> f32, found: &mut Found) -> Option<f32> {
-        let Found { scanned, groups, products, logits, .. } = found;
-        pick(groups, scanned, wanted);
-        products.resize(scanned.len(), [0.0; GROUP]);
-        let count = groups.len();
-        self.crew.chunks(&mut products[..count], 1, |at, products| self.multiply(groups[at], &mut products[0]));
-        logits.clear();
-        for (&group, products) in groups.iter().zip(&*products) {
-            let outputs = self.outputs(group, products).map(|(output, product)| lowered(output, product));
-            logits.extend(outputs.filter(|product| product.is_finite()));
-        }
-        let least = match wanted {
-            Wanted::Greatest(count) => {
-                let at = count.checked_sub(1).filter(|&at| at < logits.len())?;
-                *logits.select_nth_unstable_by(at, |a, b| b.total_cmp(a)).1
-            }
-            Wanted::Near(distance) => {
-                let greatest = logits.iter().copied().max_by(f32::total_cmp)?;
-                // A little further, for whoever rounds otherwise.
-                greatest - distance - 4.0 * f32::EPSILON * (greatest.abs() + distance)
-            }
+    fn bound(&self, room: &mut Search, rows: usize) {
+        let Storage::Quantized(q @ Quantized { low: Some(_), .. }) = &self.weights.storage else {
+            unreachable!("only what is split is bounded")
         };
-        Some(least).filter(|least| least.is_finite())
-    }
-
-    /// Multiplies the groups that may have a row which comes up to `least`.
-    fn refine(&self, least: f32, found: &mut Found) {
-        let Found { scanned, uppers, groups, products, .. } = found;
-        groups.clear();
-        let reaching = scanned.iter().zip(0..).filter(|(scanned, _)| scanned.greatest >= least);
-        groups.extend(reaching.map(|(_, group)| group));
-        let to_products = Shared(products.as_mut_ptr());
-        self.crew.run(groups.len().div_ceil(REFINED), &|task| {
-            for (at, &group) in groups.iter().enumerate().skip(task * REFINED).take(REFINED) {
-                // SAFETY: there is a place for each group, and only this task has this one.
-                let products = unsafe { &mut *to_products.get().add(at) };
-                if self.planes.reaches(self.isa, group as usize, uppers[group as usize], least) {
-                    self.multiply(group, products);
-                } else {
-                    *products = [f32::NEG_INFINITY; GROUP];
+        for (n, of_row) in room.rows[..rows].iter_mut().enumerate() {
+            of_row.factors.set(self.x.of_row(n));
+        }
+        let (of_rows, stride, uppers) = (&room.rows[..rows], room.stride, Shared(room.uppers.as_mut_ptr()));
+        spans(self.crew, room.groups, 1, &|groups| {
+            for group in groups {
+                for (n, of_row) in of_rows.iter().enumerate() {
+                    let planes = Planes::new(q, self.x.of_row(n), &of_row.factors);
+                    let upper = planes.scan(self.isa, group);
+                    // SAFETY: there is a place for each row and group, and only this task has this one.
+                    unsafe { *uppers.get().add(n * stride + group) = upper };
                 }
             }
         });
     }
 
-    /// The outputs that come up to `least`. `None` if one is infinite.
-    fn collect<'s>(&self, least: f32, found: &'s mut Found) -> Option<Candidates<'s>> {
-        let Found { groups, products, ids, logits, .. } = found;
+    /// Whether the matrix unit bounds products.
+    fn bounds_together(&self, room: &Search) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return room.together.is_some() && self.isa.has_tiles() && self.weights.is_split() && self.x.rows > 0;
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    /// Bounds the products of all groups with the matrix unit.
+    fn bound_together(&self, room: &mut Search) {
+        #[cfg(target_arch = "x86_64")]
+        if let (Storage::Quantized(q), Some(rows)) = (&self.weights.storage, &mut room.together) {
+            amx::scan(self.crew, q, room.groups, self.x, rows, &mut room.uppers, room.stride);
+        }
+    }
+
+    /// The greatest product of each group.
+    fn multiply_all(&self, room: &mut Search) {
+        let (stride, uppers) = (room.stride, Shared(room.uppers.as_mut_ptr()));
+        spans(self.crew, room.groups, 1, &|groups| {
+            for group in groups {
+                multiply_group(self.isa, self.weights, group, self.x, |row, lanes| {
+                    // SAFETY: there is a place for each row and group, and only this task has this one.
+                    unsafe { *uppers.get().add(row * stride + group) = greatest(lanes) };
+                });
+            }
+        });
+    }
+
+    /// What products must come up to in each row: the wanted ones do that, as some do. Then the groups that may.
+    fn threshold(&self, room: &mut Search, wanted: &[Wanted], more: usize, lowered: Lowered<'_>) {
+        let (groups, stride, uppers) = (room.groups, room.stride, &room.uppers);
+        self.crew.chunks(&mut room.rows[..wanted.len()], 1, |row, of_row| {
+            let OfRow { scan, picked, lowered: seen, least, .. } = &mut of_row[0];
+            let uppers = &uppers[row * stride..][..groups];
+            let count = if let Wanted::Greatest(count) = wanted[row] { count } else { 1 };
+            (*least, _) = (None, picked.clear());
+            if count == 0 || count > MOST_WANTED || scan.pass(uppers).is_none() {
+                return;
+            }
+            scan.keep_greatest(picked, uppers, (count + more).min(groups));
+            seen.clear();
+            for candidate in &*picked {
+                let products = self.multiply(row, candidate.id);
+                let products = self.outputs(candidate.id, &products);
+                seen.extend(
+                    products
+                        .map(|(output, product)| lowered(row, output, product))
+                        .filter(|product| product.is_finite()),
+                );
+            }
+            *least = reached(seen, wanted[row]);
+            picked.clear();
+            if let Some(least) = *least {
+                scan.keep_from(picked, uppers, least);
+            }
+        });
+    }
+
+    /// The pairs that are to be refined; gives how many.
+    fn left(&self, room: &mut Search, rows: usize) -> usize {
+        room.pairs.clear();
+        for (row, of_row) in room.rows[..rows].iter_mut().enumerate() {
+            if room.pairs.len() + of_row.picked.len() > room.pairs.capacity() {
+                of_row.least = None; // too many to be worth it
+                continue;
+            }
+            let pair = |candidate: &Candidate| Pair { row: row as u32, group: candidate.id, has: false };
+            room.pairs.extend(of_row.picked.iter().map(pair));
+        }
+        room.pairs.len()
+    }
+
+    /// Multiplies what is left, and keeps what comes up to the least product that is wanted.
+    fn refine(&self, room: &mut Search, rows: usize) {
+        let Search { rows: of_rows, pairs, products, ids, logits, .. } = room;
+        products.resize(pairs.len(), [0.0; GROUP]);
+        let (of_rows, to_products) = (&mut of_rows[..rows], Shared(products.as_mut_ptr()));
+        let least = |row: u32| of_rows[row as usize].least.expect("a row with pairs has a threshold");
+        let to_pairs = Shared(pairs.as_mut_ptr());
+        self.crew.run(pairs.len().div_ceil(REFINED), &|task| {
+            for at in task * REFINED..pairs.len().min((task + 1) * REFINED) {
+                // SAFETY: both have a place for each pair, and only this task has this one.
+                let (pair, products) = unsafe { (&mut *to_pairs.get().add(at), &mut *to_products.get().add(at)) };
+                *products = self.multiply(pair.row as usize, pair.group);
+                let least = least(pair.row);
+                pair.has = products.iter().any(|&product| product >= least);
+            }
+        });
         ids.clear();
         logits.clear();
-        for (&group, products) in groups.iter().zip(&*products) {
-            for (output, product) in self.outputs(group, products).filter(|&(_, product)| product >= least) {
-                ids.push(output);
-                logits.push(product);
+        let mut left = pairs.iter().zip(&*products).peekable();
+        for (row, of_row) in (0..).zip(of_rows) {
+            let first = ids.len();
+            while let Some((pair, products)) = left.next_if(|(pair, _)| pair.row == row) {
+                let Some(least) = of_row.least.filter(|_| pair.has) else { continue };
+                for (output, product) in self.outputs(pair.group, products).filter(|&(_, product)| product >= least) {
+                    ids.push(output);
+                    logits.push(product);
+                }
+            }
+            of_row.found = first..ids.len();
+            if logits[first..].iter().any(|product| product.is_infinite()) {
+                of_row.least = None;
             }
         }
-        let finite = logits.iter().all(|product| product.is_finite());
-        finite.then_some(Candidates { ids, logits, bound: least.next_down() })
     }
 
-    fn multiply(&self, group: u32, products: &mut Lanes) {
-        multiply_group(self.isa, self.weights, group as usize, self.x, |_, lanes| *products = *lanes);
+    fn multiply(&self, row: usize, group: u32) -> Lanes {
+        let mut products = [0.0; GROUP];
+        let x = self.x.of_row(row);
+        multiply_group(self.isa, self.weights, group as usize, x, |_, lanes| products = *lanes);
+        products
     }
 
-    /// The outputs of a group with their products. Rows that fill up the last group are none.
+    /// The outputs of a group with their products. Rows of the matrix that fill up the last group are none.
     fn outputs(&self, group: u32, products: &Lanes) -> impl Iterator<Item = (u32, f32)> {
         let first = group * GROUP as u32;
         (first..self.weights.rows as u32).zip(*products)
     }
 }
 
-/// Picks groups among whose rows those that are wanted probably are.
-fn pick(picked: &mut Vec<u32>, scanned: &[Scanned], wanted: Wanted) {
-    let count = if let Wanted::Greatest(count) = wanted { count } else { 1 };
-    let groups = 0..scanned.len() as u32;
-    let order = |&a: &u32, &b: &u32| scanned[b as usize].nearly.total_cmp(&scanned[a as usize].nearly);
-    picked.clear();
-    if count == 1 {
-        return picked.extend(groups.min_by(order));
+/// The greatest of some products, where that is a number.
+fn greatest(products: &Lanes) -> f32 {
+    let mut lanes = *products;
+    let mut width = GROUP;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            lanes[lane] = lanes[lane].max(lanes[lane + width]);
+        }
     }
-    picked.extend(groups);
-    if (1..picked.len()).contains(&count) {
-        picked.select_nth_unstable_by(count - 1, order);
-    }
-    picked.truncate(count);
+    lanes[0]
 }
 
-/// Whether searching is faster than computing all, by how many groups were left after the scans before. It changes no result.
+/// What those that are wanted come up to, by products of which they are some. `None` if too few are known.
+fn reached(products: &mut [f32], wanted: Wanted) -> Option<f32> {
+    let least = match wanted {
+        Wanted::Greatest(count) => {
+            let at = count.checked_sub(1).filter(|&at| at < products.len())?;
+            *products.select_nth_unstable_by(at, |a, b| b.total_cmp(a)).1
+        }
+        Wanted::Near(distance) => {
+            let greatest = products.iter().copied().max_by(f32::total_cmp)?;
+            // A little further, for whoever rounds otherwise.
+            greatest - distance - 4.0 * f32::EPSILON * (greatest.abs() + distance)
+        }
+    };
+    Some(least).filter(|least| least.is_finite())
+}
+
+/// Whether bounding products is faster than computing them, by how many groups were left after the scans before. It changes no result.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Pays {
     /// The part of the groups that was left lately.
@@ -331,8 +372,8 @@ struct Pays {
 }
 
 impl Pays {
-    /// With more than so many it takes as long as computing all: of what survives, most is out after some blocks of the low plane.
-    const MOST: f32 = 0.9;
+    /// With more than so many it takes as long as computing all: half of the bytes are read, and then all of these groups'.
+    const MOST: f32 = 0.45;
     /// What one search weighs against those before it.
     const WEIGHT: f32 = 0.25;
     /// Searches that are left out where they do not pay. One in so many costs little.

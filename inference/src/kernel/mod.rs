@@ -38,7 +38,7 @@ pub(crate) use activations::{ALONE, Activations, Form};
 pub(crate) use attention::{Attention, BF16, CODES, Heads, STRETCH, Shares, Stretch, ask_to_write, codes, lines_of};
 pub use attention::{KvType, PAGE, PageView, Pairs, Span};
 pub(crate) use beside::Beside;
-pub(crate) use head::{Search, Wanted, search};
+pub(crate) use head::{Lowered, Search, Wanted, search};
 pub(crate) use large::Settling;
 pub(crate) use memory::{Arena, Plain, Slab};
 #[cfg(feature = "bench")]
@@ -131,7 +131,7 @@ impl Isa {
         matches!(self, Isa::Amx)
     }
 
-    /// Whether it has kernels for [`search`].
+    /// Whether [`search`] has kernels for it that bound products.
     pub(crate) const fn searches(self) -> bool {
         matches!(self, Isa::Avx2 | Isa::Avx512 | Isa::Amx)
     }

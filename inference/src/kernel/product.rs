@@ -157,7 +157,7 @@ thread_local! {
 }
 
 /// Cuts `groups` into spans of whole `unit`s and gives them to the threads.
-fn spans(crew: &Crew, groups: usize, unit: usize, task: &(dyn Fn(Range<usize>) + Sync)) {
+pub(super) fn spans(crew: &Crew, groups: usize, unit: usize, task: &(dyn Fn(Range<usize>) + Sync)) {
     let span = groups.div_ceil(crew.threads() * TASKS_PER_THREAD).next_multiple_of(unit).max(1);
     crew.run(groups.div_ceil(span), &|index| {
         task(index * span..groups.min((index + 1) * span));

@@ -23,9 +23,9 @@ const DIGITS: [(u32, u32); 3] = [(11, 21), (11, 10), (10, 0)];
 
 /// A token that may be drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Candidate {
-    pub(super) logit: f32,
-    pub(super) id: u32,
+pub(crate) struct Candidate {
+    pub(crate) logit: f32,
+    pub(crate) id: u32,
 }
 
 impl Candidate {
@@ -54,7 +54,7 @@ pub(super) fn weight(logit: f32, best: f32) -> f64 {
 
 /// What one pass over the logits has found. Kept for its memory.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Scan {
+pub(crate) struct Scan {
     /// The greatest logit of each block; -inf for one without a number.
     blocks: Vec<f32>,
     /// The greatest of groups of blocks, in no order.
@@ -62,8 +62,14 @@ pub(super) struct Scan {
 }
 
 impl Scan {
+    /// With room for so many logits, of which at most the `k` greatest will be kept.
+    pub(crate) fn with_room(logits: usize, k: usize) -> Self {
+        let blocks = logits.div_ceil(BLOCK);
+        Self { blocks: Vec::with_capacity(blocks), groups: Vec::with_capacity(blocks.min(2 * GROUPS * k)) }
+    }
+
     /// Passes over the logits, and gives the likeliest token, the first of equals; `None` if none is possible.
-    pub(super) fn pass(&mut self, logits: &[f32]) -> Option<Candidate> {
+    pub(crate) fn pass(&mut self, logits: &[f32]) -> Option<Candidate> {
         self.blocks.clear();
         let (blocks, rest) = logits.as_chunks::<BLOCK>();
         self.blocks.extend(blocks.iter().map(greatest_of_block));
@@ -77,7 +83,7 @@ impl Scan {
     }
 
     /// Appends all tokens with a logit of at least `least`, by their ids. The pass was over the same logits.
-    pub(super) fn keep_from(&self, kept: &mut Vec<Candidate>, logits: &[f32], least: f32) {
+    pub(crate) fn keep_from(&self, kept: &mut Vec<Candidate>, logits: &[f32], least: f32) {
         for (first, block) in self.blocks_from(logits, least) {
             let candidates = block.iter().zip(first..).filter_map(|(&logit, id)| Candidate::new(id, logit));
             kept.extend(candidates.filter(|candidate| candidate.logit >= least));
@@ -88,7 +94,7 @@ impl Scan {
     ///
     /// The k-th greatest of groups of blocks is a logit that at least `k` tokens reach: nothing below it is looked at. The
     /// buffer is cut back to `k` when it holds twice as many, so that it never grows beyond that.
-    pub(super) fn keep_greatest(&mut self, kept: &mut Vec<Candidate>, logits: &[f32], k: usize) {
+    pub(crate) fn keep_greatest(&mut self, kept: &mut Vec<Candidate>, logits: &[f32], k: usize) {
         kept.clear();
         let room = k.saturating_mul(2).min(logits.len()).max(k.min(logits.len()) + 1);
         kept.reserve(room);

@@ -26,6 +26,11 @@ impl Window {
         self.counts.binary_search_by_key(&token, |&(id, _)| id).map_or(0, |place| self.counts[place].1)
     }
 
+    /// Whether it looks back at all.
+    pub(super) fn is_used(&self) -> bool {
+        self.length > 0
+    }
+
     pub(super) fn push(&mut self, token: u32) {
         if self.length == 0 {
             return;

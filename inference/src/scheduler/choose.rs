@@ -74,30 +74,44 @@ impl Chooser {
         }
     }
 
-    /// Chooses one token from the likeliest, which `search` finds if it can, where these are enough. False, and nothing has
-    /// changed, if it takes all logits.
+    /// What the likeliest tokens must be looked for, if these are enough; `None` if it takes all logits.
+    pub(super) fn wanted(&self) -> Option<Wanted> {
+        if self.constraint.is_some() {
+            return None;
+        }
+        match self.sampler.needs() {
+            Needs::All => None,
+            // Penalties are part of the search, so that no more are needed.
+            Needs::Top { likely, .. } => Some(Wanted::Greatest(likely)),
+            Needs::Near(distance) => Some(Wanted::Near(distance)),
+        }
+    }
+
+    /// Chooses the tokens, and says what it will make of their logits.
+    pub(super) fn sampler(&self) -> &Sampler {
+        &self.sampler
+    }
+
+    /// As [`Chooser::choose`], from the likeliest tokens of each row. It ends before a row of which too few are known; if that is
+    /// the first one, nothing is chosen.
     pub(super) fn choose_among<'c>(
         &mut self,
-        search: impl FnOnce(Wanted, &dyn Fn(u32, f32) -> f32) -> Option<Candidates<'c>>,
-    ) -> bool {
-        if self.constraint.is_some() {
-            return false;
-        }
-        let wanted = match self.sampler.needs() {
-            Needs::All => return false,
-            // Penalties are part of the search, so that no more are needed.
-            Needs::Top { likely, .. } => Wanted::Greatest(likely),
-            Needs::Near(distance) => Wanted::Near(distance),
-        };
-        let sampler = &self.sampler;
-        let Some(among) = search(wanted, &|token, logit| sampler.adjusted(token, logit)) else { return false };
-        let Some(token) = self.sampler.sample_among(&among) else { return false };
-        self.sampler.accept(token);
+        tokenizer: &Tokenizer,
+        rows: impl IntoIterator<Item = Option<Candidates<'c>>>,
+        drafts: &[u32],
+    ) {
         self.chosen.clear();
         self.top.clear();
-        let choice = Ok(Choice { token: Some(token), complete: false });
-        self.chosen.push(Chosen { choice, logprob: None, top_end: 0 });
-        true
+        let drafts = drafts.iter().copied().map(Some).chain(std::iter::once(None));
+        for (among, draft) in rows.into_iter().zip(drafts) {
+            let Some(token) = among.and_then(|among| self.sampler.sample_among(&among)) else { return };
+            self.sampler.accept(token);
+            let choice = Ok(Choice { token: Some(token), complete: false });
+            self.chosen.push(Chosen { choice, logprob: None, top_end: 0 });
+            if Some(token) != draft || tokenizer.is_end(token) {
+                return;
+            }
+        }
     }
 
     fn try_choose(&mut self, tokenizer: &Tokenizer, logits: &mut [f32]) -> Result<Choice, SequenceFault> {
@@ -119,6 +133,11 @@ impl Chooser {
         }
         let complete = constraint.accept(token).map_err(SequenceFault::Grammar)?;
         Ok(Choice { token: Some(token), complete })
+    }
+
+    /// Forgets the choices of a step.
+    pub(super) fn clear(&mut self) {
+        self.chosen.clear();
     }
 
     /// How many choices there were in this step.

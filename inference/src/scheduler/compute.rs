@@ -7,10 +7,10 @@ use super::Scheduler;
 use super::constraint::Constraint;
 use super::plan::Plan;
 use super::request::{Event, SequenceId};
-use super::sequence::Sequence;
+use super::sequence::{Likeliest, Sequence};
 use crate::cache::PageTable;
-use crate::forward::{Work, forward};
-use crate::kernel::{Beside, Crew};
+use crate::forward::{Output, Work, forward};
+use crate::kernel::{Beside, Crew, Wanted};
 use crate::model::Model;
 
 /// Logits of a step from which on sequences choose on several threads: calling those takes as long as the greatest of so many
@@ -29,6 +29,10 @@ pub(super) struct Lists {
     tables: Vec<&'static PageTable>,
     choosing: Vec<Choosing<'static>>,
     lent: Vec<Lent>,
+    /// Of each row, with its number in its sequence.
+    likeliest: Vec<(Likeliest<'static>, usize)>,
+    /// Of each row.
+    wanted: Vec<Wanted>,
 }
 
 /// What one of the running sequences has lent: which tokens it may choose is found beside the forward pass.
@@ -69,12 +73,10 @@ impl Scheduler {
                         // None the second time.
                         lent.constraint().take().map(|one| self.running[lent.sequence].constraint().insert(one));
                     }
-                    let chose = |sequence: &&mut Sequence| sequence.work() == work && sequence.choices() > 0;
-                    let searched = work == Work::Generation
-                        && self.running.iter_mut().find(chose).is_some_and(|one| one.choose_among(&mut output));
-                    if !searched {
+                    if !search(model, &mut self.running, work, &mut output, &mut self.lists) {
                         choose(model, crew, &mut self.running, work, output.logits(), &mut self.lists.choosing);
                     }
+                    let chose = |sequence: &&mut Sequence| chooses(sequence, work);
                     self.running.iter_mut().filter(chose).for_each(|sequence| sequence.advance(model, tell));
                 }
             });
@@ -100,7 +102,40 @@ fn lend(running: &mut [Sequence], lent: &mut Vec<Lent>) {
     }
 }
 
-/// Lets the sequences choose whose rows were computed for `work`, from these logits.
+/// Whether a sequence's rows were computed for `work`, and one of them is to be chosen from.
+fn chooses(sequence: &Sequence, work: Work) -> bool {
+    sequence.work() == work && sequence.choices() > 0
+}
+
+/// Lets the sequences choose whose rows were computed for `work`, from the likeliest tokens of each row. False if one could not: one
+/// that takes all logits, for which the others wait, or one that turns out to.
+fn search(model: &Model, running: &mut [Sequence], work: Work, output: &mut Output<'_>, lists: &mut Lists) -> bool {
+    let mut likeliest: Vec<(Likeliest<'_>, usize)> = recycled(std::mem::take(&mut lists.likeliest));
+    lists.wanted.clear();
+    let searched = running.iter().filter(|sequence| chooses(sequence, work)).all(|sequence| {
+        let Some(of_sequence) = sequence.likeliest() else { return false };
+        likeliest.extend((0..sequence.choices()).map(|number| (of_sequence, number)));
+        lists.wanted.extend((0..sequence.choices()).map(|_| of_sequence.wanted));
+        true
+    }) && output.search(&lists.wanted, &|row, token, logit| {
+        let (of_sequence, number) = &likeliest[row];
+        of_sequence.lowered(*number, token, logit)
+    });
+    lists.likeliest = recycled(likeliest);
+    if !searched {
+        return false;
+    }
+    let (mut row, mut all) = (0, true);
+    for sequence in running.iter_mut().filter(|sequence| chooses(sequence, work)) {
+        let rows = sequence.choices();
+        sequence.choose_among(model, output, row);
+        all &= sequence.has_chosen();
+        row += rows;
+    }
+    all
+}
+
+/// Lets the sequences choose whose rows were computed for `work` and that have not chosen yet, from these logits.
 fn choose(
     model: &Model,
     crew: &Crew,
@@ -112,10 +147,12 @@ fn choose(
     let (vocabulary, together) = (model.info().vocabulary_size, logits.len() >= CHOOSE_TOGETHER);
     let mut of_step = recycled(std::mem::take(choosing));
     let mut left = logits;
-    for sequence in running.iter_mut().filter(|sequence| sequence.work() == work && sequence.choices() > 0) {
+    for sequence in running.iter_mut().filter(|sequence| chooses(sequence, work)) {
         let own;
         (own, left) = left.split_at_mut(sequence.choices() * vocabulary);
-        of_step.push(Choosing { sequence, logits: own });
+        if !sequence.has_chosen() {
+            of_step.push(Choosing { sequence, logits: own });
+        }
     }
     let choose = |of: &mut [Choosing<'_>]| {
         of.iter_mut().for_each(|Choosing { sequence, logits }| sequence.choose(model, logits, vocabulary));

@@ -10,7 +10,7 @@ use super::speculation::Speculator;
 use crate::cache::{Cache, PageTable, Resumed};
 use crate::forward::{Output, Work};
 use crate::grammar::GrammarError;
-use crate::kernel::PAGE;
+use crate::kernel::{PAGE, Wanted};
 use crate::model::Model;
 use crate::sampler::Sampler;
 use crate::stop::StopFilter;
@@ -130,6 +130,22 @@ impl Waiting {
     }
 }
 
+/// What a sequence wants of its rows, where the likeliest tokens are enough.
+#[derive(Clone, Copy)]
+pub(super) struct Likeliest<'a> {
+    /// Of each row.
+    pub(super) wanted: Wanted,
+    sampler: &'a Sampler,
+    drafts: &'a [u32],
+}
+
+impl Likeliest<'_> {
+    /// What the sampler will make of a logit of its `number`-th row.
+    pub(super) fn lowered(&self, number: usize, token: u32, logit: f32) -> f32 {
+        self.sampler.adjusted_after(&self.drafts[..number], token, logit)
+    }
+}
+
 /// A running sequence.
 pub(super) struct Sequence {
     pub(super) id: SequenceId,
@@ -230,14 +246,25 @@ impl Sequence {
         }
     }
 
-    /// Chooses the next token from the likeliest ones, if it is the only sequence that chooses in this step, and has one row.
-    /// False, and nothing has changed, if that cannot be or takes all logits.
-    pub(super) fn choose_among(&mut self, output: &mut Output<'_>) -> bool {
-        let chosen = self.chooser.choose_among(|wanted, lowered| output.likeliest(wanted, lowered));
-        if chosen && let Some(speculator) = &mut self.speculator {
+    /// What it takes for [`Sequence::choose_among`]; `None` if that is all logits.
+    pub(super) fn likeliest(&self) -> Option<Likeliest<'_>> {
+        Some(Likeliest { wanted: self.chooser.wanted()?, sampler: self.chooser.sampler(), drafts: self.drafts() })
+    }
+
+    /// As [`Sequence::choose`], from the likeliest tokens of its rows, the first of which is `row`; if too few are known, nothing is
+    /// chosen.
+    pub(super) fn choose_among(&mut self, model: &Model, output: &Output<'_>, row: usize) {
+        let rows = (row..row + self.choices()).map(|row| output.found(row));
+        let drafts = self.speculator.as_ref().map_or(&[][..], Speculator::drafts);
+        self.chooser.choose_among(model.tokenizer(), rows, drafts);
+        if let (true, Some(speculator)) = (self.has_chosen(), &mut self.speculator) {
             speculator.learn(self.chooser.tokens());
         }
-        chosen
+    }
+
+    /// Whether it has chosen in this step.
+    pub(super) fn has_chosen(&self) -> bool {
+        self.chooser.count() > 0
     }
 
     /// Takes the tokens that were chosen, up to the end. Of what was computed, what they follow on is kept.
@@ -249,6 +276,7 @@ impl Sequence {
             taken += 1;
         }
         self.planned = computed + taken;
+        self.chooser.clear();
     }
 
     /// Takes one of the tokens that were chosen.

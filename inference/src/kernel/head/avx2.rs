@@ -1,9 +1,8 @@
-//! The search with AVX2: two registers hold one number of each of the 16 rows of a group.
+//! The scan with AVX2: two registers hold one number of each of the 16 outputs of a group.
 
 use std::arch::x86_64::*;
 
-use super::{LARGEST, Planes, SMALLEST, Scanned};
-use crate::kernel::Lanes;
+use super::bound::{LARGEST, Planes, SMALLEST};
 use crate::kernel::avx2::load_f16;
 use crate::pack::{BLOCK, Line, Norms, Width};
 
@@ -12,79 +11,40 @@ const LINES: usize = Width::Split.lines();
 /// Lanes of a register of f32.
 const LANES: usize = 8;
 
-pub(super) fn scan(planes: &Planes<'_>, group: usize, uppers: &mut Lanes) -> Scanned {
+pub(super) fn scan(planes: &Planes<'_>, group: usize) -> f32 {
     // SAFETY: see the module `kernel` for the features.
-    unsafe { scan_group(planes, group, uppers) }
-}
-
-pub(super) fn reaches(planes: &Planes<'_>, group: usize, uppers: &Lanes, least: f32) -> bool {
-    // SAFETY: see the module `kernel` for the features.
-    unsafe { group_reaches(planes, group, uppers, least) }
+    unsafe { scan_group(planes, group) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn scan_group(planes: &Planes<'_>, group: usize, uppers: &mut Lanes) -> Scanned {
-    let norms = &planes.q.low.as_ref().expect("it is split").norms;
+fn scan_group(planes: &Planes<'_>, group: usize) -> f32 {
     let (mut nearly, mut bounds) = ([_mm256_setzero_ps(); 2], [_mm256_setzero_ps(); 2]);
-    for (b, (codes, factors)) in planes.codes.as_chunks::<BLOCK>().0.iter().zip(&planes.row.blocks).enumerate() {
-        let at = group * planes.blocks + b;
+    for (b, (codes, factors)) in planes.codes.iter().zip(planes.factors).enumerate() {
+        let at = group * planes.factors.len() + b;
         let lines = planes.q.codes[at * LINES..].first_chunk().expect("whole blocks");
         for half in 0..2 {
             let scale = load_f16(&planes.q.scales[at], half);
             let dot = _mm256_cvtepi32_ps(dot(lines, half, codes));
             let of_high = _mm256_fmadd_ps(dot, _mm256_set1_ps(factors.high), _mm256_set1_ps(factors.base));
             nearly[half] = _mm256_fmadd_ps(of_high, scale, nearly[half]);
-            let norms = load_norms(&norms[at], half);
+            let norms = load_norms(&planes.norms[at], half);
             let bound = _mm256_fmadd_ps(norms, _mm256_set1_ps(factors.norm), _mm256_set1_ps(factors.slack));
-            bounds[half] = _mm256_fmadd_ps(bound, magnitude(scale), bounds[half]);
+            bounds[half] = _mm256_fmadd_ps(bound, _mm256_andnot_ps(_mm256_set1_ps(-0.0), scale), bounds[half]);
         }
     }
-    let mut scanned = Scanned { greatest: f32::NEG_INFINITY, nearly: f32::NEG_INFINITY };
+    let mut uppers = [0.0f32; 2 * LANES];
     for half in 0..2 {
         let upper = _mm256_add_ps(_mm256_add_ps(nearly[half], bounds[half]), _mm256_set1_ps(SMALLEST));
         // Neither for what is no number.
         let bounded = _mm256_cmp_ps::<_CMP_LT_OQ>(bounds[half], _mm256_set1_ps(LARGEST));
         let upper = _mm256_blendv_ps(_mm256_set1_ps(f32::INFINITY), upper, bounded);
-        let mut about = [0.0f32; LANES];
-        // SAFETY: there are two times 8 places, and 8.
-        unsafe {
-            _mm256_storeu_ps(uppers.as_mut_ptr().add(half * LANES), upper);
-            _mm256_storeu_ps(about.as_mut_ptr(), nearly[half]);
-        }
-        scanned.nearly = about.into_iter().fold(scanned.nearly, f32::max);
+        // SAFETY: there are two times 8 places.
+        unsafe { _mm256_storeu_ps(uppers.as_mut_ptr().add(half * LANES), upper) };
     }
-    scanned.greatest = uppers.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    scanned
+    uppers.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }
 
-#[target_feature(enable = "avx2,fma,f16c")]
-fn group_reaches(planes: &Planes<'_>, group: usize, uppers: &Lanes, least: f32) -> bool {
-    let low = planes.q.low.as_ref().expect("it is split");
-    // SAFETY: there are two times 8 places.
-    let mut upper = unsafe { [_mm256_loadu_ps(uppers.as_ptr()), _mm256_loadu_ps(uppers.as_ptr().add(LANES))] };
-    let least = _mm256_set1_ps(least);
-    for &b in &planes.row.order {
-        let (at, factors) = (group * planes.blocks + b as usize, &planes.row.blocks[b as usize]);
-        let codes = planes.codes[b as usize * BLOCK..].first_chunk().expect("whole blocks");
-        let lines = low.codes[at * LINES..].first_chunk().expect("whole blocks");
-        let mut reached = 0;
-        for (half, upper) in upper.iter_mut().enumerate() {
-            let scale = load_f16(&planes.q.scales[at], half);
-            let dot = _mm256_cvtepi32_ps(dot(lines, half, codes));
-            let of_low = _mm256_fmadd_ps(dot, _mm256_set1_ps(factors.low), _mm256_set1_ps(factors.middle));
-            *upper = _mm256_fmadd_ps(of_low, scale, *upper);
-            let bound = _mm256_mul_ps(load_norms(&low.norms[at], half), _mm256_set1_ps(factors.norm));
-            *upper = _mm256_fnmadd_ps(bound, magnitude(scale), *upper);
-            reached |= _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(*upper, least)); // so does what is no number
-        }
-        if reached == 0 {
-            return false;
-        }
-    }
-    true
-}
-
-/// Half of the rows of four lines of nibbles times the codes of a block: 8 × 2 × 15 × 127 fits 16 bits.
+/// Half of the outputs of four lines of nibbles times the codes of a block: 8 × 2 × 15 × 127 fits 16 bits.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn dot(lines: &[Line; LINES], half: usize, codes: &[i8; BLOCK]) -> __m256i {
@@ -103,12 +63,6 @@ fn dot(lines: &[Line; LINES], half: usize, codes: &[i8; BLOCK]) -> __m256i {
         }
     }
     _mm256_madd_epi16(dots, ones)
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn magnitude(x: __m256) -> __m256 {
-    _mm256_andnot_ps(_mm256_set1_ps(-0.0), x)
 }
 
 #[inline]
