@@ -7,7 +7,7 @@
 
 use crate::cache::{Cache, PageTable};
 use crate::kernel::{
-    self, Activations, Attention, Crew, Form, Gated, Heads, Isa, KvType, Lowered, Product, Stretch, Wanted,
+    self, Activations, Arena, Attention, Crew, Form, Gated, Heads, Isa, KvType, Lowered, Product, Stretch, Wanted,
 };
 use crate::model::{Config, Frequencies, Layer, Linear, Model, RopePairs, Weights};
 use crate::sampler::Candidates;
@@ -104,12 +104,11 @@ impl<'s> Output<'s> {
     pub fn logits(self) -> &'s mut [f32] {
         let Self { model, crew, rows, scratch } = self;
         let (isa, weights) = (model.isa(), model.weights());
-        let len = rows * weights.vocabulary();
-        if scratch.logits.len() < len {
-            scratch.logits.resize(len, 0.0); // only now: few steps want them all
-        }
-        let logits = &mut scratch.logits[..len];
-        kernel::linear(crew, isa, &scratch.last, [Product { weights: weights.head(), out: logits }]);
+        let Scratch { last, logits, logits_capacity, .. } = scratch;
+        // Only now: few want them all, and they are a megabyte a row with a large vocabulary. Memory is taken as it is written.
+        let logits = logits.get_or_insert_with(|| Arena::new(0).zeros(*logits_capacity * weights.vocabulary()));
+        let logits = &mut logits[..rows * weights.vocabulary()];
+        kernel::linear(crew, isa, last, [Product { weights: weights.head(), out: logits }]);
         if let Some(cap) = model.config().logit_cap {
             crew.chunks(logits, weights.vocabulary(), |_, logits| isa.cap(logits, cap));
         }

@@ -376,7 +376,8 @@ impl<'m> Run<'m> {
         let rows: Vec<Row> = tokens.iter().enumerate().map(row).collect();
         let work = if tokens.len() > 1 { Work::Prompt } else { Work::Generation };
         self.step(work, &rows, |_, output| _ = output.logits());
-        &self.scratch.logits[..tokens.len() * self.model.info().vocabulary_size]
+        let logits = self.scratch.logits.as_deref().expect("they were all wanted");
+        &logits[..tokens.len() * self.model.info().vocabulary_size]
     }
 }
 

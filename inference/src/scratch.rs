@@ -33,8 +33,8 @@ pub struct Scratch {
     pub(crate) turns: Vec<Vec<[f32; 2]>>,
     /// What the output matrix takes: `[wanted row][width]`.
     pub(crate) last: Activations,
-    /// `[wanted row][vocabulary]`, for as many rows as ever wanted all of theirs in one step.
-    pub(crate) logits: Vec<f32>,
+    /// `[wanted row][vocabulary]`, once they were all wanted.
+    pub(crate) logits: Option<Slab<f32>>,
     /// What looks for the likeliest tokens.
     pub(crate) search: Search,
     /// Where the rows' keys and values go.
@@ -66,7 +66,7 @@ impl Scratch {
             delta: numbers(config.width),
             turns: vec![vec![[0.0; 2]; capacity * config.rope_dims / 2]; config.ropes.len()],
             last: Activations::new_in(&arena, model.isa(), logits_capacity, config.width),
-            logits: Vec::new(),
+            logits: None,
             search: Search::new(model.isa(), model.weights().head(), logits_capacity),
             writes: Writes::default(),
             shares: Shares::default(),

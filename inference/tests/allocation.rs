@@ -3,8 +3,8 @@
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use causerie_inference::cache::PAGE;
 use causerie_inference::scheduler::{Event, Request, Scheduler, SchedulerOptions, Speculation};
@@ -15,6 +15,9 @@ use causerie_inference::{LoadOptions, Model, SamplingOptions, SamplingOverrides,
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+/// Tests that count take turns.
+static COUNTING: Mutex<()> = Mutex::new(());
 
 // SAFETY: everything is left to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
@@ -115,8 +118,45 @@ fn steps(model: &Arc<Model>, threads: usize, speculation: Speculation) -> Vec<us
     counts
 }
 
+/// Steps of sequences that search a large output matrix for their likeliest tokens, until buffers have grown, and that are looked at.
+const SEARCHES: [usize; 2] = [4, 12];
+
+/// Allocations of each steady step in which so many sequences take the likeliest token, or draw from the 40 likeliest.
+fn searching_steps(model: &Arc<Model>, sequences: usize) -> Vec<usize> {
+    let options = SchedulerOptions {
+        threads: Some(1),
+        max_sequences: Some(sequences),
+        context: Some(64),
+        speculation: Speculation::Off,
+        ..SchedulerOptions::default()
+    };
+    let mut scheduler = Scheduler::new(Arc::clone(model), &options).unwrap();
+    for number in 0..sequences {
+        let mut prompt = Vec::new();
+        let text = format!("{number} pages of the history of the city begin in the");
+        model.tokenizer().encode(&text, Special::Parse, true, &mut prompt);
+        let temperature = Some(if number % 2 == 0 { 0.0 } else { 0.8 });
+        let asked = SamplingOverrides { temperature, top_k: Some(40), seed: Some(1), ..SamplingOverrides::default() };
+        let sampling = SamplingOptions::default().with(&asked).unwrap();
+        scheduler.submit(Request { prompt, sampling, max_tokens: 40, ..Request::default() }).unwrap();
+    }
+    let steps = SEARCHES[0] + SEARCHES[1];
+    (0..steps).map(|_| allocations(|| _ = scheduler.step(&mut |_, _| ()))).skip(SEARCHES[0]).collect()
+}
+
+#[test]
+fn searching_takes_no_memory() {
+    let _alone = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
+    let model = Arc::new(Model::load(&common::gemma_file(), &LoadOptions::default()).unwrap());
+    for sequences in [1, 3, 9] {
+        let counts = searching_steps(&model, sequences);
+        assert!(counts.iter().all(|&count| count == 0), "{sequences} sequences: {counts:?}");
+    }
+}
+
 #[test]
 fn steps_take_no_memory() {
+    let _alone = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     let model = Arc::new(Model::load(&common::model_file(), &LoadOptions::default()).unwrap());
     for speculation in [Speculation::Off, Speculation::Auto, Speculation::On] {
         let counts = steps(&model, 1, speculation);

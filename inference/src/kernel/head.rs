@@ -29,7 +29,7 @@ use super::team::{Crew, Shared};
 use super::{Activations, Form, Isa, Lanes};
 use crate::pack::{GROUP, Packed, Quantized, Storage};
 use crate::sampler::{Candidate, Candidates, Scan};
-use bound::{Planes, Row};
+use bound::{BOUNDED_ROWS, Planes, Rows};
 
 /// Which outputs are wanted of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,8 +53,8 @@ const USUALLY_WANTED: usize = 64;
 /// Groups that are multiplied for a threshold beside those that are wanted: the greatest bound is not that of the greatest product.
 const MORE_PICKED: usize = 7;
 
-/// Rows whose products are bounded; more are multiplied together in less time.
-const BOUNDED_ROWS: usize = 3;
+/// Rows whose products are bounded by themselves where the matrix unit could bound them together.
+const FEW_ROWS: usize = 4;
 
 /// Pairs of a row and a group that one task refines.
 const REFINED: usize = 16;
@@ -67,6 +67,8 @@ pub(crate) struct Search {
     /// `[row][group]`
     uppers: Vec<f32>,
     rows: Vec<OfRow>,
+    /// The rows, if they are few.
+    few: Rows,
     /// The rows for the matrix unit.
     #[cfg(target_arch = "x86_64")]
     together: Option<amx::Rows>,
@@ -75,12 +77,12 @@ pub(crate) struct Search {
     products: Vec<Lanes>,
     ids: Vec<u32>,
     logits: Vec<f32>,
-    pays: Pays,
+    /// By the number of rows.
+    pays: [Pays; BOUNDED_ROWS],
 }
 
 /// What is known of a row.
 struct OfRow {
-    factors: Row,
     /// Looks for the greatest bounds.
     scan: Scan,
     /// Groups that are multiplied.
@@ -108,8 +110,8 @@ impl Search {
         const LINE: usize = 16; // floats of a cache line
         let groups = weights.groups();
         let stride = groups.next_multiple_of(LINE) + LINE;
+        let pairs = (rows.min(BOUNDED_ROWS) * groups / 2).max(groups).max(rows * USUALLY_WANTED);
         let of_row = |_| OfRow {
-            factors: Row::with_room(if weights.is_split() { weights.columns } else { 0 }),
             scan: Scan::with_room(groups, USUALLY_WANTED + MORE_PICKED),
             picked: Vec::with_capacity(groups),
             lowered: Vec::with_capacity((USUALLY_WANTED + MORE_PICKED) * GROUP),
@@ -121,15 +123,24 @@ impl Search {
             stride,
             uppers: vec![0.0; rows * stride],
             rows: (0..rows).map(of_row).collect(),
+            few: Rows::with_room(if weights.is_split() { weights.columns } else { 0 }),
             #[cfg(target_arch = "x86_64")]
             together: (isa.has_tiles() && weights.is_split() && amx::bounds(weights.columns))
                 .then(|| amx::Rows::with_room(rows, weights.columns)),
-            pairs: Vec::with_capacity(groups.max(rows * USUALLY_WANTED)),
-            products: Vec::with_capacity(groups.max(rows * USUALLY_WANTED)),
+            pairs: Vec::with_capacity(pairs),
+            products: Vec::with_capacity(pairs),
             ids: Vec::with_capacity(2 * rows * USUALLY_WANTED),
             logits: Vec::with_capacity(2 * rows * USUALLY_WANTED),
-            pays: Pays::default(),
+            pays: [Pays::default(); BOUNDED_ROWS],
         }
+    }
+
+    /// Whether the matrix unit bounds products.
+    fn bounds_together(&self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.together.is_some();
+        #[cfg(not(target_arch = "x86_64"))]
+        false
     }
 
     /// What was found for a row: all outputs whose products come up to some least one, and at least those that are wanted when
@@ -159,26 +170,29 @@ pub(crate) fn search(
     assert!(x.rows() == wanted.len() && wanted.len() <= room.rows.len(), "{} rows, {}", x.rows(), wanted.len());
     assert_eq!(room.groups, weights.groups(), "the search was made for this matrix");
     let searched = Searched { crew, isa, weights, x: x.view() };
-    let bounded = wanted.len() <= BOUNDED_ROWS && weights.is_split() && room.pays.tries();
-    if bounded || searched.bounds_together(room) {
-        if bounded {
-            searched.bound(room, wanted.len());
-        } else {
-            searched.bound_together(room);
-        }
+    let rows = wanted.len();
+    let few = if room.bounds_together() { FEW_ROWS } else { BOUNDED_ROWS };
+    let bounded = (1..=few).contains(&rows) && weights.is_split() && room.pays[rows - 1].tries();
+    if bounded {
+        searched.bound(room);
         searched.threshold(room, wanted, MORE_PICKED, lowered);
-        let left = searched.left(room, wanted.len());
-        if bounded {
-            room.pays.observe(left as f32 / (wanted.len() * room.groups) as f32);
+        let left = searched.left(room, rows);
+        room.pays[rows - 1].observe(left as f32 / room.groups as f32);
+        if left <= room.pairs.capacity() {
+            return searched.refine(room, rows);
         }
-        if left <= room.products.capacity() {
-            return searched.refine(room, wanted.len());
+    }
+    if rows > 0 && room.bounds_together() {
+        searched.bound_together(room);
+        searched.threshold(room, wanted, MORE_PICKED, lowered);
+        if searched.left(room, rows) <= room.pairs.capacity() {
+            return searched.refine(room, rows);
         }
     }
     searched.multiply_all(room);
     searched.threshold(room, wanted, 0, lowered);
-    searched.left(room, wanted.len());
-    searched.refine(room, wanted.len());
+    searched.left(room, rows);
+    searched.refine(room, rows);
 }
 
 /// What is searched, by whom.
@@ -191,32 +205,23 @@ struct Searched<'a> {
 
 impl Searched<'_> {
     /// Bounds the products of all groups.
-    fn bound(&self, room: &mut Search, rows: usize) {
+    fn bound(&self, room: &mut Search) {
         let Storage::Quantized(q @ Quantized { low: Some(_), .. }) = &self.weights.storage else {
             unreachable!("only what is split is bounded")
         };
-        for (n, of_row) in room.rows[..rows].iter_mut().enumerate() {
-            of_row.factors.set(self.x.of_row(n));
-        }
-        let (of_rows, stride, uppers) = (&room.rows[..rows], room.stride, Shared(room.uppers.as_mut_ptr()));
+        room.few.set(self.x);
+        let (planes, few) = (Planes::new(q, self.weights.columns), &room.few);
+        let (stride, uppers) = (room.stride, Shared(room.uppers.as_mut_ptr()));
         spans(self.crew, room.groups, 1, &|groups| {
             for group in groups {
-                for (n, of_row) in of_rows.iter().enumerate() {
-                    let planes = Planes::new(q, self.x.of_row(n), &of_row.factors);
-                    let upper = planes.scan(self.isa, group);
+                let mut of_rows = [0.0; BOUNDED_ROWS];
+                planes.scan(self.isa, group, few, &mut of_rows);
+                for (row, upper) in of_rows[..few.count].iter().enumerate() {
                     // SAFETY: there is a place for each row and group, and only this task has this one.
-                    unsafe { *uppers.get().add(n * stride + group) = upper };
+                    unsafe { *uppers.get().add(row * stride + group) = *upper };
                 }
             }
         });
-    }
-
-    /// Whether the matrix unit bounds products.
-    fn bounds_together(&self, room: &Search) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return room.together.is_some() && self.isa.has_tiles() && self.weights.is_split() && self.x.rows > 0;
-        #[cfg(not(target_arch = "x86_64"))]
-        false
     }
 
     /// Bounds the products of all groups with the matrix unit.
@@ -270,18 +275,19 @@ impl Searched<'_> {
         });
     }
 
-    /// The pairs that are to be refined; gives how many.
+    /// The pairs that are to be refined; gives how many there would be if there were room for all.
     fn left(&self, room: &mut Search, rows: usize) -> usize {
-        room.pairs.clear();
-        for (row, of_row) in room.rows[..rows].iter_mut().enumerate() {
-            if room.pairs.len() + of_row.picked.len() > room.pairs.capacity() {
-                of_row.least = None; // too many to be worth it
-                continue;
+        let (pairs, of_rows) = (&mut room.pairs, &mut room.rows[..rows]);
+        let all = of_rows.iter().map(|of_row| of_row.picked.len()).sum();
+        pairs.clear();
+        for (row, OfRow { picked, least, .. }) in (0..).zip(of_rows) {
+            if pairs.len() + picked.len() > pairs.capacity() {
+                *least = None; // too many to be worth it
+            } else {
+                pairs.extend(picked.iter().map(|candidate| Pair { row, group: candidate.id, has: false }));
             }
-            let pair = |candidate: &Candidate| Pair { row: row as u32, group: candidate.id, has: false };
-            room.pairs.extend(of_row.picked.iter().map(pair));
         }
-        room.pairs.len()
+        all
     }
 
     /// Multiplies what is left, and keeps what comes up to the least product that is wanted.
@@ -362,17 +368,18 @@ fn reached(products: &mut [f32], wanted: Wanted) -> Option<f32> {
     Some(least).filter(|least| least.is_finite())
 }
 
-/// Whether bounding products is faster than computing them, by how many groups were left after the scans before. It changes no result.
+/// Whether bounding products from half of the bytes is faster than from all, by how many groups were left for all rows together after
+/// the scans before. It changes no result.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Pays {
-    /// The part of the groups that was left lately.
+    /// The part of the groups that was left lately; more than 1 if several rows have many.
     surviving: f32,
     /// Searches that are still left out.
     resting: u32,
 }
 
 impl Pays {
-    /// With more than so many it takes as long as computing all: half of the bytes are read, and then all of these groups'.
+    /// With more than so many it takes as long as reading all: half of the bytes are read, and then all of these groups'.
     const MOST: f32 = 0.45;
     /// What one search weighs against those before it.
     const WEIGHT: f32 = 0.25;

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::bound::{LARGEST, Planes, SMALLEST};
+use super::bound::{LARGEST, Planes, Rows, SMALLEST};
 use crate::kernel::avx2::load_f16;
 use crate::pack::{BLOCK, Line, Norms, Width};
 
@@ -11,16 +11,16 @@ const LINES: usize = Width::Split.lines();
 /// Lanes of a register of f32.
 const LANES: usize = 8;
 
-pub(super) fn scan(planes: &Planes<'_>, group: usize) -> f32 {
+pub(super) fn scan(planes: &Planes<'_>, group: usize, rows: &Rows, row: usize) -> f32 {
     // SAFETY: see the module `kernel` for the features.
-    unsafe { scan_group(planes, group) }
+    unsafe { scan_group(planes, group, rows, row) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn scan_group(planes: &Planes<'_>, group: usize) -> f32 {
+fn scan_group(planes: &Planes<'_>, group: usize, rows: &Rows, row: usize) -> f32 {
     let (mut nearly, mut bounds) = ([_mm256_setzero_ps(); 2], [_mm256_setzero_ps(); 2]);
-    for (b, (codes, factors)) in planes.codes.iter().zip(planes.factors).enumerate() {
-        let at = group * planes.factors.len() + b;
+    for (b, (codes, factors)) in rows.row(row).enumerate() {
+        let at = group * planes.blocks + b;
         let lines = planes.q.codes[at * LINES..].first_chunk().expect("whole blocks");
         for half in 0..2 {
             let scale = load_f16(&planes.q.scales[at], half);

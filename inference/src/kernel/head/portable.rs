@@ -1,12 +1,12 @@
 //! The reference.
 
-use super::bound::{LARGEST, Planes, SMALLEST};
+use super::bound::{LARGEST, Planes, Rows, SMALLEST};
 use crate::pack::GROUP;
 
-pub(super) fn scan(planes: &Planes<'_>, group: usize) -> f32 {
+pub(super) fn scan(planes: &Planes<'_>, group: usize, rows: &Rows, row: usize) -> f32 {
     let (mut nearly, mut bounds) = ([0.0f32; GROUP], [0.0f32; GROUP]);
-    for (b, (codes, factors)) in planes.codes.iter().zip(planes.factors).enumerate() {
-        let at = group * planes.factors.len() + b;
+    for (b, (codes, factors)) in rows.row(row).enumerate() {
+        let at = group * planes.blocks + b;
         for r in 0..GROUP {
             let weights = planes.q.codes_of(at, r);
             let dot = weights.iter().zip(codes).map(|(&w, &x)| ((i32::from(w) + 128) >> 4) * i32::from(x)).sum::<i32>();
