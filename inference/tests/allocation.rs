@@ -3,6 +3,7 @@
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,6 +17,11 @@ struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
+thread_local! {
+    /// The same for each thread: the test harness, too, asks for memory when a test takes long.
+    static HERE: Cell<usize> = const { Cell::new(0) };
+}
+
 /// Tests that count take turns.
 static COUNTING: Mutex<()> = Mutex::new(());
 
@@ -23,6 +29,7 @@ static COUNTING: Mutex<()> = Mutex::new(());
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        HERE.set(HERE.get() + 1);
         // SAFETY: the caller keeps to the contract of `alloc`, which is the same.
         unsafe { System.alloc(layout) }
     }
@@ -34,6 +41,7 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        HERE.set(HERE.get() + 1);
         // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -47,6 +55,13 @@ fn allocations(work: impl FnOnce()) -> usize {
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     work();
     ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
+/// How many allocations `work` makes on this thread.
+fn allocations_here(work: impl FnOnce()) -> usize {
+    let before = HERE.get();
+    work();
+    HERE.get() - before
 }
 
 /// Tokens of each sequence until buffers have grown, and tokens that are looked at.
@@ -98,13 +113,14 @@ fn steps(model: &Arc<Model>, threads: usize, speculation: Speculation) -> Vec<us
     let mut finished = 0;
     while finished == 0 {
         let mut told = [0; 4];
-        let count = allocations(|| {
+        let step = || {
             scheduler.step(&mut |id, event| match event {
                 Event::Token { .. } => told[ids.iter().position(|&known| known == id).unwrap()] += 1,
                 Event::Text(_) => {}
                 _ => finished += 1,
             });
-        });
+        };
+        let count = if threads == 1 { allocations_here(step) } else { allocations(step) };
         let steady = tokens.iter().all(|&tokens| tokens >= WARM_UP);
         // A step in which a sequence comes to another page takes memory for it, and one that fills a page for the tree.
         let place = |at: usize| (requests[at].prompt.len() + tokens[at]) % PAGE;
@@ -141,7 +157,7 @@ fn searching_steps(model: &Arc<Model>, sequences: usize) -> Vec<usize> {
         scheduler.submit(Request { prompt, sampling, max_tokens: 40, ..Request::default() }).unwrap();
     }
     let steps = SEARCHES[0] + SEARCHES[1];
-    (0..steps).map(|_| allocations(|| _ = scheduler.step(&mut |_, _| ()))).skip(SEARCHES[0]).collect()
+    (0..steps).map(|_| allocations_here(|| _ = scheduler.step(&mut |_, _| ()))).skip(SEARCHES[0]).collect()
 }
 
 #[test]

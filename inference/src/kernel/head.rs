@@ -380,7 +380,7 @@ struct Pays {
 
 impl Pays {
     /// With more than so many it takes as long as reading all: half of the bytes are read, and then all of these groups'.
-    const MOST: f32 = 0.45;
+    const MOST: f32 = 0.6;
     /// What one search weighs against those before it.
     const WEIGHT: f32 = 0.25;
     /// Searches that are left out where they do not pay. One in so many costs little.
