@@ -28,6 +28,18 @@ fn an_answer_is_the_same_whether_it_is_guessed_or_not() {
 }
 
 #[test]
+fn keys_and_values_are_kept_as_is_said() {
+    let of_run = ["run", "--max-tokens", "40", "--seed", "3", "--kv", "q8", "What is gravity?"];
+    let said = succeed(&mut with_model(&of_run), "");
+    assert!(said.contains("ravity"), "{said:?}");
+    let of_logits = ["logits", "--tokens", "1,4093,198", "--top", "1"];
+    let logits = |kv: &str| succeed(with_model(&of_logits).args(["--kv", kv]), "");
+    assert_ne!(logits("q8"), logits("bf16"));
+    assert_eq!(logits("q8"), succeed(with_model(&of_logits).env("CAUSERIE_KV", "q8"), ""));
+    fail(&mut with_model(&["run", "--kv", "q4", "Hi"]), 2, &["--kv", "bf16", "q8"]);
+}
+
+#[test]
 fn run_reads_its_prompt_from_a_pipe() {
     let flags = ["run", "--max-tokens", "8", "--temperature", "0"];
     let by_argument = succeed(with_model(&flags).arg("What is the capital of France?"), "");
