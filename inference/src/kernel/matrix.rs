@@ -92,7 +92,7 @@ pub(super) fn linear_add(crew: &Crew, x: &Activations, product: Product<'_>) {
 /// As [`super::gated`], for tiles.
 pub(super) fn gated(crew: &Crew, x: &Activations, part: Gated<'_>, out: &mut Activations) {
     let (start, blocks) = out.tiles_mut();
-    let Gated { activation, weights, biases } = part;
+    let Gated { activation, weights, biases, .. } = part;
     let halves = |panel: usize| [(weights[0], panel), (weights[1], panel)];
     panels(crew, x, 0..x.columns().div_ceil(TILE_COLUMNS), weights[0].groups(), halves, |panel, row, rows, sums| {
         let column = panel * GROUP;

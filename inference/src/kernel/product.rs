@@ -93,6 +93,8 @@ pub(crate) struct Gated<'a> {
     pub(crate) weights: [&'a Packed; 2],
     /// What is added to their products.
     pub(crate) biases: [Option<&'a [f32]>; 2],
+    /// What the result is multiplied as: tiles if the input is tiles.
+    pub(crate) form: Form,
 }
 
 /// Computes it for all rows of `x`, in the form that `x` has.
@@ -103,12 +105,13 @@ pub(crate) struct Gated<'a> {
 pub(crate) fn gated(crew: &Crew, isa: Isa, x: &Activations, part: Gated<'_>, out: &mut Activations) {
     /// Groups of 16 outputs whose results make a block of codes.
     const GROUPS: usize = BLOCK / GROUP;
-    let Gated { activation, weights: [gate, up], biases } = part;
+    let Gated { activation, weights: [gate, up], biases, .. } = part;
     assert!(x.form() != Form::FineCodes, "a gated part takes codes or tiles");
     assert!(gate.columns == x.columns() && up.columns == x.columns(), "a matrix takes rows of its own length");
     assert!(gate.rows == out.columns() && up.rows == out.columns(), "an output holds its product");
     assert!(part.biases.iter().flatten().all(|bias| bias.len() == gate.rows), "a bias is added to each output");
-    out.start(x.form(), x.rows());
+    assert_eq!(part.form == Form::Tiles, x.form() == Form::Tiles, "tiles make tiles");
+    out.start(part.form, x.rows());
     #[cfg(target_arch = "x86_64")]
     if x.form() == Form::Tiles {
         return matrix::gated(crew, x, part, out);
