@@ -46,8 +46,9 @@ impl Work {
         }
     }
 
-    /// What comes out of gates is multiplied as: the widest and most uneven of all. Where there is no matrix unit, plain codes of it made
-    /// the likeliest token of an answer differ from that of float32 a little more often than llama.cpp's.
+    /// What comes out of gates is multiplied as: the widest and most uneven of all. Where there is no matrix unit,
+    /// plain codes of it made the likeliest token of an answer differ from that of float32 a little more often than
+    /// llama.cpp's.
     fn gated_form(self, isa: Isa) -> Form {
         match self {
             Work::Generation if !isa.has_tiles() => Form::FineCodes,
@@ -211,8 +212,8 @@ impl Step<'_> {
         self.attend(layer, index, cache, scratch);
     }
 
-    /// The last layer, where only some rows want logits: of the others, it is asked for keys and values alone. Those that want logits are
-    /// the first rows of what is computed from then on.
+    /// The last layer, where only some rows want logits: of the others, it is asked for keys and values alone. Those
+    /// that want logits are the first rows of what is computed from then on.
     fn last_layer(&self, layer: &Layer, cache: &mut Cache, scratch: &mut Scratch) {
         let (config, index) = (self.config, self.config.layers.len() - 1);
         let count = self.rows.len() * config.kv_width();

@@ -15,17 +15,21 @@
 //! | `Q2_K` | bytes | scale q + min, one scale and one min for 16 columns |
 //! | `F16`, `BF16`, `F32` | as stored | |
 //!
-//! Nibbles take 4.5 bits a weight (5 with mins), fives 5.5 (6), bytes 8.5 (9 with two scales, 10 with mins too). For most types
-//! of fewer than 5 bits that is more than in the file: a code holds what the file's tables and grids stand for, so that one
-//! kernel serves them all. Bytes are signed, nibbles and fives are not. Scales and mins are rounded to f16, those of `MXFP4` beyond 2⁻²⁴ … 2¹⁵ to zero and infinity.
+//! Nibbles take 4.5 bits a weight (5 with mins), fives 5.5 (6), bytes 8.5 (9 with two scales, 10 with mins too). For
+//! most types of fewer than 5 bits that is more than in the file: a code holds what the file's tables and grids stand
+//! for, so that one kernel serves them all. Bytes are signed, nibbles and fives are not. Scales and mins are rounded to
+//! f16, those of `MXFP4` beyond 2⁻²⁴ … 2¹⁵ to zero and infinity.
 //!
-//! Codes come in blocks of 32 columns. Byte `4 r + k` of line `v` of a block belongs to row `r` of the group: with bytes to
-//! column `4 v + k` (8 lines a block); with nibbles the low one to column `4 v + k`, the high one to `16 + 4 v + k` (4
-//! lines a block). Fives are nibbles, and after them a line of fifth bits: bit `v` of a byte is that of column `4 v + k`. So four neighbouring bytes are what one lane of VNNI's `vpdpbusd` multiplies with four activations.
-//! Scales and mins stand apart, 16 halves (one a row) for each block or half of one. Dense matrices have 16 numbers for each column.
+//! Codes come in blocks of 32 columns. Byte `4 r + k` of line `v` of a block belongs to row `r` of the group: with
+//! bytes to column `4 v + k` (8 lines a block); with nibbles the low one to column `4 v + k`, the high one to
+//! `16 + 4 v + k` (4 lines a block). Fives are nibbles, and after them a line of fifth bits: bit `v` of a byte is that
+//! of column `4 v + k`. So four neighbouring bytes are what one lane of VNNI's `vpdpbusd` multiplies with four activations.
+//! Scales and mins stand apart, 16 halves (one a row) for each block or half of one. Dense matrices have 16 numbers for
+//! each column.
 //!
-//! An output matrix of bytes can be *split*: the upper four bits of its codes lie as nibbles do, the lower four in the same way
-//! elsewhere, with a norm for each block of a row. So the likeliest outputs can be found from half of the bytes; see [`LowPlane`].
+//! An output matrix of bytes can be *split*: the upper four bits of its codes lie as nibbles do, the lower four in the
+//! same way elsewhere, with a norm for each block of a row. So the likeliest outputs can be found from half of the
+//! bytes; see [`LowPlane`].
 
 mod packing;
 mod planes;

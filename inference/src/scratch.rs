@@ -5,8 +5,8 @@ use crate::forward::Row;
 use crate::kernel::{Activations, Arena, Search, Shares, Slab, Stretch};
 use crate::model::Model;
 
-/// Buffers share chunks of so many bytes, in large pages: rows lie some kilobytes apart, so that with small ones the processor would
-/// look up an address for each.
+/// Buffers share chunks of so many bytes, in large pages: rows lie some kilobytes apart, so that with small ones the
+/// processor would look up an address for each.
 const ARENA_BYTES: usize = 8 << 20;
 
 /// What is computed on the way through the model, for up to `capacity` rows a step. Dimensions in brackets.

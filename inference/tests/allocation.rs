@@ -134,7 +134,8 @@ fn steps(model: &Arc<Model>, threads: usize, speculation: Speculation) -> Vec<us
     counts
 }
 
-/// Steps of sequences that search a large output matrix for their likeliest tokens, until buffers have grown, and that are looked at.
+/// Steps of sequences that search a large output matrix for their likeliest tokens, until buffers have grown, and that
+/// are looked at.
 const SEARCHES: [usize; 2] = [4, 12];
 
 /// Allocations of each steady step in which so many sequences take the likeliest token, or draw from the 40 likeliest.

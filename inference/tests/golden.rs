@@ -96,7 +96,8 @@ fn run(model: &Model, team: &Team, golden: &Golden, step: usize, distance: &mut 
     }
 }
 
-/// `brief` is the text that the reference kernels compute, which take a minute for all; and only with the default keys and values.
+/// `brief` is the text that the reference kernels compute, which take a minute for all; and only with the default keys
+/// and values.
 fn check(file: &Path, texts: &[Golden], brief: usize) {
     let team = Team::new(None).unwrap();
     let kernels = Isa::available().flat_map(|isa| KvType::ALL.map(|kv| (isa, kv)));

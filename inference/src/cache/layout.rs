@@ -47,8 +47,9 @@ impl PageShape {
         (layer * self.kv_heads + kv_head) * self.span_pairs()
     }
 
-    /// Asks for the lines that [`PageShape::store`] writes. A key goes to as many lines as it has pairs of dimensions, none of which has been
-    /// near since the last step, and a processor that comes upon them one by one waits for nearly each.
+    /// Asks for the lines that [`PageShape::store`] writes. A key goes to as many lines as it has pairs of dimensions,
+    /// none of which has been near since the last step, and a processor that comes upon them one by one waits for
+    /// nearly each.
     pub(super) fn ask_for(self, page: &[Pairs], token: usize, layer: usize, kv_head: usize) {
         let PageView { keys, values, scales } = self.view(page, layer, kv_head);
         keys[token / GROUP..].iter().step_by(PAGE / GROUP).for_each(ask_to_write);

@@ -5,10 +5,12 @@ use std::ops::{Index, IndexMut};
 use super::PageShape;
 use crate::kernel::{Arena, Pairs, Slab};
 
-/// Bytes of address space that pages take at a time: memory in large pages is read up to twice as fast, where there is much of it.
+/// Bytes of address space that pages take at a time: memory in large pages is read up to twice as fast, where there is
+/// much of it.
 const CHUNK_BYTES: usize = 64 << 20;
 
-/// Pages that have memory of their own: the first write to a large page may take milliseconds, which the first prompts do not wait for.
+/// Pages that have memory of their own: the first write to a large page may take milliseconds, which the first prompts
+/// do not wait for.
 const ALONE: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

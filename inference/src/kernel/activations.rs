@@ -95,7 +95,8 @@ pub(super) struct View<'a> {
     pub(super) sums: &'a [i32],
     /// Scale times sum of codes: `[row][plane][block]`
     pub(super) scaled_sums: &'a [f32],
-    /// Scales and scaled sums: `[row block][block]`, where a plane is a row. Only where there is a matrix unit, and for rows that it takes.
+    /// Scales and scaled sums: `[row block][block]`, where a plane is a row. Only where there is a matrix unit, and for
+    /// rows that it takes.
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only the matrix unit wants it"))]
     pub(super) turned: [&'a [Scales]; 2],
 }
@@ -244,7 +245,8 @@ impl Activations {
             self.start(form, rows);
             let writer = Writer::new(self, isa);
             return for_rows(crew, rows, &|row| {
-                // SAFETY: `start` has found tiles for the row, whose lines have one task; the processor has what `Isa::Amx` asks for.
+                // SAFETY: `start` has found tiles for the row, whose lines have one task; the processor has what
+                // `Isa::Amx` asks for.
                 unsafe { super::amx::norm_lines(row_of(row), weight, epsilon, writer.line(row, 0)) };
             });
         }

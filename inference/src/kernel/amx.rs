@@ -36,8 +36,8 @@ impl Sums {
     pub(crate) const ZERO: Sums = Sums([[0.0; 32]; 32]);
 }
 
-/// Adds products to two times two tiles of sums, one block of columns after the other. `x` is loaded by `$load`: with `tileloaddt1`,
-/// it passes through the nearest cache without driving `w` out of it.
+/// Adds products to two times two tiles of sums, one block of columns after the other. `x` is loaded by `$load`: with
+/// `tileloaddt1`, it passes through the nearest cache without driving `w` out of it.
 macro_rules! add_products {
     ($load:literal, $x:ident, $w:ident, $blocks:ident) => {
         asm!(
@@ -143,8 +143,8 @@ impl Configured {
         Self::set([64; 8], [TILE_ROWS as u8; 8])
     }
 
-    /// Sets them up for products of codes: sums and activations of `rows` rows, the activations in `tmm5` and the weights in `tmm7`
-    /// for units of so many columns.
+    /// Sets them up for products of codes: sums and activations of `rows` rows, the activations in `tmm5` and the
+    /// weights in `tmm7` for units of so many columns.
     ///
     /// # Panics
     /// As [`Configured::new`].
@@ -211,8 +211,8 @@ impl Configured {
         }
     }
 
-    /// Begins two times two tiles of sums: of nothing, or of what is there. They stay in the registers, which compilers do not use,
-    /// until [`Configured::put_sums`].
+    /// Begins two times two tiles of sums: of nothing, or of what is there. They stay in the registers, which compilers
+    /// do not use, until [`Configured::put_sums`].
     ///
     /// # Safety
     /// `from` has 32 places of 128 bytes, `row` bytes apart.

@@ -5,8 +5,8 @@
 //! [`crate::cache`], and their borders are at fixed positions, so the result does not depend on how a prompt was cut into
 //! steps.
 //!
-//! How keys and values lie says [`page`]. Where they are codes, sums are brought to the scales of the keys before they are scores,
-//! and weights to those of the values.
+//! How keys and values lie says [`page`]. Where they are codes, sums are brought to the scales of the keys before they
+//! are scores, and weights to those of the values.
 
 mod page;
 mod segments;
@@ -137,7 +137,8 @@ where
         let writer = out.writer(self.isa);
         let put = |row: usize, head: usize, values: &[f32]| {
             let columns = head * dimensions..(head + 1) * dimensions;
-            // SAFETY: the row is in use and has these columns; this head of this row has one task, as the stretches do not overlap.
+            // SAFETY: the row is in use and has these columns; this head of this row has one task, as the stretches do
+            // not overlap.
             unsafe { if whole { writer.columns(row, columns, values) } else { writer.values(row, columns, values) } }
         };
         crew.run(self.stretches.len() * kv_heads, &|task| {

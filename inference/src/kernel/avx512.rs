@@ -218,8 +218,9 @@ pub(super) unsafe fn joined(high: *const Line, low: *const Line) -> [__m512i; 2]
     [join(_mm512_slli_epi16::<4>(high), low), join(high, _mm512_srli_epi16::<4>(low))]
 }
 
-/// Bytes of codes that are asked for ahead, beyond the slices too, into the second cache: without it a processor waits for memory half
-/// of the time. 8 KiB was faster than 4 and 16. The first cache can wait for few lines at once, so it does for what is [`NEAR`].
+/// Bytes of codes that are asked for ahead, beyond the slices too, into the second cache: without it a processor waits
+/// for memory half of the time. 8 KiB was faster than 4 and 16. The first cache can wait for few lines at once, so it
+/// does for what is [`NEAR`].
 const AHEAD: usize = 8192;
 
 /// Bytes of codes that are brought from the second cache into the first. 1 and 2 KiB were as fast, half of one slower.
@@ -324,8 +325,8 @@ fn attend_heads<const PER: usize>(
 }
 
 /// # Safety
-/// `queries` and `out` are `N × dimensions` long; the span has at most [`PAGE`] tokens, and the keys and values of a page, `PER` numbers
-/// a lane.
+/// `queries` and `out` are `N × dimensions` long; the span has at most [`PAGE`] tokens, and the keys and values of a
+/// page, `PER` numbers a lane.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
 unsafe fn attend_page<const PER: usize, const N: usize>(
     dimensions: usize,

@@ -8,11 +8,12 @@
 //! What is found, and every product of it, is therefore what all products would give, to the bit. A row of products is a megabyte
 //! with a large vocabulary, what a scan leaves of it a sixteenth.
 //!
-//! A split matrix ([`crate::pack`]) is bounded for few rows. A code is `16 h + l − 128` with `h` and `l` of four bits each. With
-//! every `l` taken for 7.5 a product is off by the low plane's part, which by Cauchy and Schwarz is at most `Σ over blocks |scale| ×
-//! ‖l − 7.5‖ × ‖x‖`: the norms of `l` are stored, those of `x` are computed once. So half of the bytes give each output a product
-//! that it cannot exceed. Of `x`, the few numbers that stand out are better taken for themselves, as `|l − 7.5|` is at most 7.5.
-//! There are kernels for AVX2 and AVX-512; elsewhere nothing is split, and products are what is scanned.
+//! A split matrix ([`crate::pack`]) is bounded for few rows. A code is `16 h + l − 128` with `h` and `l` of four bits
+//! each. With every `l` taken for 7.5 a product is off by the low plane's part, which by Cauchy and Schwarz is at most
+//! `Σ over blocks |scale| × ‖l − 7.5‖ × ‖x‖`: the norms of `l` are stored, those of `x` are computed once. So half of
+//! the bytes give each output a product that it cannot exceed. Of `x`, the few numbers that stand out are better taken
+//! for themselves, as `|l − 7.5|` is at most 7.5. There are kernels for AVX2 and AVX-512; elsewhere nothing is split,
+//! and products are what is scanned.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -50,7 +51,8 @@ const MOST_WANTED: usize = 256;
 /// Outputs that are usually wanted, at most: so many need no further memory.
 const USUALLY_WANTED: usize = 64;
 
-/// Groups that are multiplied for a threshold beside those that are wanted: the greatest bound is not that of the greatest product.
+/// Groups that are multiplied for a threshold beside those that are wanted: the greatest bound is not that of the
+/// greatest product.
 const MORE_PICKED: usize = 7;
 
 /// Rows whose products are bounded by themselves where the matrix unit could bound them together.
@@ -368,8 +370,8 @@ fn reached(products: &mut [f32], wanted: Wanted) -> Option<f32> {
     Some(least).filter(|least| least.is_finite())
 }
 
-/// Whether bounding products from half of the bytes is faster than from all, by how many groups were left for all rows together after
-/// the scans before. It changes no result.
+/// Whether bounding products from half of the bytes is faster than from all, by how many groups were left for all rows
+/// together after the scans before. It changes no result.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Pays {
     /// The part of the groups that was left lately; more than 1 if several rows have many.

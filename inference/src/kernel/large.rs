@@ -68,8 +68,8 @@ pub struct Settling {
 }
 
 impl Settling {
-    /// Starts after `rest`, if there is something to do and a thread to be had. Otherwise the pages stay small, which is slower and
-    /// nothing else.
+    /// Starts after `rest`, if there is something to do and a thread to be had. Otherwise the pages stay small, which
+    /// is slower and nothing else.
     pub(super) fn start(small: Small, rest: Duration) -> Option<Self> {
         if small.pages.is_empty() {
             return None;

@@ -1,8 +1,8 @@
 //! Memory for weights: large pages, where the system has them.
 //!
-//! A step reads all weights once, some hundred megabytes. With pages of 4 KiB the processor looks up an address every 64
-//! lines and its prefetchers stop there; with pages of 2 MiB reading is up to half as fast again. Single matrices are smaller than
-//! such a page, so they share an [`Arena`]. How large pages are come by says [`large`].
+//! A step reads all weights once, some hundred megabytes. With pages of 4 KiB the processor looks up an address every
+//! 64 lines and its prefetchers stop there; with pages of 2 MiB reading is up to half as fast again. Single matrices
+//! are smaller than such a page, so they share an [`Arena`]. How large pages are come by says [`large`].
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};

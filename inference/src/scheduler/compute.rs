@@ -107,8 +107,8 @@ fn chooses(sequence: &Sequence, work: Work) -> bool {
     sequence.work() == work && sequence.choices() > 0
 }
 
-/// Lets the sequences choose whose rows were computed for `work`, from the likeliest tokens of each row. False if one could not: one
-/// that takes all logits, for which the others wait, or one that turns out to.
+/// Lets the sequences choose whose rows were computed for `work`, from the likeliest tokens of each row. False if one
+/// could not: one that takes all logits, for which the others wait, or one that turns out to.
 fn search(model: &Model, running: &mut [Sequence], work: Work, output: &mut Output<'_>, lists: &mut Lists) -> bool {
     let mut likeliest: Vec<(Likeliest<'_>, usize)> = recycled(std::mem::take(&mut lists.likeliest));
     lists.wanted.clear();

@@ -251,8 +251,8 @@ impl Sequence {
         Some(Likeliest { wanted: self.chooser.wanted()?, sampler: self.chooser.sampler(), drafts: self.drafts() })
     }
 
-    /// As [`Sequence::choose`], from the likeliest tokens of its rows, the first of which is `row`; if too few are known, nothing is
-    /// chosen.
+    /// As [`Sequence::choose`], from the likeliest tokens of its rows, the first of which is `row`; if too few are
+    /// known, nothing is chosen.
     pub(super) fn choose_among(&mut self, model: &Model, output: &Output<'_>, row: usize) {
         let rows = (row..row + self.choices()).map(|row| output.found(row));
         let drafts = self.speculator.as_ref().map_or(&[][..], Speculator::drafts);

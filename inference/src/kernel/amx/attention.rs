@@ -1,5 +1,5 @@
-//! Attention by tiles: of many rows of one sequence ([`rows`]); or of the heads of one row that share keys and values ([`heads`]), where these
-//! are codes by products of bytes ([`codes`]).
+//! Attention by tiles: of many rows of one sequence ([`rows`]); or of the heads of one row that share keys and values
+//! ([`heads`]), where these are codes by products of bytes ([`codes`]).
 //!
 //! Rows go over the keys in chunks of [`CHUNK`] that begin at fixed positions, with the softmax computed on line
 //! (Milakov and Gimelshein, 2018). A chunk in which a row sees nothing changes nothing of it, so what a row gets does not
@@ -137,8 +137,8 @@ impl Bench {
         }
     }
 
-    /// Turns the scores of the chunk that begins at position `first` into weights, in two numbers of bf16 each, and finds by how much
-    /// earlier sums decay.
+    /// Turns the scores of the chunk that begins at position `first` into weights, in two numbers of bf16 each, and
+    /// finds by how much earlier sums decay.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
     fn weigh(&mut self, head: usize, rows: usize, seen: impl Fn(usize) -> Range<usize>, first: usize) {
         let Self { scores, heads, weights, decays, .. } = self;

@@ -1,10 +1,11 @@
 //! Products of codes for several rows: exact sums of integers by the matrix unit, scaled and summed as floats.
 //!
-//! A *unit* is what shares a scale of the weights: 32 columns, or 16. For each unit the matrix unit sums 16 rows times 16 outputs
-//! in integers, which go through the nearest cache to be turned to floats, scaled, and added to sums that stay in registers. Units
-//! form a pipeline of four: while the unit at its head is multiplied, the last is stored and an earlier one scaled, as a tile can be
-//! stored some 50 cycles after it was computed. (A tile of 16 × 16 × 32 takes 16 cycles to multiply, 16 to store and 12 to load; the
-//! three vector instructions a row and unit take 24, and get along with the others only in part.)
+//! A *unit* is what shares a scale of the weights: 32 columns, or 16. For each unit the matrix unit sums 16 rows times
+//! 16 outputs in integers, which go through the nearest cache to be turned to floats, scaled, and added to sums that
+//! stay in registers. Units form a pipeline of four: while the unit at its head is multiplied, the last is stored and
+//! an earlier one scaled, as a tile can be stored some 50 cycles after it was computed. (A tile of 16 × 16 × 32 takes
+//! 16 cycles to multiply, 16 to store and 12 to load; the three vector instructions a row and unit take 24, and get
+//! along with the others only in part.)
 //!
 //! What a row gets is, to the bit, what dot products give it.
 
@@ -74,8 +75,8 @@ macro_rules! put {
     ($row:literal, $spare:literal) => { concat!("vmovaps zmmword ptr [{out} + ", $row, "*64], zmm", $row, "\n") };
 }
 
-/// A row of the unit in some place: to floats, times the scale of its activations, which is that of a block of 32 columns, times that
-/// of its weights, to the sums.
+/// A row of the unit in some place: to floats, times the scale of its activations, which is that of a block of 32
+/// columns, times that of its weights, to the sums.
 #[rustfmt::skip]
 macro_rules! scale {
     ($place:literal, $block:literal, $row:literal, $spare:literal) => {
@@ -296,15 +297,17 @@ pub(super) struct At {
     pub(super) out: *mut Totals,
 }
 
-/// Adds `out[row][output] += Σ over units (exact sum × x_scale[row][block] × w_scale[output])`, rounded after each step, in order.
+/// Adds `out[row][output] += Σ over units (exact sum × x_scale[row][block] × w_scale[output])`, rounded after each
+/// step, in order.
 ///
 /// # Safety
-/// Everything lies where `at` says, for as many rows as are set up, 8 if `rows` is at most that and otherwise 16; nobody else uses `dots`
-/// and `out`.
+/// Everything lies where `at` says, for as many rows as are set up, 8 if `rows` is at most that and otherwise 16;
+/// nobody else uses `dots` and `out`.
 pub(super) unsafe fn multiply(_: &Configured, lie: Lie, rows: usize, at: At) {
     debug_assert!(lie != Lie::Narrow || at.units.is_multiple_of(2));
-    // SAFETY: tiles are set up for units of these columns. Codes, weights and scales are read for as many units as there are; what
-    // is asked for beyond them is only asked for. 4 tiles of sums are written to `dots`, and 8 or 16 lines of `out`.
+    // SAFETY: tiles are set up for units of these columns. Codes, weights and scales are read for as many units as
+    // there are; what is asked for beyond them is only asked for. 4 tiles of sums are written to `dots`, and 8 or 16
+    // lines of `out`.
     unsafe {
         match (lie, rows <= FEW) {
             (Lie::Four, true) => product!(four, 8, at),

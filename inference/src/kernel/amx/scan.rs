@@ -1,9 +1,11 @@
-//! What products of codes cannot exceed, for many rows: integers summed by the matrix unit, with one scale for each row of weights.
+//! What products of codes cannot exceed, for many rows: integers summed by the matrix unit, with one scale for each row
+//! of weights.
 //!
-//! Products of codes are scaled and summed as floats block by block, and that takes most of their time ([`super::batch`]). Here codes
-//! are first multiplied with what their block's scale is of the greatest of their row, and cut to bytes again, so that the matrix
-//! unit sums all columns. What that leaves out is known: a byte stands for `unit × (byte + 1/2)` and is off by at most 3/4 of a unit,
-//! half of it from cutting, a quarter from ratios of 8 bits. Activations are two bytes each, with one scale for a row.
+//! Products of codes are scaled and summed as floats block by block, and that takes most of their time
+//! ([`super::batch`]). Here codes are first multiplied with what their block's scale is of the greatest of their row,
+//! and cut to bytes again, so that the matrix unit sums all columns. What that leaves out is known: a byte stands for
+//! `unit × (byte + 1/2)` and is off by at most 3/4 of a unit, half of it from cutting, a quarter from ratios of 8 bits.
+//! Activations are two bytes each, with one scale for a row.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -145,8 +147,8 @@ thread_local! {
     static ROOM: RefCell<Room> = RefCell::default();
 }
 
-/// Bounds all products of a split matrix with the rows of `x`, spread over the threads: `uppers[row × stride + group]` becomes what no
-/// product of a group's outputs exceeds, infinite where something is no number.
+/// Bounds all products of a split matrix with the rows of `x`, spread over the threads: `uppers[row × stride + group]`
+/// becomes what no product of a group's outputs exceeds, infinite where something is no number.
 ///
 /// # Panics
 /// If the matrix is not split, rows do not fit it, or there are not as many bounds.

@@ -130,7 +130,8 @@ impl Pairs {
 /// Asks for a line that is written soon; nothing comes of it where the processor is not known.
 pub(crate) fn ask_to_write(line: &Pairs) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the instruction does nothing that a program could notice, not even on the oldest processors of this kind, which ignore it.
+    // SAFETY: the instruction does nothing that a program could notice, not even on the oldest processors of this kind,
+    // which ignore it.
     unsafe {
         std::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
     }
@@ -193,8 +194,8 @@ pub struct Span<'a> {
     pub tokens: usize,
 }
 
-/// Codes of the key or value of a token, and their scale: `number ≈ scale × code`, with `scale = max |number| / 127`. The scale tells of
-/// what is not a finite number.
+/// Codes of the key or value of a token, and their scale: `number ≈ scale × code`, with `scale = max |number| / 127`.
+/// The scale tells of what is not a finite number.
 pub(crate) fn codes(numbers: &[f32], mut set: impl FnMut(usize, i8)) -> f32 {
     // As integers, so that what is not a number is the largest.
     let largest = numbers.iter().fold(0, |largest: u32, x| largest.max(x.abs().to_bits()));

@@ -56,8 +56,8 @@ where
         View { table: stretch.table, seen, segments }
     }
 
-    /// What a row gets of one segment needs no sum. A head that is not whole blocks shares one with its neighbour, whose task may be
-    /// another.
+    /// What a row gets of one segment needs no sum. A head that is not whole blocks shares one with its neighbour,
+    /// whose task may be another.
     fn is_single(&self, segments: usize) -> bool {
         segments == 1 && self.heads.dimensions.is_multiple_of(BLOCK)
     }

@@ -68,10 +68,10 @@ impl Rows {
 impl Factors {
     /// Of a block in a row of `blocks`.
     ///
-    /// Rounding, with `u` = 2⁻²⁴ and `M` the sum over blocks of `|scale| × x's scale × 361 ‖x‖₁`, which is more than the terms of
-    /// any of the sums here come to (`|16 h x| + |120.5 Σ x|`; a code is at most 128, a norm at most 43): a product as kernels
-    /// compute it is off by at most `(blocks + 6) u M`, the bound by `3 (blocks + 6) u M`. `slack` comes to `8 (blocks + 8) u M` for
-    /// that.
+    /// Rounding, with `u` = 2⁻²⁴ and `M` the sum over blocks of `|scale| × x's scale × 361 ‖x‖₁`, which is more than
+    /// the terms of any of the sums here come to (`|16 h x| + |120.5 Σ x|`; a code is at most 128, a norm at most 43):
+    /// a product as kernels compute it is off by at most `(blocks + 6) u M`, the bound by `3 (blocks + 6) u M`. `slack`
+    /// comes to `8 (blocks + 8) u M` for that.
     fn of(codes: [i8; BLOCK], scale: f32, blocks: usize) -> Self {
         let rounding = 8.0 * (blocks + 8) as f64 * 361.0 * f64::from(f32::EPSILON) / 2.0;
         let sum: i32 = codes.iter().map(|&code| i32::from(code)).sum();

@@ -1,8 +1,8 @@
 //! Attention over keys and values of codes: products of bytes, whose sums are exact.
 //!
-//! A query, and the weights of a chunk of positions, become numbers of 16 bits with one scale, in two planes of bytes, which are two
-//! rows of a tile: `number = 256 × high + low`. So they are finer than what they meet, and each product is one of the matrix unit's.
-//! Keys bring their scales to the scores, values theirs to the weights.
+//! A query, and the weights of a chunk of positions, become numbers of 16 bits with one scale, in two planes of bytes,
+//! which are two rows of a tile: `number = 256 × high + low`. So they are finer than what they meet, and each product
+//! is one of the matrix unit's. Keys bring their scales to the scores, values theirs to the weights.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -304,8 +304,9 @@ impl Configured {
         let whole = keys.len() >= KvType::Q8.key_lines(queries.len() * ROW_BYTES);
         assert!(whole && products.len() >= TILE_ROWS && at + PAGE <= CHUNK && !queries.is_empty());
         for part in (0..PAGE.min(left)).step_by(2 * GROUP) {
-            // SAFETY: tiles are set up. A tile of keys has 16 times 4 dimensions, each of which takes 4 `Pairs`, so `queries.len()`
-            // of them are what `KvType::key_lines` says; 32 columns of up to 16 rows of products are there.
+            // SAFETY: tiles are set up. A tile of keys has 16 times 4 dimensions, each of which takes 4 `Pairs`, so
+            // `queries.len()` of them are what `KvType::key_lines` says; 32 columns of up to 16 rows of products are
+            // there.
             unsafe {
                 asm!(
                     "tilezero tmm0",

@@ -1,7 +1,7 @@
 //! Attention of one row, whose heads that share keys and values are the rows of a tile.
 //!
-//! A generated token's queries and weights are multiplied as two numbers of bf16 each, rounded and the rest, which makes them as good as 16 bits:
-//! reading the keys and values takes longer.
+//! A generated token's queries and weights are multiplied as two numbers of bf16 each, rounded and the rest, which
+//! makes them as good as 16 bits: reading the keys and values takes longer.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -35,8 +35,9 @@ impl<'a> Share<'a> {
     }
 }
 
-/// Attention of some heads of one row over some positions: `query(head, room)` gives a query, scaled, and `put(head, share)` takes what
-/// it gets. The result does not depend on anything else, so positions can be split as one likes, if always in the same way.
+/// Attention of some heads of one row over some positions: `query(head, room)` gives a query, scaled, and `put(head,
+/// share)` takes what it gets. The result does not depend on anything else, so positions can be split as one likes, if
+/// always in the same way.
 ///
 /// # Panics
 /// If a page is shorter than its layout says.
@@ -98,8 +99,8 @@ pub(in crate::kernel) fn attend_heads<'a>(
     }
 }
 
-/// Asks for a page that is read soon, of which `left` tokens are seen. (Nothing was faster than all lines of the page that comes next: every
-/// second or fourth one, the next row's page too, or only to the second cache.)
+/// Asks for a page that is read soon, of which `left` tokens are seen. (Nothing was faster than all lines of the page
+/// that comes next: every second or fourth one, the next row's page too, or only to the second cache.)
 pub(super) fn ask_for(page: PageView<'_>, left: usize) {
     let PageView { keys, values, scales } = page;
     if left <= PAGE / 2 {
@@ -130,8 +131,9 @@ impl Configured {
         );
         assert!(blocks > 0, "heads have dimensions");
         let (out, row) = (&raw mut scores[0].0[at], PAGE / GROUP * size_of::<Pairs>());
-        // SAFETY: tiles are set up. Queries are a row of tiles. A tile of keys has 16 pairs of dimensions, each of which takes 4 `Pairs`,
-        // so `blocks` of them are what `KvType::key_lines` says; 64 columns of up to 16 rows of scores are there.
+        // SAFETY: tiles are set up. Queries are a row of tiles. A tile of keys has 16 pairs of dimensions, each of
+        // which takes 4 `Pairs`, so `blocks` of them are what `KvType::key_lines` says; 64 columns of up to 16 rows of
+        // scores are there.
         unsafe {
             self.score_32(queries, keys.as_ptr(), row, out);
             if !half {
@@ -143,8 +145,8 @@ impl Configured {
     /// Scores of 32 keys.
     ///
     /// # Safety
-    /// For each tile of queries there are 16 rows of two `Pairs`, `row` bytes apart; `out` has 32 columns of `Scores` for as many rows as
-    /// are set up.
+    /// For each tile of queries there are 16 rows of two `Pairs`, `row` bytes apart; `out` has 32 columns of `Scores`
+    /// for as many rows as are set up.
     unsafe fn score_32(&self, queries: &[Tile], keys: *const Pairs, row: usize, out: *mut f32) {
         // SAFETY: tiles are set up; the rest is passed on to the caller.
         unsafe {
@@ -181,15 +183,17 @@ impl Configured {
         }
     }
 
-    /// Adds the values of a page, or of its first half, for one row block, each times its weight, which stand in the columns from `at`.
+    /// Adds the values of a page, or of its first half, for one row block, each times its weight, which stand in the
+    /// columns from `at`.
     fn add_values_few(&self, weights: &[Weights], at: usize, values: &[Pairs], half: bool, sums: &mut [Sums]) {
         const _: () = assert!(PAGE == 2 * TILE_COLUMNS, "a page is two tiles of weights");
         let lines = 2 * sums.len();
         let enough = values.len() >= KvType::Bf16.value_lines(sums.len() * TILE_COLUMNS);
         assert!(enough && weights.len() >= 2 * TILE_ROWS && at + PAGE <= CHUNK && !sums.is_empty());
         let row = lines * size_of::<Pairs>();
-        // SAFETY: tiles are set up. A tile of weights has 32 columns of up to 16 rows, of which a page has two; a tile of values has 16
-        // pairs of tokens, each of which takes `lines`; a `Sums` is 32 rows of 128 bytes, of which up to 16 are used.
+        // SAFETY: tiles are set up. A tile of weights has 32 columns of up to 16 rows, of which a page has two; a tile
+        // of values has 16 pairs of tokens, each of which takes `lines`; a `Sums` is 32 rows of 128 bytes, of which up
+        // to 16 are used.
         unsafe {
             self.add_32(&raw const weights[0].0[at], values.as_ptr(), row, sums);
             if !half {
@@ -203,8 +207,8 @@ impl Configured {
     /// Adds 32 values, each times its weight.
     ///
     /// # Safety
-    /// There are weights of 32 columns, in rows of `Weights`, as many as are set up, and their rests 16 rows further; and 16 pairs of values, `row` bytes apart, with two
-    /// `Pairs` for each of `sums`.
+    /// There are weights of 32 columns, in rows of `Weights`, as many as are set up, and their rests 16 rows further;
+    /// and 16 pairs of values, `row` bytes apart, with two `Pairs` for each of `sums`.
     unsafe fn add_32(&self, weights: *const u16, values: *const Pairs, row: usize, sums: &mut [Sums]) {
         // SAFETY: tiles are set up; the rest is passed on to the caller.
         unsafe {

@@ -36,9 +36,9 @@ impl Configured {
         unsafe { self.set_product(x, w, blocks, out, size_of::<Scores>()) };
     }
 
-    /// As [`Configured::score`] for some parts of a chunk and heads of [`SHORT`] blocks, where few products make a score: a row block's
-    /// queries stay in registers, and while a part is multiplied, the scores of the part before are stored. `keys(part)` are those of
-    /// the part's page.
+    /// As [`Configured::score`] for some parts of a chunk and heads of [`SHORT`] blocks, where few products make a
+    /// score: a row block's queries stay in registers, and while a part is multiplied, the scores of the part before
+    /// are stored. `keys(part)` are those of the part's page.
     pub(super) fn score_short<'a>(
         &self,
         queries: &[Tile],
@@ -99,8 +99,9 @@ impl Configured {
                 let keys = keys(part);
                 assert!(keys.len() >= KvType::Bf16.key_lines(SHORT * TILE_COLUMNS));
                 let keys = &raw const keys[part % (PAGE / PART) * (PART / GROUP)];
-                // SAFETY: tiles are set up. A tile of keys has 16 pairs of dimensions, each of which takes 4 `Pairs`, of which a part
-                // has two, so two tiles lie in what `KvType::key_lines` says; 32 columns of 16 rows of scores are there for each part.
+                // SAFETY: tiles are set up. A tile of keys has 16 pairs of dimensions, each of which takes 4 `Pairs`,
+                // of which a part has two, so two tiles lie in what `KvType::key_lines` says; 32 columns of 16 rows of
+                // scores are there for each part.
                 unsafe {
                     if even {
                         multiply!(0, 1, keys);
@@ -146,8 +147,8 @@ impl Configured {
         let row = lines * size_of::<Pairs>();
         let enough = KvType::Bf16.value_lines(sums.len() * TILE_COLUMNS);
         let out = sums[block].0.as_mut_ptr().cast::<f32>();
-        // SAFETY: a tile of weights has 32 columns of 16 rows; a tile of values has 16 pairs of tokens, each of which takes `lines`,
-        // and there are two in a page; `Sums` are 32 rows of 128 bytes.
+        // SAFETY: a tile of weights has 32 columns of 16 rows; a tile of values has 16 pairs of tokens, each of which
+        // takes `lines`, and there are two in a page; `Sums` are 32 rows of 128 bytes.
         unsafe {
             self.start_sums(add.then_some(out.cast_const()), 128);
             for part in 0..parts {

@@ -16,9 +16,9 @@ use crate::kernel::amx::finish::exp2;
 use crate::kernel::attention::{KvType, PAGE, PageView, Stretch};
 use crate::pack::GROUP;
 
-/// Attention of a stretch for the query heads that share keys and values, for which the bench has room: `query(row, head, room)` gives
-/// a query of the stretch's `row`-th row, scaled; `page` the keys and values of 64 positions; and `put(row, head, result)` takes what
-/// the row gets.
+/// Attention of a stretch for the query heads that share keys and values, for which the bench has room: `query(row,
+/// head, room)` gives a query of the stretch's `row`-th row, scaled; `page` the keys and values of 64 positions; and
+/// `put(row, head, result)` takes what the row gets.
 ///
 /// # Panics
 /// If a page is shorter than its layout says.
@@ -234,8 +234,8 @@ fn largest_seen(scores: &[f32; CHUNK], parts: usize, seen: u128) -> __m512 {
     largest
 }
 
-/// The weights of a row, which are nothing where it does not see; gives their sums in 16 parts, added to `sum`, before they are brought
-/// to the scales of values. With `ALL`, it sees all of the parts.
+/// The weights of a row, which are nothing where it does not see; gives their sums in 16 parts, added to `sum`, before
+/// they are brought to the scales of values. With `ALL`, it sees all of the parts.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn weigh<const ALL: bool>(
