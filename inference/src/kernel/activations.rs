@@ -16,7 +16,7 @@ pub(crate) enum Form {
     /// 8-bit codes, one scale for 32 of them: for few rows, where reading the weights is what takes time.
     Codes,
     /// Codes, and codes of what they leave of a number: as exact as 16 bits, with twice the products. For the inputs of the
-    /// small matrices of queries, keys and values, whose errors stay in the cache.
+    /// small matrices of queries, keys and values, whose errors stay in the cache, and where else exactness costs little.
     FineCodes,
     /// Tiles of bf16, for the many rows of a prompt. Only where [`Isa::has_tiles`].
     Tiles,
@@ -102,17 +102,19 @@ pub(super) struct View<'a> {
 }
 
 impl View<'_> {
-    /// One of the rows, in one plane.
+    /// One of the rows, in all its planes.
     pub(super) fn of_row(self, row: usize) -> Self {
-        debug_assert!(row < self.rows && self.planes == 1);
+        debug_assert!(row < self.rows);
         let blocks = self.columns / BLOCK;
+        // Each of a row's planes lies behind the one before.
+        let (first, planes) = (row * self.planes * blocks, self.planes * blocks);
         Self {
             rows: 1,
             values: &self.values[row * self.columns..],
-            codes: &self.codes[row * blocks * BLOCK..][..blocks * BLOCK],
-            scales: &self.scales[row * blocks..][..blocks],
-            sums: &self.sums[row * blocks * 2..][..blocks * 2],
-            scaled_sums: &self.scaled_sums[row * blocks..][..blocks],
+            codes: &self.codes[first * BLOCK..][..planes * BLOCK],
+            scales: &self.scales[first..][..planes],
+            sums: &self.sums[first * 2..][..planes * 2],
+            scaled_sums: &self.scaled_sums[first..][..planes],
             turned: [&[]; 2], // the matrix unit takes more rows
             ..self
         }

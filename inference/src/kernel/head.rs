@@ -157,8 +157,8 @@ impl Search {
 /// Finds the outputs that are wanted of each row of `x`; [`Search::found`] gives them.
 ///
 /// # Panics
-/// If the matrix has other columns than `x`, there are not as many wishes as rows or more than there is room for, or `x` has
-/// another form than [`Form::Codes`].
+/// If the matrix has other columns than `x`, there are not as many wishes as rows or more than there is room for, or `x` is
+/// tiles.
 pub(crate) fn search(
     crew: &Crew,
     isa: Isa,
@@ -168,13 +168,15 @@ pub(crate) fn search(
     lowered: Lowered<'_>,
     room: &mut Search,
 ) {
-    assert!(x.form() == Form::Codes && x.columns() == weights.columns, "codes that fit");
+    assert!(x.form() != Form::Tiles && x.columns() == weights.columns, "codes that fit");
     assert!(x.rows() == wanted.len() && wanted.len() <= room.rows.len(), "{} rows, {}", x.rows(), wanted.len());
     assert_eq!(room.groups, weights.groups(), "the search was made for this matrix");
     let searched = Searched { crew, isa, weights, x: x.view() };
     let rows = wanted.len();
+    // What is coded finely is what prompts ask for once: it is not worth bounds of its own.
+    let plain = x.form() == Form::Codes;
     let few = if room.bounds_together() { FEW_ROWS } else { BOUNDED_ROWS };
-    let bounded = (1..=few).contains(&rows) && weights.is_split() && room.pays[rows - 1].tries();
+    let bounded = plain && (1..=few).contains(&rows) && weights.is_split() && room.pays[rows - 1].tries();
     if bounded {
         searched.bound(room);
         searched.threshold(room, wanted, MORE_PICKED, lowered);
@@ -184,7 +186,7 @@ pub(crate) fn search(
             return searched.refine(room, rows);
         }
     }
-    if rows > 0 && room.bounds_together() {
+    if plain && rows > 0 && room.bounds_together() {
         searched.bound_together(room);
         searched.threshold(room, wanted, MORE_PICKED, lowered);
         if searched.left(room, rows) <= room.pairs.capacity() {

@@ -41,8 +41,8 @@ struct Options {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     model: Vec<PathBuf>,
 
-    /// How often each engine is measured
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = within(1, 1_000))]
+    /// How often each engine is measured; 0 compares nothing but what they compute
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = within(0, 1_000))]
     runs: usize,
 
     /// Threads that compute, of both engines [default: one a core]

@@ -30,7 +30,7 @@ impl Plan {
     pub(crate) fn measure(&self, path: &Path) -> Result<ModelReport, Box<dyn Error>> {
         let bytes = std::fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()))?.len();
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let tasks = Task::rows(self.quick);
+        let tasks = if self.runs == 0 { Vec::new() } else { Task::rows(self.quick) };
         let mut figures: Vec<[Vec<f64>; 2]> = tasks.iter().map(|_| Default::default()).collect();
         for run in 0..self.runs {
             for (task, figures) in tasks.iter().zip(&mut figures) {

@@ -12,15 +12,18 @@ fn split(rows: usize, columns: usize, bytes: &[u8]) -> Packed {
     Packed::split_in(&Arena::new(0), BlockType::Q8_0, rows, columns, bytes)
 }
 
-fn activations(crew: &Crew, isa: Isa, numbers: &[f32], columns: usize) -> Activations {
+fn activations(crew: &Crew, isa: Isa, form: Form, numbers: &[f32], columns: usize) -> Activations {
     let mut x = Activations::new(isa, numbers.len() / columns, columns);
-    x.start(Form::Codes, numbers.len() / columns).copy_from_slice(numbers);
+    x.start(form, numbers.len() / columns).copy_from_slice(numbers);
     x.finish(crew, isa);
     x
 }
 
 /// Rows that are searched together: one, few, and more than a block of rows of the matrix unit.
 const TOGETHER: [usize; 3] = [1, 3, 19];
+
+/// What answers and what prompts are searched as.
+const FORMS: [Form; 2] = [Form::Codes, Form::FineCodes];
 
 /// Searches with every instruction set and some threads for rows of `numbers`, which are repeated until they are enough, and
 /// compares with all products. Gives in how many searches of a row something was found.
@@ -32,9 +35,9 @@ fn check(what: &str, weights: &Packed, numbers: &[f32], lowered: Lowered<'_>) ->
         for threads in 1..=3 {
             Team::new(Some(threads)).unwrap().enter(|crew| {
                 let mut room = Search::new(isa, weights, most);
-                for together in TOGETHER {
+                for (together, form) in TOGETHER.into_iter().flat_map(|rows| FORMS.map(|form| (rows, form))) {
                     let numbers = &numbers[..together * columns];
-                    let x = activations(crew, isa, numbers, columns);
+                    let x = activations(crew, isa, form, numbers, columns);
                     let mut all = vec![f32::NAN; together * weights.rows];
                     linear(crew, isa, &x, [Product { weights, out: &mut all }]);
                     for wanted in WANTED {
@@ -43,8 +46,9 @@ fn check(what: &str, weights: &Packed, numbers: &[f32], lowered: Lowered<'_>) ->
                             search(crew, isa, weights, &x, &wanted, lowered, &mut room);
                             for (row, all) in all.chunks_exact(weights.rows).enumerate() {
                                 let wanted = wanted[row];
-                                let what =
-                                    format!("{what}, {isa}, {threads} threads, row {row} of {together}, {wanted:?}");
+                                let what = format!(
+                                    "{what}, {isa}, {threads} threads, row {row} of {together}, {form:?}, {wanted:?}"
+                                );
                                 if let Some(among) = room.found(row) {
                                     assert_holds(&what, all, wanted, &|id, product| lowered(row, id, product), among);
                                     found += 1;
@@ -126,7 +130,7 @@ fn rows_that_stand_out_are_always_found() {
     let bytes = aligned(rows, columns, &numbers, strength, &mut noise);
     let isas = Isa::available().count();
     let found = check("standing out", &split(rows, columns, &bytes), &numbers, &|_, _, product| product);
-    assert_eq!(found, isas * 3 * 2 * WANTED.len() * TOGETHER.iter().sum::<usize>());
+    assert_eq!(found, isas * 3 * 2 * FORMS.len() * WANTED.len() * TOGETHER.iter().sum::<usize>());
 }
 
 #[test]
@@ -139,7 +143,7 @@ fn equals_are_found_together() {
     Team::new(Some(2)).unwrap().enter(|crew| {
         for isa in Isa::available() {
             let rows = TOGETHER[2];
-            let x = activations(crew, isa, &numbers.repeat(rows), columns);
+            let x = activations(crew, isa, Form::Codes, &numbers.repeat(rows), columns);
             let mut room = Search::new(isa, &weights, rows);
             search(crew, isa, &weights, &x, &vec![Wanted::Greatest(1); rows], &|_, _, x| x, &mut room);
             for row in 0..rows {
