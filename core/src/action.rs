@@ -21,7 +21,7 @@ pub enum Output<'a> {
     Close {
         /// Which.
         connection: ConnectionId,
-        /// RFC 6455 close code, or one of the protocol's own.
+        /// RFC 6455 close code, or one of the protocol's own: the number of a [`CloseCode`](crate::CloseCode).
         code: u16,
         /// At most 123 bytes of UTF-8.
         reason: &'a str,

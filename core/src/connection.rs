@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use crate::action::RequestId;
 use crate::bucket::Bucket;
+use crate::code::CloseCode;
 use crate::event::Role;
 use crate::id::ConnectionId;
 use crate::limits;
@@ -44,7 +45,7 @@ pub(crate) struct Connection {
     pub(crate) typing_until: Option<Instant>,
     /// The `id` of an `authenticate` frame without its verdict yet.
     pub(crate) authenticating: Option<Option<String>>,
-    pub(crate) closing: Option<(u16, Cow<'static, str>)>,
+    pub(crate) closing: Option<(CloseCode, Cow<'static, str>)>,
     pub(crate) armed: Option<(Instant, Reason)>,
     /// Whether it stands in the hub's queue of connections with something to do.
     pub(crate) ready: bool,

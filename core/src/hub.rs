@@ -18,6 +18,7 @@ use alloc::vec::Vec;
 use self::output::Action;
 use crate::action::{GenerationId, Output, RequestId};
 use crate::bucket::Rate;
+use crate::code::CloseCode;
 use crate::connection::{Connection, User};
 use crate::error::{Full, Misuse};
 use crate::event::{Input, Violation};
@@ -336,8 +337,8 @@ impl Hub {
                     "Binary frames are not part of this protocol: send JSON as text",
                 );
             }
-            Violation::NotUtf8 => self.close(id, 1007, "Text that is not UTF-8".into()),
-            Violation::Framing => self.close(id, 1002, "WebSocket protocol error".into()),
+            Violation::NotUtf8 => self.close(id, CloseCode::InvalidUtf8, "Text that is not UTF-8".into()),
+            Violation::Framing => self.close(id, CloseCode::ProtocolError, "WebSocket protocol error".into()),
         }
         Ok(())
     }
@@ -346,7 +347,7 @@ impl Hub {
     fn frame_too_large(&mut self, id: ConnectionId, reason: String) {
         let asker = Asker { connection: id, reference: None };
         self.refuse_with(&asker, Code::FrameTooLarge, &reason);
-        self.close(id, 1009, reason.into());
+        self.close(id, CloseCode::TooBig, reason.into());
     }
 
     fn connection(&self, id: ConnectionId) -> Result<&Connection, Misuse> {

@@ -144,6 +144,7 @@ pub mod limits;
 
 mod action;
 mod bucket;
+mod code;
 mod connection;
 mod error;
 mod event;
@@ -162,6 +163,7 @@ mod transition;
 mod wire;
 
 pub use action::{GenerationId, Output, Query, RequestId, Write};
+pub use code::{CloseCode, ErrorCode, NoticeCode, UnknownCode};
 pub use error::{Full, Misuse};
 pub use event::{
     FinishReason, GenerationFailure, GenerationNotice, Identity, Input, Loaded, Role, Timings, Usage, Violation,

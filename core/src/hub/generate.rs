@@ -5,6 +5,7 @@ use alloc::string::String;
 
 use super::{Action, Backend, Hub};
 use crate::action::GenerationId;
+use crate::code::NoticeCode;
 use crate::error::Misuse;
 use crate::event::{FinishReason, GenerationFailure, GenerationNotice, Timings, Usage};
 use crate::generation::Generation;
@@ -114,7 +115,7 @@ impl Hub {
                 let text = format!("The {messages} oldest messages no longer fit into the model's context");
                 self.announce(key, None, |out, session| {
                     let context = Context { reference: None, session: Some(session) };
-                    frames::notice(out, context, now, "context_trimmed", &text);
+                    frames::notice(out, context, now, NoticeCode::ContextTrimmed, &text);
                 });
             }
         }

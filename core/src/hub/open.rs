@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::{Action, Hub};
 use crate::bucket::Bucket;
+use crate::code::{CloseCode, NoticeCode};
 use crate::connection::{Connection, User};
 use crate::error::{Full, Misuse};
 use crate::event::Identity;
@@ -19,14 +20,6 @@ use crate::time::Instant;
 use crate::timer::{Owner, Reason};
 use crate::transition::{self, ConnectionEvent, ConnectionState};
 use crate::wire::frames;
-
-/// Close codes of the protocol's own: 4000–4499 say "connect again", 4500–4999 "do not".
-mod close {
-    pub(super) const GOING_AWAY: u16 = 1001;
-    pub(super) const POLICY: u16 = 1008;
-    pub(super) const IDLE: u16 = 4000;
-    pub(super) const TOO_MANY_CONNECTIONS: u16 = 4500;
-}
 
 impl Hub {
     pub(super) fn open(&mut self) -> Result<ConnectionId, Full> {
@@ -71,7 +64,7 @@ impl Hub {
                 alloc::format!("You have {most} connections open, which is the limit: close one first"),
             );
             self.refuse(&Asker { connection: id, reference: None }, &refusal);
-            self.close(id, close::TOO_MANY_CONNECTIONS, "Too many connections of this user".into());
+            self.close(id, CloseCode::TooManyConnections, "Too many connections of this user".into());
             return;
         }
         user.connections.push(id);
@@ -119,7 +112,7 @@ impl Hub {
         let now = self.wall();
         self.reply(id, |out| {
             let context = frames::Context { reference: asker.reference.as_deref(), session: None };
-            frames::notice(out, context, now, "token_renewed", "The token was accepted");
+            frames::notice(out, context, now, NoticeCode::TokenRenewed, "The token was accepted");
         });
     }
 
@@ -130,7 +123,7 @@ impl Hub {
             ConnectionState::Connecting => {
                 let asker = Asker { connection: id, reference: None };
                 self.refuse_with(&asker, Code::AuthenticationFailed, reason);
-                self.close(id, close::POLICY, String::from(reason).into());
+                self.close(id, CloseCode::Policy, String::from(reason).into());
             }
             _ => match connection.authenticating.take() {
                 Some(reference) => {
@@ -143,7 +136,7 @@ impl Hub {
     }
 
     /// Lets the last frames out and then closes. The first reason counts.
-    pub(super) fn close(&mut self, id: ConnectionId, code: u16, reason: Cow<'static, str>) {
+    pub(super) fn close(&mut self, id: ConnectionId, code: CloseCode, reason: Cow<'static, str>) {
         let Some(connection) = self.connections.get_mut(id.0) else { return };
         if !transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::Close) {
             return;
@@ -234,7 +227,7 @@ impl Hub {
                 Code::AuthenticationFailed,
                 "The token was not verified in time: connect again",
             );
-            self.close(id, close::POLICY, "Not authenticated in time".into());
+            self.close(id, CloseCode::Policy, "Not authenticated in time".into());
             return;
         }
         if now >= c.expires {
@@ -243,11 +236,11 @@ impl Hub {
                 Code::AuthenticationFailed,
                 "The token has expired: connect again with a fresh one",
             );
-            self.close(id, close::POLICY, "The token has expired".into());
+            self.close(id, CloseCode::Policy, "The token has expired".into());
             return;
         }
         if now >= c.last_frame + idle {
-            self.close(id, close::IDLE, "Idle for too long".into());
+            self.close(id, CloseCode::Idle, "Idle for too long".into());
             return;
         }
         if c.typing_until.is_some_and(|at| now >= at) {
@@ -258,7 +251,9 @@ impl Hub {
             c.warned = true;
             let seconds = c.expires.saturating_since(now).as_secs();
             let text = alloc::format!("The token expires in {seconds} s: send `authenticate` with a fresh one");
-            self.reply(id, |out| frames::notice(out, frames::Context::default(), wall, "token_expiring", &text));
+            self.reply(id, |out| {
+                frames::notice(out, frames::Context::default(), wall, NoticeCode::TokenExpiring, &text)
+            });
         }
         self.arm(id);
     }
@@ -272,7 +267,13 @@ impl Hub {
         for id in ids {
             self.reply(id, |out| {
                 let context = frames::Context::default();
-                frames::notice(out, context, now, "server_draining", "The server is about to stop: connect again soon");
+                frames::notice(
+                    out,
+                    context,
+                    now,
+                    NoticeCode::ServerDraining,
+                    "The server is about to stop: connect again soon",
+                );
             });
         }
         let cut = until.saturating_sub(limits::DRAIN_GRACE).max(self.now);
@@ -299,7 +300,7 @@ impl Hub {
             return;
         }
         for id in self.open_connections() {
-            self.close(id, close::GOING_AWAY, "The server is stopping".into());
+            self.close(id, CloseCode::GoingAway, "The server is stopping".into());
         }
     }
 

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Action, Hub, Purpose};
 use crate::action::{Output, RequestId};
+use crate::code::NoticeCode;
 use crate::connection::Connection;
 use crate::id::{ConnectionId, MessageId, SessionId};
 use crate::limits;
@@ -113,7 +114,7 @@ impl Hub {
             transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::CloseSent);
             if let Some((code, reason)) = connection.closing.take() {
                 let reason = &reason[..reason.floor_char_boundary(limits::CLOSE_REASON_BYTES)];
-                sink(Output::Close { connection: id, code, reason });
+                sink(Output::Close { connection: id, code: code.as_u16(), reason });
             }
             return;
         }
@@ -237,7 +238,7 @@ impl Hub {
                     out,
                     context,
                     now,
-                    "messages_missing",
+                    NoticeCode::MessagesMissing,
                     "Some messages could not be read: ask for the history",
                 );
             });

@@ -3,6 +3,7 @@
 use alloc::string::String;
 
 use super::encode::Frame;
+use crate::code::NoticeCode;
 use crate::event::{FinishReason, Role, Timings, Usage};
 use crate::id::{MessageId, SessionId};
 use crate::record::{Member, MessageRecord, MessageRole, SessionRecord, SessionSummary};
@@ -204,8 +205,8 @@ pub(crate) fn invited(out: &mut String, context: Context<'_>, now: UnixMicros, t
         .end();
 }
 
-pub(crate) fn notice(out: &mut String, context: Context<'_>, now: UnixMicros, code: &str, message: &str) {
-    begin(out, "notice", context, now).plain("code", code).string("message", message).end();
+pub(crate) fn notice(out: &mut String, context: Context<'_>, now: UnixMicros, code: NoticeCode, message: &str) {
+    begin(out, "notice", context, now).plain("code", code.as_str()).string("message", message).end();
 }
 
 pub(crate) fn session_list(out: &mut String, context: Context<'_>, now: UnixMicros, sessions: &[SessionSummary]) {
