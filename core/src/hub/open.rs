@@ -252,7 +252,7 @@ impl Hub {
             let seconds = c.expires.saturating_since(now).as_secs();
             let text = alloc::format!("The token expires in {seconds} s: send `authenticate` with a fresh one");
             self.reply(id, |out| {
-                frames::notice(out, frames::Context::default(), wall, NoticeCode::TokenExpiring, &text)
+                frames::notice(out, frames::Context::default(), wall, NoticeCode::TokenExpiring, &text);
             });
         }
         self.arm(id);
