@@ -224,19 +224,34 @@ fn attention<'a>(
         for span in spans.clone() {
             assert!(span.first < span.tokens && span.tokens <= PAGE, "{} to {}", span.first, span.tokens);
             assert!(span.page.is_whole(dimensions), "a page has all dimensions");
-            match isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 | Isa::Amx => super::avx512::attend(queries, span, cap, softmax, out),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => super::avx2::attend(queries, span, cap, softmax, out),
-                #[cfg(target_arch = "aarch64")]
-                Isa::Neon | Isa::NeonI8mm => super::neon::attend(queries, span, cap, softmax, out),
-                _ => scalar::attend(queries, span, cap, softmax, out),
+            match span.page.kv() {
+                KvType::Bf16 => attend::<BF16>(isa, queries, span, cap, softmax, out),
+                KvType::Q8 => attend::<CODES>(isa, queries, span, cap, softmax, out),
             }
         }
         for (out, softmax) in out.chunks_exact_mut(dimensions).zip(softmax) {
             let scale = 1.0 / softmax.sum;
             out.iter_mut().for_each(|out| *out *= scale);
         }
+    }
+}
+
+/// Adds one page of keys and values, of `PER` numbers a lane, to the running softmaxes of some query heads.
+fn attend<const PER: usize>(
+    isa: Isa,
+    queries: &[f32],
+    span: Span<'_>,
+    cap: Option<f32>,
+    softmax: &mut [Softmax],
+    out: &mut [f32],
+) {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Amx => super::avx512::attend::<PER>(queries, span, cap, softmax, out),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => super::avx2::attend::<PER>(queries, span, cap, softmax, out),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon | Isa::NeonI8mm => super::neon::attend::<PER>(queries, span, cap, softmax, out),
+        _ => scalar::attend::<PER>(queries, span, cap, softmax, out),
     }
 }

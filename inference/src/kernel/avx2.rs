@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::Lanes;
 use super::activations::{CodesMut, View};
-use super::attention::{BF16, CODES, KvType, PAGE, Pairs, Softmax, Span, lines_of};
+use super::attention::{CODES, PAGE, Pairs, Softmax, Span, lines_of};
 use super::element::exp;
 use crate::pack::{BLOCK, GROUP, Halves, Line, Packed, Quantized, Shift, Storage, Width};
 
@@ -221,21 +221,21 @@ fn load_f32(line: &Line, half: usize) -> __m256 {
 }
 
 /// As [`super::scalar::attend`].
-pub(super) fn attend(queries: &[f32], span: Span<'_>, cap: Option<f32>, softmax: &mut [Softmax], out: &mut [f32]) {
+pub(super) fn attend<const PER: usize>(
+    queries: &[f32],
+    span: Span<'_>,
+    cap: Option<f32>,
+    softmax: &mut [Softmax],
+    out: &mut [f32],
+) {
     let dimensions = queries.len() / softmax.len();
     let heads = queries.chunks_exact(dimensions).zip(out.chunks_exact_mut(dimensions));
     for ((query, out), softmax) in heads.zip(softmax) {
         // SAFETY: see the module `kernel` for the features.
-        unsafe {
-            match span.page.kv() {
-                KvType::Bf16 => attend_head::<BF16>(query, span, cap, softmax, out),
-                KvType::Q8 => attend_head::<CODES>(query, span, cap, softmax, out),
-            }
-        }
+        unsafe { attend_head::<PER>(query, span, cap, softmax, out) };
     }
 }
 
-/// Over keys and values of `PER` numbers a lane.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn attend_head<const PER: usize>(
     query: &[f32],

@@ -1,7 +1,7 @@
 //! The reference: plain Rust that says what every other kernel computes, and the fallback where there is none.
 
 use super::activations::View;
-use super::attention::{BF16, CODES, KvType, PAGE, Softmax, Span, lines_of};
+use super::attention::{PAGE, Softmax, Span, lines_of};
 use super::{Lanes, element};
 use crate::pack::{BLOCK, GROUP, Halves, Line, Quantized, Shift};
 
@@ -64,16 +64,9 @@ pub(super) fn f32(columns: &[Line], x: View<'_>, row: usize) -> Lanes {
     dense(columns, x, row, Line::f32)
 }
 
-/// Adds one page of keys and values to the running softmaxes of some query heads; see [`super::attention`].
-pub(super) fn attend(queries: &[f32], span: Span<'_>, cap: Option<f32>, softmax: &mut [Softmax], out: &mut [f32]) {
-    match span.page.kv() {
-        KvType::Bf16 => attend_heads::<BF16>(queries, span, cap, softmax, out),
-        KvType::Q8 => attend_heads::<CODES>(queries, span, cap, softmax, out),
-    }
-}
-
-/// Over keys and values of `PER` numbers a lane.
-fn attend_heads<const PER: usize>(
+/// Adds one page of keys and values, of `PER` numbers a lane, to the running softmaxes of some query heads; see
+/// [`super::attention`].
+pub(super) fn attend<const PER: usize>(
     queries: &[f32],
     span: Span<'_>,
     cap: Option<f32>,

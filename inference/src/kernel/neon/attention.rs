@@ -3,27 +3,13 @@
 use std::arch::aarch64::*;
 use std::array::from_fn;
 
-use super::super::attention::{BF16, CODES, HEADS, KvType, PAGE, Pairs, Softmax, Span, lines_of};
+use super::super::attention::{CODES, HEADS, PAGE, Pairs, Softmax, Span, lines_of};
 use super::super::element;
 use super::{LANES, REGISTERS, store};
 use crate::pack::GROUP;
 
 /// As [`super::super::scalar::attend`].
-pub(in crate::kernel) fn attend(
-    queries: &[f32],
-    span: Span<'_>,
-    cap: Option<f32>,
-    softmax: &mut [Softmax],
-    out: &mut [f32],
-) {
-    match span.page.kv() {
-        KvType::Bf16 => attend_heads::<BF16>(queries, span, cap, softmax, out),
-        KvType::Q8 => attend_heads::<CODES>(queries, span, cap, softmax, out),
-    }
-}
-
-/// Over keys and values of `PER` numbers a lane.
-fn attend_heads<const PER: usize>(
+pub(in crate::kernel) fn attend<const PER: usize>(
     queries: &[f32],
     span: Span<'_>,
     cap: Option<f32>,
