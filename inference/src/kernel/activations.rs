@@ -47,6 +47,7 @@ pub(crate) const TILE_COLUMNS: usize = 32;
 pub(crate) struct Tile(pub(crate) [[u16; TILE_COLUMNS]; TILE_ROWS]);
 
 impl Tile {
+    #[cfg(target_arch = "x86_64")]
     pub(crate) const ZERO: Tile = Tile([[0; TILE_COLUMNS]; TILE_ROWS]);
 }
 

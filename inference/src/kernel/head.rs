@@ -108,6 +108,7 @@ struct Pair {
 
 impl Search {
     /// For up to `rows` rows and the outputs of a matrix.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "only one matrix unit bounds products"))]
     pub(crate) fn new(isa: Isa, weights: &Packed, rows: usize) -> Self {
         const LINE: usize = 16; // floats of a cache line
         let groups = weights.groups();
@@ -229,6 +230,7 @@ impl Searched<'_> {
     }
 
     /// Bounds the products of all groups with the matrix unit.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "only one matrix unit bounds products"))]
     fn bound_together(&self, room: &mut Search) {
         #[cfg(target_arch = "x86_64")]
         if let (Storage::Quantized(q), Some(rows)) = (&self.weights.storage, &mut room.together) {
