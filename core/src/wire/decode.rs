@@ -6,6 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::json::{self, Field, Problem, SyntaxError, Value};
+use super::kind::ClientKind as Kind;
 use super::sampling::Sampling;
 use crate::id::{MessageId, SessionId, Uuid};
 use crate::limits;
@@ -105,38 +106,38 @@ fn frame<'a>(fields: &Fields<'a>, message_bytes: usize) -> Result<ClientFrame<'a
     let Some(kind) = fields.string("type", limits::FIELD_BYTES)? else {
         return Err(missing("type"));
     };
-    Ok(match &*kind {
-        "join_session" => ClientFrame::JoinSession {
+    let Some(known) = Kind::parse(&kind) else {
+        return Err(Refused { code: Code::UnknownType, message: format!("Unknown message type: {kind}") });
+    };
+    Ok(match known {
+        Kind::JoinSession => ClientFrame::JoinSession {
             session: uuid(&fields.required("session_id", limits::FIELD_BYTES)?).map(SessionId),
             since: fields.since()?,
         },
-        "chat_message" => ClientFrame::ChatMessage(fields.chat_message(message_bytes)?),
-        "ping" => ClientFrame::Ping,
-        "create_session" => ClientFrame::CreateSession {
+        Kind::ChatMessage => ClientFrame::ChatMessage(fields.chat_message(message_bytes)?),
+        Kind::Ping => ClientFrame::Ping,
+        Kind::CreateSession => ClientFrame::CreateSession {
             title: fields.title()?,
             system: fields.bounded("system", message_bytes, Code::MessageTooLong)?,
         },
-        "leave_session" => ClientFrame::LeaveSession,
-        "stop_generation" => ClientFrame::StopGeneration { message: fields.message_id("message_id")? },
-        "regenerate" => ClientFrame::Regenerate,
-        "edit_message" => ClientFrame::EditMessage,
-        "history" => ClientFrame::History { before: fields.integer("before")?, limit: fields.integer("limit")? },
-        "typing" => {
+        Kind::LeaveSession => ClientFrame::LeaveSession,
+        Kind::StopGeneration => ClientFrame::StopGeneration { message: fields.message_id("message_id")? },
+        Kind::Regenerate => ClientFrame::Regenerate,
+        Kind::EditMessage => ClientFrame::EditMessage,
+        Kind::History => ClientFrame::History { before: fields.integer("before")?, limit: fields.integer("limit")? },
+        Kind::Typing => {
             ClientFrame::Typing { is_typing: fields.boolean("is_typing")?.ok_or_else(|| missing("is_typing"))? }
         }
-        "invite" => ClientFrame::Invite { username: fields.username()? },
-        "rename_session" => ClientFrame::RenameSession {
+        Kind::Invite => ClientFrame::Invite { username: fields.username()? },
+        Kind::RenameSession => ClientFrame::RenameSession {
             session: fields.session_id()?,
             title: fields.title()?.ok_or_else(|| missing("title"))?,
         },
-        "delete_session" => ClientFrame::DeleteSession { session: fields.session_id()? },
-        "list_sessions" => ClientFrame::ListSessions { limit: fields.integer("limit")? },
-        "authenticate" => ClientFrame::Authenticate {
+        Kind::DeleteSession => ClientFrame::DeleteSession { session: fields.session_id()? },
+        Kind::ListSessions => ClientFrame::ListSessions { limit: fields.integer("limit")? },
+        Kind::Authenticate => ClientFrame::Authenticate {
             token: fields.bounded("token", limits::TOKEN_BYTES, Code::TokenTooLong)?.ok_or_else(|| missing("token"))?,
         },
-        unknown => {
-            return Err(Refused { code: Code::UnknownType, message: format!("Unknown message type: {unknown}") });
-        }
     })
 }
 

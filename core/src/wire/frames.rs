@@ -3,6 +3,7 @@
 use alloc::string::String;
 
 use super::encode::Frame;
+use super::kind::ServerKind as Kind;
 use crate::code::NoticeCode;
 use crate::event::{FinishReason, Role, Timings, Usage};
 use crate::id::{MessageId, SessionId};
@@ -18,8 +19,8 @@ pub(crate) struct Context<'a> {
     pub(crate) session: Option<SessionId>,
 }
 
-fn begin<'a>(out: &'a mut String, kind: &str, context: Context<'_>, now: UnixMicros) -> Frame<'a> {
-    Frame::new(out, kind)
+fn begin<'a>(out: &'a mut String, kind: Kind, context: Context<'_>, now: UnixMicros) -> Frame<'a> {
+    Frame::new(out, kind.as_str())
         .time("timestamp", now)
         .maybe(context.session, |f, s| f.plain("session_id", s.0))
         .maybe(context.reference, |f, json| f.raw("ref", json))
@@ -28,7 +29,7 @@ fn begin<'a>(out: &'a mut String, kind: &str, context: Context<'_>, now: UnixMic
 pub(crate) fn connection_established(out: &mut String, user_id: &str, username: &str, role: Role, now: UnixMicros) {
     let mut message = String::from("Connected as ");
     message.push_str(username);
-    Frame::new(out, "connection_established")
+    Frame::new(out, Kind::ConnectionEstablished.as_str())
         .string("message", &message)
         .string("user_id", user_id)
         .time("timestamp", now)
@@ -46,7 +47,7 @@ pub(crate) fn error(
     message: Option<MessageId>,
     detail: Option<&str>,
 ) {
-    begin(out, "error", context, now)
+    begin(out, Kind::Error, context, now)
         .string("message", &refusal.message)
         .plain("code", refusal.code.as_str())
         .bool("retryable", refusal.code.retryable())
@@ -57,7 +58,7 @@ pub(crate) fn error(
 }
 
 pub(crate) fn pong(out: &mut String, context: Context<'_>, now: UnixMicros) {
-    begin(out, "pong", context, now).end();
+    begin(out, Kind::Pong, context, now).end();
 }
 
 /// How a joined session stands.
@@ -75,7 +76,7 @@ pub(crate) fn session_joined<'a>(
     joined: Joined<'_, impl IntoIterator<Item = (&'a str, &'a str)>>,
 ) {
     let session = joined.session;
-    begin(out, "session_joined", Context { reference, session: Some(session.id) }, now)
+    begin(out, Kind::SessionJoined, Context { reference, session: Some(session.id) }, now)
         .string("session_title", &session.title)
         .plain("epoch", joined.epoch)
         .number("seq", session.last_seq)
@@ -90,7 +91,7 @@ fn push_participant(out: &mut String, (user_id, username): (&str, &str)) {
 }
 
 pub(crate) fn message(out: &mut String, record: &MessageRecord, timings: Option<Timings>) {
-    begin(out, "message", Context { reference: None, session: Some(record.session) }, record.created)
+    begin(out, Kind::Message, Context { reference: None, session: Some(record.session) }, record.created)
         .plain("id", record.id.0)
         .plain("role", message_role(record.role))
         .string("content", &record.content)
@@ -120,7 +121,7 @@ fn push_timings(out: &mut String, timings: Timings) {
 }
 
 pub(crate) fn message_delta(out: &mut String, session: SessionId, message: MessageId, offset: usize, text: &str) {
-    Frame::new(out, "message_delta")
+    Frame::new(out, Kind::MessageDelta.as_str())
         .plain("session_id", session.0)
         .plain("message_id", message.0)
         .number("offset", offset as u64)
@@ -135,7 +136,7 @@ pub(crate) enum Typist<'a> {
 }
 
 pub(crate) fn typing(out: &mut String, session: SessionId, now: UnixMicros, who: &Typist<'_>, is_typing: bool) {
-    let frame = begin(out, "typing", Context { reference: None, session: Some(session) }, now);
+    let frame = begin(out, Kind::Typing, Context { reference: None, session: Some(session) }, now);
     let frame = frame.bool("is_typing", is_typing);
     match who {
         Typist::Assistant(message) => frame.plain("role", "assistant").plain("message_id", message.0),
@@ -152,7 +153,7 @@ pub(crate) fn ack(
     message: MessageId,
     seq: u64,
 ) {
-    begin(out, "ack", context, now)
+    begin(out, Kind::Ack, context, now)
         .maybe(client_id, |f, id| f.string("client_id", id))
         .plain("message_id", message.0)
         .number("seq", seq)
@@ -160,7 +161,7 @@ pub(crate) fn ack(
 }
 
 pub(crate) fn command_response(out: &mut String, context: Context<'_>, now: UnixMicros, command: &str, content: &str) {
-    begin(out, "command_response", context, now).string("command", command).string("content", content).end();
+    begin(out, Kind::CommandResponse, context, now).string("command", command).string("content", content).end();
 }
 
 pub(crate) fn presence<'a>(
@@ -171,7 +172,7 @@ pub(crate) fn presence<'a>(
     joined: bool,
     participants: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) {
-    begin(out, "presence", Context { reference: None, session: Some(session) }, now)
+    begin(out, Kind::Presence, Context { reference: None, session: Some(session) }, now)
         .string("user_id", &who.user_id)
         .string("username", &who.username)
         .plain("event", if joined { "joined" } else { "left" })
@@ -180,25 +181,25 @@ pub(crate) fn presence<'a>(
 }
 
 pub(crate) fn session_left(out: &mut String, context: Context<'_>, now: UnixMicros) {
-    begin(out, "session_left", context, now).end();
+    begin(out, Kind::SessionLeft, context, now).end();
 }
 
 pub(crate) fn session_ended(out: &mut String, context: Context<'_>, now: UnixMicros, by: &str) {
     let mut message = String::from("Session ended by ");
     message.push_str(by);
-    begin(out, "session_ended", context, now).string("message", &message).end();
+    begin(out, Kind::SessionEnded, context, now).string("message", &message).end();
 }
 
 pub(crate) fn session_deleted(out: &mut String, context: Context<'_>, now: UnixMicros) {
-    begin(out, "session_deleted", context, now).end();
+    begin(out, Kind::SessionDeleted, context, now).end();
 }
 
 pub(crate) fn session_renamed(out: &mut String, context: Context<'_>, now: UnixMicros, title: &str) {
-    begin(out, "session_renamed", context, now).string("session_title", title).end();
+    begin(out, Kind::SessionRenamed, context, now).string("session_title", title).end();
 }
 
 pub(crate) fn invited(out: &mut String, context: Context<'_>, now: UnixMicros, title: &str, username: &str, by: &str) {
-    begin(out, "invited", context, now)
+    begin(out, Kind::Invited, context, now)
         .string("session_title", title)
         .string("username", username)
         .string("by", by)
@@ -206,11 +207,11 @@ pub(crate) fn invited(out: &mut String, context: Context<'_>, now: UnixMicros, t
 }
 
 pub(crate) fn notice(out: &mut String, context: Context<'_>, now: UnixMicros, code: NoticeCode, message: &str) {
-    begin(out, "notice", context, now).plain("code", code.as_str()).string("message", message).end();
+    begin(out, Kind::Notice, context, now).plain("code", code.as_str()).string("message", message).end();
 }
 
 pub(crate) fn session_list(out: &mut String, context: Context<'_>, now: UnixMicros, sessions: &[SessionSummary]) {
-    begin(out, "session_list", context, now)
+    begin(out, Kind::SessionList, context, now)
         .array("sessions", sessions, |out, s| {
             Frame::nested(out, "session_title", &s.title)
                 .plain("session_id", s.id.0)
@@ -232,7 +233,7 @@ pub(crate) fn history_page(
     more: bool,
 ) {
     let mut one = String::new();
-    begin(out, "history_page", context, now)
+    begin(out, Kind::HistoryPage, context, now)
         .array("messages", messages, |out, record| {
             message(&mut one, record, None);
             out.push_str(&one);

@@ -4,6 +4,7 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod frames;
 mod json;
+mod kind;
 mod sampling;
 
 pub use sampling::Sampling;

@@ -1,0 +1,95 @@
+//! Every `type` there is, as closed lists: what the decoder knows and what the encoder writes.
+
+/// Makes an enum of frame types with their text on the wire, and the ways between both.
+macro_rules! kinds {
+    ($(#[$meta:meta])* $name:ident { $($variant:ident = $text:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum $name {
+            $($variant,)+
+        }
+
+        // The decoder needs one way, the encoder the other, the tests all.
+        #[cfg_attr(not(test), allow(dead_code))]
+        impl $name {
+            /// All there are.
+            pub(crate) const ALL: &[$name] = &[$($name::$variant,)+];
+
+            /// On the wire.
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self {
+                    $($name::$variant => $text,)+
+                }
+            }
+
+            /// The type of a text, if the protocol has it.
+            pub(crate) fn parse(text: &str) -> Option<$name> {
+                match text {
+                    $($text => Some($name::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The `type` of a client's frame.
+    ClientKind {
+        JoinSession = "join_session",
+        ChatMessage = "chat_message",
+        Ping = "ping",
+        CreateSession = "create_session",
+        LeaveSession = "leave_session",
+        StopGeneration = "stop_generation",
+        Regenerate = "regenerate",
+        EditMessage = "edit_message",
+        History = "history",
+        Typing = "typing",
+        Invite = "invite",
+        RenameSession = "rename_session",
+        DeleteSession = "delete_session",
+        ListSessions = "list_sessions",
+        Authenticate = "authenticate",
+    }
+}
+
+kinds! {
+    /// The `type` of a server's frame.
+    ServerKind {
+        ConnectionEstablished = "connection_established",
+        SessionJoined = "session_joined",
+        Message = "message",
+        MessageDelta = "message_delta",
+        Typing = "typing",
+        Ack = "ack",
+        Error = "error",
+        Pong = "pong",
+        CommandResponse = "command_response",
+        Presence = "presence",
+        HistoryPage = "history_page",
+        SessionList = "session_list",
+        Invited = "invited",
+        SessionRenamed = "session_renamed",
+        SessionLeft = "session_left",
+        SessionEnded = "session_ended",
+        SessionDeleted = "session_deleted",
+        Notice = "notice",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_read_as_they_are_written() {
+        for kind in ClientKind::ALL {
+            assert_eq!(ClientKind::parse(kind.as_str()), Some(*kind));
+        }
+        for kind in ServerKind::ALL {
+            assert_eq!(ServerKind::parse(kind.as_str()), Some(*kind));
+        }
+        assert_eq!((ClientKind::parse("Ping"), ServerKind::parse("ping")), (None, None));
+    }
+}
