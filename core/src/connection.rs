@@ -15,7 +15,7 @@ use crate::log::Cursor;
 use crate::record::Member;
 use crate::slab::Key;
 use crate::time::Instant;
-use crate::timer::Reason;
+use crate::timer::Armed;
 use crate::transition::ConnectionState;
 
 /// One connection.
@@ -46,7 +46,7 @@ pub(crate) struct Connection {
     /// The `id` of an `authenticate` frame without its verdict yet.
     pub(crate) authenticating: Option<Option<String>>,
     pub(crate) closing: Option<(CloseCode, Cow<'static, str>)>,
-    pub(crate) armed: Option<(Instant, Reason)>,
+    pub(crate) armed: Option<Armed>,
     /// Whether it stands in the hub's queue of connections with something to do.
     pub(crate) ready: bool,
 }
@@ -121,5 +121,5 @@ pub(crate) struct User {
     pub(crate) connections: Vec<ConnectionId>,
     pub(crate) messages: Bucket,
     pub(crate) created_sessions: Bucket,
-    pub(crate) armed: Option<(Instant, Reason)>,
+    pub(crate) armed: Option<Armed>,
 }

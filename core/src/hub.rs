@@ -29,7 +29,7 @@ use crate::rng::Rng;
 use crate::session::{Asker, Session};
 use crate::slab::{Key, Slab};
 use crate::time::{Instant, UnixMicros};
-use crate::timer::{Reason, Timers};
+use crate::timer::{Armed, Reason, Timers};
 use crate::wire::frames;
 
 /// How a hub is built.
@@ -86,7 +86,7 @@ pub struct Hub {
     backend: Backend,
     draining: Option<Instant>,
     generations_cut: bool,
-    armed: Option<(Instant, Reason)>,
+    armed: Option<Armed>,
     timers: Timers,
     actions: VecDeque<Action>,
     ready_sessions: VecDeque<Key>,
@@ -236,7 +236,9 @@ impl Hub {
     }
 
     /// When to give [`Input::Timer`] at the latest, and why; now while output waits. `None`: nothing ever happens by
-    /// itself.
+    /// itself. After a deadline was moved or taken back, this may once be earlier than there is need, and never later.
+    ///
+    /// Costs the same however much the hub holds.
     pub fn next_deadline(&self) -> Option<(Instant, Reason)> {
         if self.has_output() { Some((self.now, Reason::Output)) } else { self.timers.next() }
     }

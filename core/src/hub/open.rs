@@ -68,7 +68,7 @@ impl Hub {
             return;
         }
         user.connections.push(id);
-        self.timers.set(Owner::User(key), &mut user.armed, None);
+        self.timers.set(self.now, Owner::User(key), &mut user.armed, None);
         let member = user.member.clone();
         let now = self.wall();
         if let Some(connection) = self.connections.get_mut(id.0) {
@@ -155,7 +155,7 @@ impl Hub {
         self.forget_user(id);
         self.detach(id, true);
         if let Some(mut connection) = self.connections.remove(id.0) {
-            self.timers.set(Owner::Connection(id), &mut connection.armed, None);
+            self.timers.set(self.now, Owner::Connection(id), &mut connection.armed, None);
         }
         Ok(())
     }
@@ -168,7 +168,7 @@ impl Hub {
         user.connections.retain(|c| *c != id);
         if user.connections.is_empty() {
             let recovered = user.messages.empty_at().max(user.created_sessions.empty_at());
-            self.timers.set(Owner::User(key), &mut user.armed, Some((recovered, Reason::UserForgotten)));
+            self.timers.set(self.now, Owner::User(key), &mut user.armed, Some((recovered, Reason::UserForgotten)));
         }
     }
 
@@ -202,7 +202,7 @@ impl Hub {
                 Some(expiry.min(silent)).map(|first| typing.map_or(first, |t| first.min(t)))
             }
         };
-        self.timers.set(Owner::Connection(id), &mut c.armed, deadline);
+        self.timers.set(self.now, Owner::Connection(id), &mut c.armed, deadline);
     }
 
     /// Time goes on, never back: what was to happen by now happens.
@@ -277,7 +277,7 @@ impl Hub {
             });
         }
         let cut = until.saturating_sub(limits::DRAIN_GRACE).max(self.now);
-        self.timers.set(Owner::Hub, &mut self.armed, Some((cut, Reason::DrainGenerations)));
+        self.timers.set(self.now, Owner::Hub, &mut self.armed, Some((cut, Reason::DrainGenerations)));
         self.advance(self.now);
     }
 
@@ -296,7 +296,7 @@ impl Hub {
             }
         }
         if self.now < until {
-            self.timers.set(Owner::Hub, &mut self.armed, Some((until, Reason::Drain)));
+            self.timers.set(self.now, Owner::Hub, &mut self.armed, Some((until, Reason::Drain)));
             return;
         }
         for id in self.open_connections() {
