@@ -199,7 +199,7 @@ pub enum CloseCode {
     TooBig = 1009,
     /// The server failed. The core never closes with it; it is for runtimes.
     Internal = 1011,
-    /// The server has as many connections as it can have: the runtime's answer to [`Full`](crate::Full).
+    /// The server has as many connections as it can have: the runtime's answer to [`ConnectError`](crate::ConnectError).
     TryAgainLater = 1013,
     /// Nothing came from the peer for long.
     Idle = 4000,

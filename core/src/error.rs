@@ -1,4 +1,4 @@
-//! What a caller can do wrong: [`Misuse`], and the one refusal that [`Hub::connect`](crate::Hub::connect) has.
+//! What a caller can do wrong: [`Misuse`], and why [`Hub::connect`](crate::Hub::connect) may refuse: [`ConnectError`].
 //!
 //! Four kinds of trouble have four types: *misuse* by the caller ([`Misuse`]), *violation* by the peer (a close code),
 //! *refusal* (an `error` frame, everything lives on) and *overload* (an `error` frame with `retry_after_ms`). The last
@@ -9,20 +9,39 @@ use core::fmt;
 use crate::action::{GenerationId, RequestId};
 use crate::id::ConnectionId;
 
-/// No connection can be added: [`Limits::connections`](crate::limits::Limits::connections) are open.
+/// Why [`Hub::connect`](crate::Hub::connect) took no connection in: refuse the handshake, or close with
+/// [`CloseCode::TryAgainLater`](crate::CloseCode::TryAgainLater).
+///
+/// ```
+/// use causerie_core::ConnectError;
+///
+/// let full = ConnectError::Full { limit: 20_000 };
+/// assert_eq!(full.to_string(), "20000 connections are open, which is the limit: refuse this one and try again later");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full {
-    /// The limit.
-    pub limit: usize,
+#[non_exhaustive]
+pub enum ConnectError {
+    /// [`Limits::connections`](crate::limits::Limits::connections) are open.
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// The server is about to stop: [`Input::Drain`](crate::Input::Drain) was given.
+    Draining,
 }
 
-impl fmt::Display for Full {
+impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} connections are open, which is the limit: refuse this one and try again later", self.limit)
+        match self {
+            ConnectError::Full { limit } => {
+                write!(f, "{limit} connections are open, which is the limit: refuse this one and try again later")
+            }
+            ConnectError::Draining => f.write_str("the server is about to stop: refuse this connection"),
+        }
     }
 }
 
-impl core::error::Error for Full {}
+impl core::error::Error for ConnectError {}
 
 /// The caller did what the contract of [`Hub::handle`](crate::Hub::handle) excludes. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,13 +14,14 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use self::output::Action;
 use crate::action::{GenerationId, Output, RequestId};
 use crate::bucket::Rate;
 use crate::code::CloseCode;
 use crate::connection::{Connection, User};
-use crate::error::{Full, Misuse};
+use crate::error::{ConnectError, Misuse};
 use crate::event::{Input, Violation};
 use crate::id::{ConnectionId, MessageId, SessionId};
 use crate::limits::{self, Limits};
@@ -33,7 +34,7 @@ use crate::timer::{Armed, Reason, Timers};
 use crate::wire::frames;
 
 /// How a hub is built.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// Randomness, from the operating system: ids are made from it.
     pub seed: [u8; 32],
@@ -43,6 +44,15 @@ pub struct Options {
     pub server: String,
     /// Bounds.
     pub limits: Limits,
+}
+
+/// Without the seed, which would tell all ids to come.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Options { seed: _, wall_clock, server, limits } = self;
+        let mut out = f.debug_struct("Options");
+        out.field("wall_clock", wall_clock).field("server", server).field("limits", limits).finish_non_exhaustive()
+    }
 }
 
 /// How much a hub holds; for metrics, and to see when a drained hub has nothing left to do.
@@ -124,6 +134,14 @@ enum Purpose {
     Fetch { connection: ConnectionId, session: Key },
 }
 
+/// How much it holds, not what: people's words do not belong into logs.
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Hub");
+        out.field("now", &self.now).field("counts", &self.counts()).finish_non_exhaustive()
+    }
+}
+
 impl Hub {
     /// A hub without connections, sessions or a model.
     pub fn new(options: Options) -> Hub {
@@ -165,8 +183,8 @@ impl Hub {
     /// [`Input::Authenticated`] or [`Input::Refused`]; frames that come before the verdict are held.
     ///
     /// # Errors
-    /// [`Full`] when [`Limits::connections`] are open, or the server drains.
-    pub fn connect(&mut self, now: Instant) -> Result<ConnectionId, Full> {
+    /// [`ConnectError::Full`] when [`Limits::connections`] are open, [`ConnectError::Draining`] after [`Input::Drain`].
+    pub fn connect(&mut self, now: Instant) -> Result<ConnectionId, ConnectError> {
         self.advance(now);
         self.open()
     }

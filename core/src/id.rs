@@ -1,24 +1,81 @@
 //! Names of things: small generational handles inside, UUIDs on the wire.
 
 use core::fmt;
+use core::str::FromStr;
 
 use crate::slab::Key;
 
 /// A connection, as the hub names it: an index that is used again and a generation that is not.
+///
+/// Made by [`Hub::connect`](crate::Hub::connect) alone and good until [`Input::Closed`](crate::Input::Closed); after that
+/// it is [`Misuse::UnknownConnection`](crate::Misuse::UnknownConnection), also when its place is taken by another. Eight
+/// bytes; a map's key, or a label in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub(crate) Key);
 
-/// A session's id on the wire.
+/// A session's id on the wire. The hub makes it (a random UUID, version 4); storage keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub Uuid);
 
-/// A message's id on the wire.
+/// A message's id on the wire. The hub makes it (a random UUID, version 4); storage keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(pub Uuid);
 
 /// A UUID (RFC 9562), shown in lower case with hyphens, parsed in either case.
+///
+/// The bytes are in the order of the text, as databases keep them.
+///
+/// ```
+/// use causerie_core::{SessionId, Uuid};
+///
+/// let id: Uuid = "67E55044-10B1-426F-9247-BB680E5FE0C8".parse()?;
+/// assert_eq!(id.to_string(), "67e55044-10b1-426f-9247-bb680e5fe0c8");
+/// assert_eq!(id.0[..4], [0x67, 0xe5, 0x50, 0x44]);
+/// assert_eq!(SessionId(id).to_string(), id.to_string());
+/// assert!("67e5504410b1426f9247bb680e5fe0c8".parse::<Uuid>().is_err(), "without hyphens it is not the protocol's");
+/// # Ok::<(), causerie_core::ParseUuidError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uuid(pub [u8; 16]);
+
+/// Text is not a UUID of 32 hexadecimal digits in five groups with hyphens (RFC 9562, section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParseUuidError;
+
+impl fmt::Display for ParseUuidError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a UUID: expected 32 hexadecimal digits in groups of 8-4-4-4-12")
+    }
+}
+
+impl core::error::Error for ParseUuidError {}
+
+/// Where groups of a UUID begin, in bytes: a hyphen stands before each.
+const GROUPS: [usize; 4] = [4, 6, 8, 10];
+
+impl FromStr for Uuid {
+    type Err = ParseUuidError;
+
+    fn from_str(text: &str) -> Result<Uuid, ParseUuidError> {
+        let text: &[u8; 36] = text.as_bytes().try_into().map_err(|_| ParseUuidError)?;
+        let digit = |at: usize| char::from(text[at]).to_digit(16).ok_or(ParseUuidError);
+        let mut bytes = [0; 16];
+        let mut at = 0;
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            if GROUPS.contains(&i) {
+                if text[at] != b'-' {
+                    return Err(ParseUuidError);
+                }
+                at += 1;
+            }
+            // Two hexadecimal digits fit a byte.
+            *byte = (digit(at)? * 16 + digit(at + 1)?) as u8;
+            at += 2;
+        }
+        Ok(Uuid(bytes))
+    }
+}
 
 impl fmt::Display for Uuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,7 +83,7 @@ impl fmt::Display for Uuid {
         let mut text = [b'-'; 36];
         let mut at = 0;
         for (i, byte) in self.0.iter().enumerate() {
-            if matches!(i, 4 | 6 | 8 | 10) {
+            if GROUPS.contains(&i) {
                 at += 1;
             }
             text[at] = DIGITS[usize::from(byte >> 4)];
@@ -40,5 +97,17 @@ impl fmt::Display for Uuid {
 impl fmt::Debug for Uuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
     }
 }

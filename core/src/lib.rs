@@ -164,12 +164,12 @@ mod wire;
 
 pub use action::{GenerationId, Output, Query, RequestId, Write};
 pub use code::{CloseCode, ErrorCode, NoticeCode, UnknownCode};
-pub use error::{Full, Misuse};
+pub use error::{ConnectError, Misuse};
 pub use event::{
     FinishReason, GenerationFailure, GenerationNotice, Identity, Input, Loaded, Role, Timings, Usage, Violation,
 };
 pub use hub::{Counts, Hub, Options};
-pub use id::{ConnectionId, MessageId, SessionId, Uuid};
+pub use id::{ConnectionId, MessageId, ParseUuidError, SessionId, Uuid};
 pub use record::{Member, MessageRecord, MessageRole, SessionRecord, SessionSummary};
 pub use time::{Instant, UnixMicros};
 pub use timer::Reason;

@@ -10,7 +10,8 @@ use core::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Open connections, of everybody: [`Hub::connect`](crate::Hub::connect) says [`Full`](crate::Full) beyond.
+    /// Open connections, of everybody: [`Hub::connect`](crate::Hub::connect) says
+    /// [`ConnectError::Full`](crate::ConnectError::Full) beyond.
     pub connections: usize,
     /// Open connections of one user, so that one cannot take all: `too_many_connections` and close 4500.
     pub connections_per_user: usize,

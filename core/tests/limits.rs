@@ -3,7 +3,7 @@
 mod driver;
 
 use causerie_core::limits::{self, Limits};
-use causerie_core::{ConnectionId, FinishReason, Input, Role};
+use causerie_core::{ConnectError, ConnectionId, FinishReason, Input, Role};
 use driver::Driver;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn connections() {
     let first = d.connect();
     d.connect();
     d.connect();
-    assert_eq!(d.hub.connect(d.now).map_err(|full| full.limit), Err(3));
+    assert_eq!(d.hub.connect(d.now), Err(ConnectError::Full { limit: 3 }));
     d.close(first);
     d.connect();
 }

@@ -2,7 +2,7 @@
 
 mod driver;
 
-use causerie_core::{GenerationFailure, Hub, Input, Instant, Misuse, Options, Reason, Role, UnixMicros};
+use causerie_core::{ConnectError, GenerationFailure, Hub, Input, Instant, Misuse, Options, Reason, Role, UnixMicros};
 use driver::{Driver, START, limits};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -158,7 +158,7 @@ fn a_drain_tells_everybody_lets_answers_end_and_closes_with_1001() {
     d.give(Input::Drain { until: d.now + Duration::from_secs(10) });
     assert_eq!(d.read_one(bob)["code"], "server_draining");
     d.read(ann);
-    assert!(d.hub.connect(d.now).is_err());
+    assert_eq!(d.hub.connect(d.now), Err(ConnectError::Draining));
     d.send(ann, &json!({ "type": "chat_message", "message": "three" }));
     let refused = d.read_one(ann);
     assert_eq!((&refused["code"], &refused["retryable"]), (&json!("server_draining"), &json!(true)));

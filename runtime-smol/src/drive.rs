@@ -15,7 +15,7 @@ mod outside;
 
 use std::time::Instant;
 
-use causerie_core::{ConnectionId, Full, Hub, Input, Misuse};
+use causerie_core::{ConnectError, ConnectionId, Hub, Input, Misuse};
 use smol::Timer;
 use smol::channel::Receiver;
 use smol::future::{or, yield_now};
@@ -157,7 +157,7 @@ impl Drive {
         }
     }
 
-    fn connect(&mut self, identity: Result<Claims, String>, outbox: Outbox) -> Result<ConnectionId, Full> {
+    fn connect(&mut self, identity: Result<Claims, String>, outbox: Outbox) -> Result<ConnectionId, ConnectError> {
         let connection = self.hub.connect(self.clock.now())?;
         self.outside.add(connection, outbox);
         match identity {

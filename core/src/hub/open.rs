@@ -8,7 +8,7 @@ use super::{Action, Hub};
 use crate::bucket::Bucket;
 use crate::code::{CloseCode, NoticeCode};
 use crate::connection::{Connection, User};
-use crate::error::{Full, Misuse};
+use crate::error::{ConnectError, Misuse};
 use crate::event::Identity;
 use crate::id::ConnectionId;
 use crate::limits;
@@ -22,9 +22,13 @@ use crate::transition::{self, ConnectionEvent, ConnectionState};
 use crate::wire::frames;
 
 impl Hub {
-    pub(super) fn open(&mut self) -> Result<ConnectionId, Full> {
-        if self.connections.len() >= self.limits.connections || self.draining.is_some() {
-            return Err(Full { limit: self.limits.connections });
+    pub(super) fn open(&mut self) -> Result<ConnectionId, ConnectError> {
+        if self.draining.is_some() {
+            return Err(ConnectError::Draining);
+        }
+        let limit = self.limits.connections;
+        if self.connections.len() >= limit {
+            return Err(ConnectError::Full { limit });
         }
         let id = ConnectionId(self.connections.insert(Connection::new(self.now)));
         self.arm(id);

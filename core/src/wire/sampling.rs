@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 /// What a `chat_message` may say about sampling; what it leaves out is the runtime's to choose.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Sampling {
     /// 0 is greedy; at most [`limits::TEMPERATURE`](crate::limits).
     pub temperature: Option<f32>,
