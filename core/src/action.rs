@@ -52,8 +52,9 @@ pub enum Output<'a> {
     },
     /// Let the model answer a message: the conversation is the path from the root to `prompt` in storage, after the
     /// session's system prompt. Where a user's message follows another user's in it, it came while that one was being
-    /// answered: the first stored answer to that one stands between them. Answered by
-    /// [`Input::Token`](crate::Input::Token)s and one end.
+    /// answered, or stands beside one that did; then an answer to the earlier message stands between them: the first
+    /// that was stored after the later message and before any answer to it, or else the last that was stored before the
+    /// later message, if there is one. Answered by [`Input::Token`](crate::Input::Token)s and one end.
     Generate {
         /// To name in the answers.
         generation: GenerationId,
@@ -115,6 +116,14 @@ pub enum Write<'a> {
         /// Under which name.
         username: &'a str,
     },
+    /// The conversation goes on from a message of the session that is in storage already: what
+    /// [`SessionRecord::last_message`] is from now on.
+    Continue {
+        /// Which session.
+        session: SessionId,
+        /// From which of its messages.
+        message: MessageId,
+    },
     /// The session takes no more messages.
     EndSession {
         /// Which.
@@ -159,6 +168,13 @@ pub enum Query<'a> {
         before: u64,
         /// At most this many.
         limit: u32,
+    },
+    /// One message, if the session has it.
+    Message {
+        /// Of which session; a message of another one is not found.
+        session: SessionId,
+        /// Which.
+        message: MessageId,
     },
     /// What was stored for a user's `client_id`, to recognize a repeated message.
     ClientMessage {

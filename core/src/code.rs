@@ -99,8 +99,6 @@ codes! {
         TooManyMembers = "too_many_members",
         /// No such answer is being generated.
         NothingToStop = "nothing_to_stop",
-        /// The server cannot do this.
-        Unsupported = "unsupported",
         /// The token is missing, invalid, expired, or was not verified in time.
         AuthenticationFailed = "authentication_failed",
         /// The fresh token belongs to somebody else than the connection's user.

@@ -180,6 +180,8 @@ pub enum Loaded {
         /// Whether there are older ones.
         more: bool,
     },
+    /// To [`Query::Message`](crate::Query::Message): `None` when the session has no such message.
+    Message(Option<MessageRecord>),
     /// To [`Query::ClientMessage`](crate::Query::ClientMessage): the message stored under that `client_id`, if any.
     ClientMessage(Option<(MessageId, u64)>),
     /// To [`Query::Totals`](crate::Query::Totals).

@@ -1,5 +1,6 @@
 //! The one machine: [`Hub`].
 
+mod branch;
 mod chat;
 mod command;
 mod frame;
@@ -127,7 +128,8 @@ enum Purpose {
     LoadSession { session: Key },
     CreateSession { session: Key, asker: Asker },
     Write { session: Key },
-    Lookup { session: Key },
+    LookUpClientId { session: Key },
+    LookUpMessage { session: Key },
     Sessions { asker: Asker, command: Option<String> },
     History { asker: Asker, session: SessionId },
     Totals { asker: Asker, command: String },

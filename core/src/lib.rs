@@ -128,6 +128,23 @@
 //! it, or the answer to that one if it is stored by then. Messages that come during an answer are told at once and
 //! answered in their order, and the model is shown each with its answer.
 //!
+//! Messages are a tree by `parent` and a log by `seq`. No message is ever changed: what is said or answered anew stands
+//! beside the old, with the same parent. Three frames make branches, and all three go through the same queue, limits and
+//! checks as any message:
+//!
+//! - `chat_message` with a `parent` follows that message. One that names the answer under way follows the message that
+//!   this answers, as any that comes during an answer.
+//! - `edit_message` is a new version of one's own message: a message beside it. It is acknowledged and answered.
+//! - `regenerate` is a step back: the conversation goes on from the message to be answered, which is the one named, or
+//!   the one that the named answer answers, or without `message_id` the conversation's last. That step is stored. The
+//!   `ack` then names the message to be answered, with its `seq`, and what follows is what follows any message: `typing`,
+//!   which names it as `parent`, the deltas, and the new answer.
+//!
+//! A message is found by asking storage for it ([`Query::Message`]) when its turn has come, so that order is kept.
+//! Afterwards the conversation goes on from the new message or answer ([`SessionRecord::last_message`], told in
+//! `session_joined`), for all members: a message without `parent` follows it. Only an answer to something that is not the
+//! last message any more, because somebody has said more or stepped back meanwhile, leaves the conversation where it is.
+//!
 //! # Modules
 //!
 //! In the order of the data: `wire` (frames to values and back, no state) · `hub` (the one machine, with a file for each

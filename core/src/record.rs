@@ -25,7 +25,8 @@ pub struct SessionRecord {
     /// The `seq` of its last message, 0 when there is none.
     pub last_seq: u64,
     /// Where the conversation goes on: the last user's message, or the answer to it once that is stored. An answer to
-    /// an earlier message does not change it; see [`SessionRecord::append`].
+    /// another message does not change it; see [`SessionRecord::append`]. To answer a message again, the conversation
+    /// first goes back to it by [`Write::Continue`](crate::Write::Continue).
     pub last_message: Option<MessageId>,
     /// Who may join: user ids with the names they had when they became members.
     pub members: Vec<Member>,
@@ -37,7 +38,8 @@ impl SessionRecord {
     /// What becomes of the session's record when a message of it is stored. Storage must do the same.
     ///
     /// People go on talking while an answer is made, so an answer may be stored after messages that came later. It
-    /// belongs to the message that it answers, and the conversation goes on from the last of those.
+    /// belongs to the message that it answers, and the conversation goes on from the last of those, on whichever branch
+    /// that is.
     pub fn append(&mut self, message: &MessageRecord) {
         self.last_seq = message.seq;
         if message.role != MessageRole::Assistant || message.parent == self.last_message {

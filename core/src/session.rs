@@ -13,6 +13,7 @@ use crate::record::{Member, MessageRecord, SessionRecord};
 use crate::time::UnixMicros;
 use crate::transition::SessionState;
 use crate::wire::Sampling;
+use crate::wire::frames::Typist;
 
 /// One session.
 pub(crate) struct Session {
@@ -68,6 +69,7 @@ pub(crate) struct OwnedSince {
 #[derive(Debug)]
 pub(crate) enum Work {
     Message(NewMessage),
+    Regenerate(Regenerate),
     Answer,
     Join { asker: Asker, member: Member, since: Option<OwnedSince> },
     Invite { asker: Asker, username: String, by: String },
@@ -86,6 +88,45 @@ pub(crate) struct NewMessage {
     pub(crate) sampling: Sampling,
     /// Whether storage has said that the `client_id` is new.
     pub(crate) looked_up: bool,
+    pub(crate) place: Place,
+}
+
+/// Where in the conversation a new message stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Where the conversation has come to by the time that the message is stored.
+    Last,
+    /// After this one, if storage has it.
+    After(MessageId),
+    /// Beside this one, as another version of it, if storage has it and its author is the same.
+    Beside(MessageId),
+    /// After what storage was found to have; `None`: the conversation begins with it.
+    Found(Option<MessageId>),
+}
+
+/// A wish for another answer. It is stored as a step back: the conversation goes on from the message to be answered.
+#[derive(Debug)]
+pub(crate) struct Regenerate {
+    pub(crate) asker: Asker,
+    /// The asker's user id.
+    pub(crate) user: String,
+    pub(crate) sampling: Sampling,
+    /// The message named, or once that was found to be an answer, the one that it answers. `None`: the conversation's
+    /// last one.
+    pub(crate) message: Option<MessageId>,
+    /// Whether `message` was found by the answer to it.
+    pub(crate) by_answer: bool,
+    /// The message to be answered and its `seq`, once storage was found to have it.
+    pub(crate) prompt: Option<(MessageId, u64)>,
+}
+
+/// What storage is asked before a change can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// Was a message with this `client_id` stored before?
+    ClientId,
+    /// Is there such a message in the session, and what is it like?
+    Message(MessageId),
 }
 
 /// The one change that storage is busy with.
@@ -117,12 +158,37 @@ impl Work {
     pub(crate) fn asker(&self) -> Option<&Asker> {
         match self {
             Work::Message(message) => Some(&message.asker),
+            Work::Regenerate(regenerate) => Some(&regenerate.asker),
             Work::Answer => None,
             Work::Join { asker, .. }
             | Work::Invite { asker, .. }
             | Work::Rename { asker, .. }
             | Work::End { asker, .. }
             | Work::Delete { asker } => Some(asker),
+        }
+    }
+}
+
+impl Work {
+    /// The user among whose messages that wait for an answer it counts.
+    pub(crate) fn awaited_by(&self) -> Option<&str> {
+        match self {
+            Work::Message(message) => Some(&message.author.user_id),
+            Work::Regenerate(regenerate) => Some(&regenerate.user),
+            _ => None,
+        }
+    }
+
+    /// What storage has to be asked next before this can be written; `None`: nothing any more.
+    pub(crate) fn question(&self) -> Option<Question> {
+        match self {
+            Work::Message(message) if message.client_id.is_some() && !message.looked_up => Some(Question::ClientId),
+            Work::Message(message) => match message.place {
+                Place::After(id) | Place::Beside(id) => Some(Question::Message(id)),
+                Place::Last | Place::Found(_) => None,
+            },
+            Work::Regenerate(regenerate) if regenerate.prompt.is_none() => regenerate.message.map(Question::Message),
+            _ => None,
         }
     }
 }
@@ -175,6 +241,7 @@ impl Session {
         let in_flight = self.in_flight.as_ref()?;
         Some(match &in_flight.work {
             Work::Message(_) | Work::Answer => Write::Message(in_flight.message.as_ref()?),
+            Work::Regenerate(regenerate) => Write::Continue { session, message: regenerate.prompt?.0 },
             Work::Join { member, .. } => {
                 Write::Member { session, user_id: &member.user_id, username: &member.username }
             }
@@ -185,11 +252,18 @@ impl Session {
         })
     }
 
-    /// The question whether the message in flight was stored before.
+    /// What storage is asked about the change in flight.
     pub(crate) fn lookup(&self) -> Option<Query<'_>> {
-        let Work::Message(message) = &self.in_flight.as_ref()?.work else { return None };
-        let client_id = message.client_id.as_deref()?;
-        Some(Query::ClientMessage { session: self.record.id, user_id: &message.author.user_id, client_id })
+        let (work, session) = (&self.in_flight.as_ref()?.work, self.record.id);
+        match (work.question()?, work) {
+            (Question::Message(message), _) => Some(Query::Message { session, message }),
+            (Question::ClientId, Work::Message(message)) => {
+                let client_id = message.client_id.as_deref()?;
+                Some(Query::ClientMessage { session, user_id: &message.author.user_id, client_id })
+            }
+            // Only messages have one.
+            (Question::ClientId, _) => None,
+        }
     }
 
     /// Whether a user may join, and whether by invitation.
@@ -203,6 +277,12 @@ impl Session {
         }
     }
 
+    /// The assistant while it makes this answer.
+    pub(crate) fn typist(&self, message: MessageId) -> Typist<'static> {
+        let answered = self.generation.as_ref().filter(|g| g.message == message);
+        Typist::Assistant { message, parent: answered.map(|g| g.prompt.message) }
+    }
+
     /// Nobody needs it in memory.
     pub(crate) fn is_unused(&self) -> bool {
         self.readers.is_empty()
@@ -213,9 +293,9 @@ impl Session {
             && self.generation.is_none()
     }
 
-    /// Messages that wait to be stored.
+    /// Messages that wait to be stored, and wishes for another answer.
     pub(crate) fn queued_messages(&self) -> usize {
-        self.work.iter().filter(|w| matches!(w, Work::Message(_))).count()
+        self.work.iter().filter(|w| w.awaited_by().is_some()).count()
     }
 }
 

@@ -4,13 +4,14 @@ use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use super::{Action, Hub, Purpose};
+use super::join::storage_failure;
+use super::{Action, Hub, Purpose, branch};
 use crate::event::FinishReason;
-use crate::id::MessageId;
+use crate::id::{MessageId, SessionId};
 use crate::log::Mark;
-use crate::record::{MessageRecord, MessageRole};
+use crate::record::{Member, MessageRecord, MessageRole};
 use crate::refusal::{Code, Refusal};
-use crate::session::{Asker, InFlight, NewMessage, Prompt, Session, Work};
+use crate::session::{Asker, InFlight, NewMessage, Place, Prompt, Question, Session, Work};
 use crate::slab::Key;
 use crate::time::UnixMicros;
 use crate::transition::{self, SessionEvent, SessionState};
@@ -23,16 +24,18 @@ impl Hub {
         if text.starts_with('/') {
             return self.command(asker, text);
         }
+        let place = message.parent.map_or(Place::Last, Place::After);
+        self.say(asker, message, place);
+    }
+
+    /// Takes in a message for its place in the conversation.
+    pub(super) fn say(&mut self, asker: Asker, message: ChatMessage<'_>, place: Place) {
         let Some(key) = self.session_of(asker.connection) else { return self.not_in_session(&asker) };
-        if text.is_empty() {
+        if message.message.trim().is_empty() {
             return self.refuse_with(&asker, Code::EmptyMessage, "Empty message");
         }
-        if let Err(refusal) = self.admit_message(&asker, key, message.parent) {
-            return self.refuse(&asker, &refusal);
-        }
-        let Some(author) = self.member(asker.connection).cloned() else { return };
+        let Some(author) = self.admit_message(&asker, key) else { return };
         self.set_typing(asker.connection, false);
-        *self.generations_of_users.entry(author.user_id.clone()).or_default() += 1;
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.work.push_back(Work::Message(NewMessage {
             asker,
@@ -41,12 +44,24 @@ impl Hub {
             client_id: message.client_id.map(Cow::into_owned),
             sampling: message.sampling,
             looked_up: false,
+            place,
         }));
         self.pump(key);
     }
 
-    /// Whether a message may be taken in now.
-    fn admit_message(&mut self, asker: &Asker, key: Key, parent: Option<MessageId>) -> Result<(), Refusal> {
+    /// Counts what is to be answered among its user's, or refuses it. Gives who that user is.
+    pub(super) fn admit_message(&mut self, asker: &Asker, key: Key) -> Option<Member> {
+        if let Err(refusal) = self.may_ask(asker, key) {
+            self.refuse(asker, &refusal);
+            return None;
+        }
+        let author = self.member(asker.connection).cloned()?;
+        *self.generations_of_users.entry(author.user_id.clone()).or_default() += 1;
+        Some(author)
+    }
+
+    /// Whether something that is to be answered may be taken in now.
+    fn may_ask(&mut self, asker: &Asker, key: Key) -> Result<(), Refusal> {
         if self.draining.is_some() {
             return Err(Refusal::new(Code::ServerDraining, "The server is about to stop: connect again soon"));
         }
@@ -56,9 +71,6 @@ impl Hub {
         };
         if session.state != SessionState::Live {
             return Err(Refusal::new(Code::SessionEnded, "The session has ended: create or join another"));
-        }
-        if parent.is_some() && parent != session.record.last_message {
-            return Err(Refusal::new(Code::Unsupported, "This server does not support branches: leave out `parent`"));
         }
         let waiting = session.queued_messages();
         let overloaded = |what| Err(Refusal::new(Code::Overloaded, what).after(2_000));
@@ -94,19 +106,11 @@ impl Hub {
     /// one that fails leaves no gap.
     pub(super) fn pump(&mut self, key: Key) {
         let now = self.wall();
+        let Some(work) = self.next_work(key) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
-        if session.in_flight.is_some() {
-            return;
-        }
-        // An end waits for the answer under way: `typing` must end before the session does.
-        if matches!(session.work.front(), Some(Work::End { .. } | Work::Delete { .. })) && session.generation.is_some()
-        {
-            return;
-        }
-        let Some(work) = session.work.pop_front() else { return };
-        let lookup = matches!(&work, Work::Message(m) if m.client_id.is_some() && !m.looked_up);
+        let question = work.question();
         let message = match &work {
-            Work::Message(_) | Work::Answer if !lookup => {
+            Work::Message(_) | Work::Answer if question.is_none() => {
                 let id = match (&work, &session.generation) {
                     (Work::Answer, Some(generation)) => generation.message,
                     _ => MessageId(self.rng.uuid()),
@@ -115,34 +119,60 @@ impl Hub {
             }
             _ => None,
         };
-        let purpose = if lookup { Purpose::Lookup { session: key } } else { Purpose::Write { session: key } };
-        let request = self.request(purpose);
-        let Some(session) = self.sessions.get_mut(key) else { return };
         session.in_flight = Some(InFlight { work, message });
-        self.actions.push_back(if lookup {
-            Action::Lookup { request, session: key }
-        } else {
-            Action::Write { request, session: key }
+        let request = self.request(match question {
+            None => Purpose::Write { session: key },
+            Some(Question::ClientId) => Purpose::LookUpClientId { session: key },
+            Some(Question::Message(_)) => Purpose::LookUpMessage { session: key },
+        });
+        self.actions.push_back(match question {
+            None => Action::Write { request, session: key },
+            Some(_) => Action::LookUp { request, session: key },
         });
     }
 
+    /// The next change of a session that storage can be given now.
+    fn next_work(&mut self, key: Key) -> Option<Work> {
+        loop {
+            let session = self.sessions.get_mut(key)?;
+            if session.in_flight.is_some() {
+                return None;
+            }
+            // An end waits for the answer under way: `typing` must end before the session does.
+            let ends = matches!(session.work.front(), Some(Work::End { .. } | Work::Delete { .. }));
+            if ends && session.generation.is_some() {
+                return None;
+            }
+            let mut work = session.work.pop_front()?;
+            match branch::resolve(session, &mut work) {
+                Ok(()) => return Some(work),
+                Err(refusal) => self.give_up_work(&work, &refusal),
+            }
+        }
+    }
+
+    /// Something that was to be answered is refused after all.
+    pub(super) fn give_up_work(&mut self, work: &Work, refusal: &Refusal) {
+        if let Some(asker) = work.asker() {
+            self.refuse(asker, refusal);
+        }
+        if let Some(user) = work.awaited_by() {
+            self.prompt_done(user);
+        }
+    }
+
     /// Storage has said whether the `client_id` of the message in flight was there before.
-    pub(super) fn looked_up(&mut self, key: Key, found: Result<Option<(MessageId, u64)>, ()>) {
-        let now = self.wall();
+    pub(super) fn client_id_looked_up(&mut self, key: Key, found: Option<(MessageId, u64)>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let id = session.record.id;
         let Some(InFlight { work: Work::Message(mut message), .. }) = session.in_flight.take() else { return };
         match found {
-            Ok(None) => {
+            None => {
                 message.looked_up = true;
                 session.work.push_front(Work::Message(message));
             }
-            Ok(Some((stored, seq))) => {
-                self.acknowledge(&message.asker, id, message.client_id.as_deref(), stored, seq, now);
-                self.prompt_done(&message.author.user_id);
-            }
-            Err(()) => {
-                self.storage_failed(&message.asker);
+            Some((stored, seq)) => {
+                let id = session.record.id;
+                self.acknowledge(&message.asker, id, message.client_id.as_deref(), stored, seq);
                 self.prompt_done(&message.author.user_id);
             }
         }
@@ -150,31 +180,44 @@ impl Hub {
         self.drop_if_unused(key);
     }
 
-    fn acknowledge(
+    /// Storage could not say what the change in flight depends on.
+    pub(super) fn not_looked_up(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(InFlight { work, .. }) = session.in_flight.take() else { return };
+        self.give_up_work(&work, &storage_failure());
+        self.pump(key);
+        self.drop_if_unused(key);
+    }
+
+    pub(super) fn acknowledge(
         &mut self,
         asker: &Asker,
-        session: crate::id::SessionId,
+        session: SessionId,
         client_id: Option<&str>,
         message: MessageId,
         seq: u64,
-        now: UnixMicros,
     ) {
+        let now = self.wall();
         let context = Context { reference: asker.reference.as_deref(), session: Some(session) };
         self.reply(asker.connection, |out| frames::ack(out, context, now, client_id, message, seq));
     }
 
     /// A user's message is committed: acknowledged, told to everybody, and to be answered.
     pub(super) fn message_stored(&mut self, key: Key, message: NewMessage, record: &MessageRecord) {
-        let now = self.wall();
         self.log_message(key, record, Mark::Plain, None);
-        self.acknowledge(&message.asker, record.session, record.client_id.as_deref(), record.id, record.seq, now);
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        self.acknowledge(&message.asker, record.session, record.client_id.as_deref(), record.id, record.seq);
         let author = message.author.user_id;
+        self.add_prompt(key, Prompt { message: record.id, author, sampling: message.sampling });
+    }
+
+    /// Puts a stored message in line for an answer, unless its session is about to end.
+    pub(super) fn add_prompt(&mut self, key: Key, prompt: Prompt) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
         if session.state == SessionState::Live {
-            session.prompts.push_back(Prompt { message: record.id, author, sampling: message.sampling });
+            session.prompts.push_back(prompt);
             self.next_generation(key);
         } else {
-            self.prompt_done(&author);
+            self.prompt_done(&prompt.author);
         }
     }
 
@@ -226,8 +269,8 @@ impl Hub {
                     self.join_failed(asker.connection);
                 }
             }
-            if let Work::Message(message) = &work {
-                self.prompt_done(&message.author.user_id);
+            if let Some(user) = work.awaited_by() {
+                self.prompt_done(user);
             }
         }
         let write = |out: &mut String, reference: Option<&str>| {
@@ -261,6 +304,10 @@ fn new_record(session: &Session, work: &Work, id: MessageId, created: UnixMicros
     };
     match work {
         Work::Message(message) => Some(MessageRecord {
+            parent: match message.place {
+                Place::Found(parent) => parent,
+                _ => record.parent,
+            },
             author: Some(message.author.clone()),
             content: message.content.clone(),
             client_id: message.client_id.clone(),

@@ -95,8 +95,8 @@ impl Hub {
             }
             ClientFrame::History { before, limit } => self.history(asker, before, limit),
             ClientFrame::Authenticate { token } => self.authenticate(asker, token.into_owned()),
-            ClientFrame::Regenerate => self.unsupported(&asker, "regenerate"),
-            ClientFrame::EditMessage => self.unsupported(&asker, "edit_message"),
+            ClientFrame::Regenerate { message, sampling } => self.regenerate(asker, message, sampling),
+            ClientFrame::EditMessage { edited, message } => self.edit(asker, edited, message),
         }
     }
 
@@ -105,10 +105,6 @@ impl Hub {
         self.reply(asker.connection, |out| {
             frames::pong(out, frames::Context { reference: asker.reference.as_deref(), session: None }, now);
         });
-    }
-
-    pub(super) fn unsupported(&mut self, asker: &Asker, what: &str) {
-        self.refuse_with(asker, Code::Unsupported, &format!("This server does not support {what}"));
     }
 
     pub(super) fn session_not_found(&mut self, asker: &Asker) {

@@ -17,7 +17,7 @@ use crate::refusal::{Code, Refusal};
 use crate::session::{Asker, Ending, Work};
 use crate::slab::Key;
 use crate::transition::{self, GenerationEvent, GenerationState, SessionState};
-use crate::wire::frames::{self, Context, Typist};
+use crate::wire::frames::{self, Context};
 
 /// The base protocol's text, whatever the reason; the code tells more.
 pub(super) const FAILED: &str = "Failed to generate AI response";
@@ -55,9 +55,8 @@ impl Hub {
     fn assistant_types(&mut self, key: Key, message: MessageId, is_typing: bool) {
         let now = self.wall();
         let mark = if is_typing { Mark::Begin(message) } else { Mark::Finish };
-        self.append(key, None, None, mark, |out, session| {
-            frames::typing(out, session, now, &Typist::Assistant(message), is_typing);
-        });
+        let Some(typist) = self.sessions.get(key).map(|s| s.typist(message)) else { return };
+        self.append(key, None, None, mark, |out, session| frames::typing(out, session, now, &typist, is_typing));
     }
 
     /// There is no answer: `error` in its place, and `typing` ends. Nothing is stored.

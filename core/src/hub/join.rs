@@ -231,6 +231,7 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Entrance { cursor, resumed, typing, failed } = entrance(session, since, &self.epoch);
         session.readers.push(id);
+        let typist = cursor.partial.filter(|_| typing).map(|message| session.typist(message));
         let record = session.record.clone();
         if let Some(connection) = self.connections.get_mut(id.0) {
             transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::Attached);
@@ -247,8 +248,7 @@ impl Hub {
         if let Some(message) = failed {
             self.tell_failure(id, record.id, message, true);
         }
-        if let Some(message) = cursor.partial.filter(|_| typing) {
-            let typist = frames::Typist::Assistant(message);
+        if let Some(typist) = typist {
             self.reply(id, |out| frames::typing(out, record.id, now, &typist, true));
         }
         if !present {
@@ -339,9 +339,12 @@ impl Hub {
     }
 
     pub(super) fn storage_failed(&mut self, asker: &Asker) {
-        let refusal = Refusal::new(Code::StorageFailed, "Storage failed: nothing was saved, try again").after(1_000);
-        self.refuse(asker, &refusal);
+        self.refuse(asker, &storage_failure());
     }
+}
+
+pub(super) fn storage_failure() -> Refusal {
+    Refusal::new(Code::StorageFailed, "Storage failed: nothing was saved, try again").after(1_000)
 }
 
 /// How a client goes on.

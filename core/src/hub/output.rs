@@ -15,7 +15,7 @@ pub(super) enum Action {
     Create { request: RequestId, session: Key },
     Write { request: RequestId, session: Key },
     LoadSession { request: RequestId, session: SessionId },
-    Lookup { request: RequestId, session: Key },
+    LookUp { request: RequestId, session: Key },
     LoadSessions { request: RequestId, user_id: String, username: String, limit: u32 },
     LoadMessages { request: RequestId, session: SessionId, before: u64, limit: u32 },
     LoadTotals { request: RequestId },
@@ -40,7 +40,7 @@ impl Hub {
                 sink(Output::Store { request, write });
             }
             Action::LoadSession { request, session } => sink(Output::Load { request, query: Query::Session(session) }),
-            Action::Lookup { request, session } => {
+            Action::LookUp { request, session } => {
                 let Some(query) = self.sessions.get(session).and_then(Session::lookup) else { return };
                 sink(Output::Load { request, query });
             }

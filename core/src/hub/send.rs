@@ -225,7 +225,7 @@ impl Hub {
         let mut cursor = reader.cursor;
         for record in messages.unwrap_or_default() {
             if record.seq == cursor.seq + 1 {
-                self.send_stored(id, session_id, record, &mut cursor);
+                self.send_stored(id, key, record, &mut cursor);
                 cursor.seq = record.seq;
             }
         }
@@ -253,7 +253,8 @@ impl Hub {
     }
 
     /// One message from storage, after the rest of its deltas if the reader has had some of them.
-    fn send_stored(&mut self, id: ConnectionId, session: SessionId, record: &MessageRecord, cursor: &mut Cursor) {
+    fn send_stored(&mut self, id: ConnectionId, key: Key, record: &MessageRecord, cursor: &mut Cursor) {
+        let session = record.session;
         if cursor.partial == Some(record.id) {
             let mut offset = record.content.floor_char_boundary(cursor.offset);
             while offset < record.content.len() {
@@ -268,19 +269,20 @@ impl Hub {
         {
             // Answers come one after the other, so the one that the reader has begun to get failed.
             self.tell_failure(id, session, message, cursor.offset > 0);
-            self.tell_typing(id, session, message, false);
+            self.tell_typing(id, key, message, false);
             (cursor.partial, cursor.offset) = (None, 0);
         }
         self.reply(id, |out| frames::message(out, record, None));
         if cursor.partial == Some(record.id) {
-            self.tell_typing(id, session, record.id, false);
+            self.tell_typing(id, key, record.id, false);
             (cursor.partial, cursor.offset) = (None, 0);
         }
     }
 
-    fn tell_typing(&mut self, id: ConnectionId, session: SessionId, message: MessageId, is_typing: bool) {
+    fn tell_typing(&mut self, id: ConnectionId, key: Key, message: MessageId, is_typing: bool) {
         let now = self.wall();
-        let typist = frames::Typist::Assistant(message);
+        let Some(session) = self.sessions.get(key) else { return };
+        let (session, typist) = (session.record.id, session.typist(message));
         self.reply(id, |out| frames::typing(out, session, now, &typist, is_typing));
     }
 
@@ -302,10 +304,10 @@ impl Hub {
             if let Some(message) = cursor.partial {
                 // It is neither in storage nor in the log, so it failed.
                 self.tell_failure(id, session_id, message, cursor.offset > 0);
-                self.tell_typing(id, session_id, message, false);
+                self.tell_typing(id, key, message, false);
             }
             if let Some(message) = first.partial {
-                self.tell_typing(id, session_id, message, true);
+                self.tell_typing(id, key, message, true);
             }
             (cursor.partial, cursor.offset) = (first.partial, 0);
         }

@@ -56,6 +56,7 @@ impl Hub {
             (Work::Answer, Some(record)) => self.answer_stored(key, &record),
             // A message always has its record.
             (Work::Message(_) | Work::Answer, None) => {}
+            (Work::Regenerate(regenerate), _) => self.stepped_back(key, regenerate),
             (Work::Join { asker, member, since }, _) => {
                 session.record.invited.retain(|name| *name != member.username);
                 // Another connection of theirs may have joined while this one waited for storage.
@@ -99,10 +100,11 @@ impl Hub {
         if let Some(asker) = work.asker() {
             self.storage_failed(asker);
         }
-        match &work {
-            Work::Message(message) => self.prompt_done(&message.author.user_id),
-            Work::Join { asker, .. } => self.join_failed(asker.connection),
-            _ => {}
+        if let Some(user) = work.awaited_by() {
+            self.prompt_done(user);
+        }
+        if let Work::Join { asker, .. } = &work {
+            self.join_failed(asker.connection);
         }
         self.pump(key);
         self.drop_if_unused(key);
@@ -133,7 +135,8 @@ impl Hub {
         let fits = matches!(
             (purpose, &data),
             (Purpose::LoadSession { .. }, Loaded::Session(_))
-                | (Purpose::Lookup { .. }, Loaded::ClientMessage(_))
+                | (Purpose::LookUpClientId { .. }, Loaded::ClientMessage(_))
+                | (Purpose::LookUpMessage { .. }, Loaded::Message(_))
                 | (Purpose::Sessions { .. }, Loaded::Sessions(_))
                 | (Purpose::History { .. } | Purpose::Fetch { .. }, Loaded::Messages { .. })
                 | (Purpose::Totals { .. }, Loaded::Totals { .. })
@@ -145,7 +148,12 @@ impl Hub {
             (Some(Purpose::LoadSession { session }), Loaded::Session(record)) => {
                 self.session_loaded(session, Ok(record));
             }
-            (Some(Purpose::Lookup { session }), Loaded::ClientMessage(found)) => self.looked_up(session, Ok(found)),
+            (Some(Purpose::LookUpClientId { session }), Loaded::ClientMessage(found)) => {
+                self.client_id_looked_up(session, found);
+            }
+            (Some(Purpose::LookUpMessage { session }), Loaded::Message(found)) => {
+                self.message_looked_up(session, found);
+            }
             (Some(Purpose::Sessions { asker, command }), Loaded::Sessions(sessions)) => {
                 self.request_done(&asker);
                 match command {
@@ -186,7 +194,9 @@ impl Hub {
         }
         match self.requests.remove(&request) {
             Some(Purpose::LoadSession { session }) => self.session_loaded(session, Err(())),
-            Some(Purpose::Lookup { session }) => self.looked_up(session, Err(())),
+            Some(Purpose::LookUpClientId { session } | Purpose::LookUpMessage { session }) => {
+                self.not_looked_up(session);
+            }
             Some(Purpose::Fetch { connection, session }) => self.fetched(request, connection, session, Err(())),
             Some(Purpose::Sessions { asker, .. } | Purpose::History { asker, .. } | Purpose::Totals { asker, .. }) => {
                 self.request_done(&asker);

@@ -30,8 +30,16 @@ pub(crate) enum ClientFrame<'a> {
     StopGeneration {
         message: Option<MessageId>,
     },
-    Regenerate,
-    EditMessage,
+    /// `None`: of the message that the conversation has come to.
+    Regenerate {
+        message: Option<MessageId>,
+        sampling: Sampling,
+    },
+    /// What is to stand beside the message `edited`.
+    EditMessage {
+        edited: MessageId,
+        message: ChatMessage<'a>,
+    },
     History {
         before: Option<u64>,
         limit: Option<u64>,
@@ -114,7 +122,10 @@ fn frame<'a>(fields: &Fields<'a>, message_bytes: usize) -> Result<ClientFrame<'a
             session: uuid(&fields.required("session_id", limits::FIELD_BYTES)?).map(SessionId),
             since: fields.since()?,
         },
-        Kind::ChatMessage => ClientFrame::ChatMessage(fields.chat_message(message_bytes)?),
+        Kind::ChatMessage => {
+            let parent = fields.message_id("parent")?;
+            ClientFrame::ChatMessage(fields.chat_message(message_bytes, parent)?)
+        }
         Kind::Ping => ClientFrame::Ping,
         Kind::CreateSession => ClientFrame::CreateSession {
             title: fields.title()?,
@@ -122,8 +133,13 @@ fn frame<'a>(fields: &Fields<'a>, message_bytes: usize) -> Result<ClientFrame<'a
         },
         Kind::LeaveSession => ClientFrame::LeaveSession,
         Kind::StopGeneration => ClientFrame::StopGeneration { message: fields.message_id("message_id")? },
-        Kind::Regenerate => ClientFrame::Regenerate,
-        Kind::EditMessage => ClientFrame::EditMessage,
+        Kind::Regenerate => {
+            ClientFrame::Regenerate { message: fields.message_id("message_id")?, sampling: fields.sampling()? }
+        }
+        Kind::EditMessage => ClientFrame::EditMessage {
+            edited: fields.message_id("message_id")?.ok_or_else(|| missing("message_id"))?,
+            message: fields.chat_message(message_bytes, None)?,
+        },
         Kind::History => ClientFrame::History { before: fields.integer("before")?, limit: fields.integer("limit")? },
         Kind::Typing => {
             ClientFrame::Typing { is_typing: fields.boolean("is_typing")?.ok_or_else(|| missing("is_typing"))? }
@@ -281,13 +297,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn chat_message(&self, message_bytes: usize) -> Result<ChatMessage<'a>, Refused> {
+    fn chat_message(&self, message_bytes: usize, parent: Option<MessageId>) -> Result<ChatMessage<'a>, Refused> {
         // The base protocol calls a missing message an empty one.
         let message = self.bounded("message", message_bytes, Code::MessageTooLong)?.unwrap_or_default();
         Ok(ChatMessage {
             message,
             client_id: self.string("client_id", limits::CLIENT_ID_BYTES)?,
-            parent: self.message_id("parent")?,
+            parent,
             sampling: self.sampling()?,
         })
     }

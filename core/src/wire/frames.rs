@@ -82,6 +82,7 @@ pub(crate) fn session_joined<'a>(
         .number("seq", session.last_seq)
         .bool("resumed", joined.resumed)
         .string("owner", &session.owner)
+        .maybe(session.last_message, |f, id| f.plain("last_message", id.0))
         .array("participants", joined.participants, push_participant)
         .end();
 }
@@ -131,7 +132,11 @@ pub(crate) fn message_delta(out: &mut String, session: SessionId, message: Messa
 
 /// Who is typing.
 pub(crate) enum Typist<'a> {
-    Assistant(MessageId),
+    /// Its message to come, and the one that this answers, where that is known.
+    Assistant {
+        message: MessageId,
+        parent: Option<MessageId>,
+    },
     User(&'a Member),
 }
 
@@ -139,7 +144,10 @@ pub(crate) fn typing(out: &mut String, session: SessionId, now: UnixMicros, who:
     let frame = begin(out, Kind::Typing, Context { reference: None, session: Some(session) }, now);
     let frame = frame.bool("is_typing", is_typing);
     match who {
-        Typist::Assistant(message) => frame.plain("role", "assistant").plain("message_id", message.0),
+        Typist::Assistant { message, parent } => frame
+            .plain("role", "assistant")
+            .plain("message_id", message.0)
+            .maybe(parent.filter(|_| is_typing), |f, id| f.plain("parent", id.0)),
         Typist::User(user) => frame.string("user_id", &user.user_id).string("username", &user.username),
     }
     .end();

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use causerie_core::limits::Limits;
 use causerie_core::{
-    ConnectionId, FinishReason, GenerationFailure, GenerationId, Hub, Identity, Input, Instant, MessageId, Options,
-    Output, Role, Sampling, SessionId, Timings, UnixMicros, Usage,
+    ConnectionId, FinishReason, GenerationFailure, GenerationId, Hub, Identity, Input, Instant, MessageId,
+    MessageRecord, MessageRole, Options, Output, Role, Sampling, SessionId, Timings, UnixMicros, Usage,
 };
 use serde_json::Value;
 use storage::{Answer, Storage};
@@ -272,7 +272,8 @@ impl Driver {
                 Output::Store { request, write } => storage.write(request, write),
                 Output::Load { request, query } => storage.read(request, query),
                 Output::Generate { generation, session, prompt, sampling } => {
-                    assert!(storage.messages[&session].iter().any(|m| m.id == prompt), "a prompt is stored");
+                    let prompts = |m: &MessageRecord| m.id == prompt && m.role == MessageRole::User;
+                    assert!(storage.messages[&session].iter().any(prompts), "a prompt is stored, and a person's");
                     running.push(Running {
                         id: generation,
                         session,

@@ -13,31 +13,105 @@ const TEXTS: [&str; 6] = ["Hello", "ä", "\"\\\n", "How are you today?", "😀",
 /// One thing that happens. `who` picks among the open connections, `which` among what there is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
-    Connect { name: u8, slow: bool },
-    Verdict { who: u8, good: bool },
-    Close { who: u8 },
-    Grant { who: u8, credit: u16 },
-    Create { who: u8 },
-    Join { who: u8, which: u8 },
-    Resume { who: u8 },
-    Leave { who: u8 },
-    Chat { who: u8, text: u8, client_id: u8 },
-    Stop { who: u8 },
-    Typing { who: u8, is_typing: bool },
-    Invite { who: u8, name: u8 },
-    Rename { who: u8, which: u8 },
-    Clear { who: u8 },
-    Delete { who: u8, which: u8 },
-    Command { who: u8, which: u8 },
-    History { who: u8 },
-    Ping { who: u8 },
-    Token { which: u8, text: u8 },
-    Finish { which: u8, reason: u8 },
-    Fail { which: u8 },
-    Backend { up: bool },
-    Answer { count: u8 },
-    FailStorage { writes: u8, reads: u8 },
-    Pass { millis: u16 },
+    Connect {
+        name: u8,
+        slow: bool,
+    },
+    Verdict {
+        who: u8,
+        good: bool,
+    },
+    Close {
+        who: u8,
+    },
+    Grant {
+        who: u8,
+        credit: u16,
+    },
+    Create {
+        who: u8,
+    },
+    Join {
+        who: u8,
+        which: u8,
+    },
+    Resume {
+        who: u8,
+    },
+    Leave {
+        who: u8,
+    },
+    /// `client_id` from 128 on: after a message, whichever.
+    Chat {
+        who: u8,
+        text: u8,
+        client_id: u8,
+    },
+    Edit {
+        who: u8,
+        which: u8,
+        client_id: u8,
+    },
+    Regenerate {
+        who: u8,
+        which: u8,
+    },
+    Stop {
+        who: u8,
+    },
+    Typing {
+        who: u8,
+        is_typing: bool,
+    },
+    Invite {
+        who: u8,
+        name: u8,
+    },
+    Rename {
+        who: u8,
+        which: u8,
+    },
+    Clear {
+        who: u8,
+    },
+    Delete {
+        who: u8,
+        which: u8,
+    },
+    Command {
+        who: u8,
+        which: u8,
+    },
+    History {
+        who: u8,
+    },
+    Ping {
+        who: u8,
+    },
+    Token {
+        which: u8,
+        text: u8,
+    },
+    Finish {
+        which: u8,
+        reason: u8,
+    },
+    Fail {
+        which: u8,
+    },
+    Backend {
+        up: bool,
+    },
+    Answer {
+        count: u8,
+    },
+    FailStorage {
+        writes: u8,
+        reads: u8,
+    },
+    Pass {
+        millis: u16,
+    },
 }
 
 impl From<[u8; 4]> for Op {
@@ -53,7 +127,9 @@ impl From<[u8; 4]> for Op {
             12..15 => Op::Join { who, which: b },
             15 => Op::Resume { who },
             16 => Op::Leave { who },
-            17..23 => Op::Chat { who, text: b, client_id: c },
+            17..21 => Op::Chat { who, text: b, client_id: c },
+            21 => Op::Edit { who, which: b, client_id: c },
+            22 => Op::Regenerate { who, which: b },
             23 => Op::Stop { who },
             24 => Op::Typing { who, is_typing: b % 2 == 0 },
             25..27 => Op::Invite { who, name: b },
@@ -124,6 +200,15 @@ impl World {
         self.sessions.get(usize::from(which) % self.sessions.len().max(1)).cloned()
     }
 
+    /// A message of some session, or an answer under way, or nothing that there is.
+    fn pick_message(&self, which: u8) -> String {
+        let stored = self.d.storage.messages.values().flatten().map(|m| m.id.0.to_string());
+        let streams = self.d.peers.values().filter_map(|p| p.reader.answer.as_ref().map(|(id, _)| id.clone()));
+        let nothing = "00000000-0000-4000-8000-000000000000".to_string();
+        let all: Vec<String> = stored.chain(streams).chain([nothing]).collect();
+        all[usize::from(which) % all.len()].clone()
+    }
+
     /// Sends a frame; `answers` is false for one that may get no answer.
     fn send(&mut self, who: u8, mut frame: Value, answers: bool) {
         let Some(open) = self.pick(who) else { return };
@@ -164,6 +249,24 @@ impl World {
                 let mut frame = json!({ "type": "chat_message", "message": TEXTS[usize::from(text) % TEXTS.len()] });
                 if client_id % 4 != 0 {
                     frame["client_id"] = json!(format!("c{}", client_id % 8));
+                }
+                if client_id >= 128 {
+                    frame["parent"] = json!(self.pick_message(client_id));
+                }
+                self.send(who, frame, true);
+            }
+            Op::Edit { who, which, client_id } => {
+                let mut frame =
+                    json!({ "type": "edit_message", "message_id": self.pick_message(which), "message": "New" });
+                if client_id % 4 != 0 {
+                    frame["client_id"] = json!(format!("c{}", client_id % 8));
+                }
+                self.send(who, frame, true);
+            }
+            Op::Regenerate { who, which } => {
+                let mut frame = json!({ "type": "regenerate" });
+                if which % 4 != 0 {
+                    frame["message_id"] = json!(self.pick_message(which));
                 }
                 self.send(who, frame, true);
             }
@@ -306,6 +409,26 @@ impl World {
         }
     }
 
+    /// What the hub says of it is what storage has.
+    fn check_where_conversations_go_on(&mut self) {
+        for open in self.open.clone() {
+            let Some(session) = self.d.peers[&open.id].reader.session.clone() else { continue };
+            let stored = self.d.storage.sessions.iter().find(|(id, _)| id.0.to_string() == session);
+            let Some(last) = stored.map(|(_, record)| record.last_message.map(|id| id.0.to_string())) else { continue };
+            let Ok(id) = self.d.hub.connect(self.d.now) else { return };
+            self.d.peers.insert(id, Peer::default());
+            self.d.grant(id, 1 << 30);
+            self.d.authenticate(id, open.name, Role::User, Duration::from_secs(100_000));
+            self.d.send(id, &json!({ "type": "join_session", "session_id": session }));
+            let joined = self.d.peers[&id].frames.iter().find(|f| f["type"] == "session_joined").cloned();
+            // The user may have as many connections as they can have.
+            if let Some(joined) = joined {
+                assert_eq!(joined["last_message"].as_str(), last.as_deref(), "{joined}");
+            }
+            self.d.close(id);
+        }
+    }
+
     /// Everything that can still happen happens; then all must be at rest, told and forgotten.
     fn end(&mut self) {
         self.d.storage.fail_writes = 0;
@@ -343,6 +466,7 @@ impl World {
                 assert!(found || (self.deleted && stored.is_none()), "acknowledged is never lost");
             }
         }
+        self.check_where_conversations_go_on();
         for (connection, reference) in &self.asked {
             let answered = self.d.peers[connection].reader.answered.get(reference);
             assert_eq!(

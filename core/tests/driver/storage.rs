@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use causerie_core::{Loaded, Member, MessageRecord, Query, RequestId, SessionId, SessionRecord, SessionSummary, Write};
+use causerie_core::{
+    Loaded, Member, MessageRecord, MessageRole, Query, RequestId, SessionId, SessionRecord, SessionSummary, Write,
+};
 
 /// An answer of storage that is on its way.
 pub(super) enum Answer {
@@ -43,7 +45,9 @@ impl Storage {
                 let messages = self.messages.get_mut(&record.session).expect("a session");
                 assert_eq!(record.seq, messages.len() as u64 + 1, "gapless");
                 if let Some(parent) = record.parent {
-                    assert!(messages.iter().any(|m| m.id == parent), "a parent is stored");
+                    let parent = messages.iter().find(|m| m.id == parent).expect("a parent is stored");
+                    let answers = record.role == MessageRole::Assistant;
+                    assert!(!answers || parent.role == MessageRole::User, "people are answered");
                 }
                 if let (Some(author), Some(client_id)) = (&record.author, &record.client_id) {
                     let same = |m: &&MessageRecord| {
@@ -66,6 +70,10 @@ impl Storage {
                 if session.members.iter().all(|member| member.user_id != user_id) {
                     session.members.push(Member { user_id: user_id.to_string(), username: username.to_string() });
                 }
+            }
+            Write::Continue { session, message } => {
+                assert!(self.messages[&session].iter().any(|m| m.id == message), "it goes on from what is stored");
+                self.sessions.get_mut(&session).expect("a session").last_message = Some(message);
             }
             Write::EndSession { session, at } => {
                 self.sessions.get_mut(&session).expect("a session").ended = Some(at);
@@ -113,6 +121,10 @@ impl Storage {
                 let older: Vec<_> = all.into_iter().filter(|m| m.seq < before).collect();
                 let from = older.len().saturating_sub(limit as usize);
                 Loaded::Messages { messages: older[from..].to_vec(), more: from > 0 }
+            }
+            Query::Message { session, message } => {
+                let messages = self.messages.get(&session);
+                Loaded::Message(messages.and_then(|all| all.iter().find(|m| m.id == message)).cloned())
             }
             Query::ClientMessage { session, user_id, client_id } => {
                 let same = |m: &&MessageRecord| {
