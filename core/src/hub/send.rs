@@ -141,7 +141,9 @@ impl Hub {
             if connection.credit <= 0 {
                 return false;
             }
-            if reader.cursor.meets(&session.shared) {
+            let must_fetch = session.log.must_fetch(&reader.cursor);
+            // At the same place in an empty log, one may still lack what has fallen out of it.
+            if !must_fetch && reader.cursor.meets(&session.shared) {
                 reader.live = true;
                 return false;
             }
@@ -149,7 +151,7 @@ impl Hub {
                 // Joined after frames that are still to be broadcast; `caught_up` calls again.
                 return false;
             }
-            if session.log.must_fetch(&reader.cursor) {
+            if must_fetch {
                 let key = reader.session;
                 self.fetch(id, key);
                 return false;
