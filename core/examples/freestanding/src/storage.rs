@@ -100,6 +100,9 @@ impl Storage {
                 let from = older.len().saturating_sub(limit as usize);
                 Loaded::Messages { messages: older[from..].iter().map(|m| (*m).clone()).collect(), more: from > 0 }
             }
+            Query::Message { session, message } => {
+                Loaded::Message(self.messages(session).find(|m| m.id == message).cloned())
+            }
             Query::ClientMessage { session, user_id, client_id } => {
                 let same = |m: &&MessageRecord| {
                     m.author.as_ref().is_some_and(|a| a.user_id == user_id) && m.client_id.as_deref() == Some(client_id)
