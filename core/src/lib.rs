@@ -161,6 +161,7 @@ pub mod limits;
 
 mod action;
 mod bucket;
+mod chunks;
 mod code;
 mod connection;
 mod error;
@@ -169,6 +170,7 @@ mod generation;
 mod hub;
 mod id;
 mod log;
+mod queue;
 mod record;
 mod refusal;
 mod rng;

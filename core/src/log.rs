@@ -5,6 +5,7 @@
 //! reader that cannot take them at once. Entries that no longer fit fall out at the front; messages among them are in
 //! storage, and a reader that needs them is told to fetch.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 
@@ -50,7 +51,7 @@ pub(crate) enum Mark {
 /// One frame of a session.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    pub(crate) frame: String,
+    pub(crate) frame: Box<str>,
     /// Of a message.
     pub(crate) seq: Option<u64>,
     /// A user who caused it and need not be told.
@@ -91,12 +92,15 @@ pub(crate) struct Log {
     stored_seq: u64,
     /// The answer under way before the first entry.
     partial: Option<MessageId>,
+    /// Where all live readers are.
+    pub(crate) shared: Cursor,
 }
 
 impl Log {
     /// A log that begins after the message `seq`.
     pub(crate) fn after(seq: u64) -> Log {
-        Log { stored_seq: seq, ..Log::default() }
+        let shared = Cursor { seq, ..Cursor::default() };
+        Log { stored_seq: seq, shared, ..Log::default() }
     }
 
     /// The number of the next entry to come.
@@ -237,7 +241,7 @@ mod tests {
     const ANSWER: MessageId = MessageId(Uuid([7; 16]));
 
     fn entry(frame: &str, seq: Option<u64>, mark: Mark) -> Entry {
-        Entry { frame: frame.to_string(), seq, except: None, mark }
+        Entry { frame: frame.into(), seq, except: None, mark }
     }
 
     /// A question, an answer, and the next question.
