@@ -1,9 +1,8 @@
 //! A client's frame arrives.
 
 use alloc::borrow::Cow;
-use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use super::{Action, Hub, Purpose};
 use crate::error::Misuse;
@@ -40,7 +39,8 @@ impl Hub {
             return Ok(());
         }
         if connection.is_busy() || !connection.held.is_empty() {
-            connection.held.push(text);
+            connection.held_bytes += text.len();
+            connection.held.push_back(text.to_string());
             self.pause_if_full(id);
         } else {
             self.serve(id, text);
@@ -52,8 +52,9 @@ impl Hub {
     pub(super) fn serve_held(&mut self, id: ConnectionId) {
         while let Some(connection) = self.connections.get_mut(id.0)
             && connection.may_serve_held()
-            && let Some(text) = connection.held.pop()
+            && let Some(text) = connection.held.pop_front()
         {
+            connection.held_bytes -= text.len();
             self.serve(id, &text);
         }
         self.resume_if_room(id);
@@ -206,7 +207,7 @@ impl Hub {
         if connection.authenticating.is_some() {
             return self.overloaded(&asker, "Another token of yours is being verified");
         }
-        connection.authenticating = Some(Box::new(asker.reference));
+        connection.authenticating = Some(asker.reference);
         self.actions.push_back(Action::Authenticate { connection: asker.connection, token });
     }
 

@@ -1,7 +1,6 @@
 //! Connections come, are recognized, and go; and time passes.
 
 use alloc::borrow::Cow;
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -31,7 +30,7 @@ impl Hub {
         if self.connections.len() >= limit {
             return Err(ConnectError::Full { limit });
         }
-        let id = ConnectionId(self.connections.insert(Connection::new(self.now, self.limits.handshake)));
+        let id = ConnectionId(self.connections.insert(Connection::new(self.now)));
         self.arm(id);
         Ok(id)
     }
@@ -47,7 +46,7 @@ impl Hub {
             }
             _ => match connection.authenticating.take() {
                 Some(reference) => {
-                    self.renew(&Asker { connection: id, reference: *reference }, &identity);
+                    self.renew(&Asker { connection: id, reference }, &identity);
                     Ok(())
                 }
                 None => Err(Misuse::NotAuthenticating(id)),
@@ -132,11 +131,7 @@ impl Hub {
             }
             _ => match connection.authenticating.take() {
                 Some(reference) => {
-                    self.refuse_with(
-                        &Asker { connection: id, reference: *reference },
-                        Code::AuthenticationFailed,
-                        reason,
-                    );
+                    self.refuse_with(&Asker { connection: id, reference }, Code::AuthenticationFailed, reason);
                 }
                 None => return Err(Misuse::NotAuthenticating(id)),
             },
@@ -150,8 +145,9 @@ impl Hub {
         if !transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::Close) {
             return;
         }
-        connection.closing = Some(Box::new((code, reason)));
+        connection.closing = Some((code, reason));
         connection.held.clear();
+        connection.held_bytes = 0;
         self.forget_user(id);
         self.detach(id, true);
         self.arm(id);
@@ -193,11 +189,11 @@ impl Hub {
 
     /// Sets a connection's nearest deadline.
     pub(super) fn arm(&mut self, id: ConnectionId) {
-        let idle = self.limits.idle;
+        let (handshake, idle) = (self.limits.handshake, self.limits.idle);
         let Some(c) = self.connections.get_mut(id.0) else { return };
         let deadline = match c.state {
             ConnectionState::Closing | ConnectionState::Closed => None,
-            ConnectionState::Connecting => Some((c.expires, Reason::Handshake)),
+            ConnectionState::Connecting => Some((c.opened + handshake, Reason::Handshake)),
             _ => {
                 let expiry = if c.warned {
                     (c.expires, Reason::TokenExpired)
@@ -221,7 +217,6 @@ impl Hub {
                 Owner::Hub => self.hub_deadline(),
                 Owner::Connection(id) => self.connection_deadline(id),
                 Owner::User(key) => self.user_deadline(key),
-                Owner::Session(key) => self.session_deadline(key),
             }
         }
     }
@@ -265,21 +260,6 @@ impl Hub {
             });
         }
         self.arm(id);
-    }
-
-    /// Nothing was said in a session for long.
-    fn session_deadline(&mut self, key: Key) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        session.armed = None;
-        let live = |id: &ConnectionId| {
-            self.connections.get(id.0).and_then(|c| c.reader.as_ref()).is_none_or(|reader| reader.live)
-        };
-        if session.may_forget(session.readers.iter().all(live)) {
-            session.log = None;
-            return;
-        }
-        let later = (self.now + limits::LOG_KEPT, Reason::LogForgotten);
-        self.timers.set(self.now, Owner::Session(key), &mut session.armed, Some(later));
     }
 
     pub(super) fn drain(&mut self, until: Instant) {
