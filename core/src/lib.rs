@@ -158,10 +158,11 @@
 extern crate alloc;
 
 pub mod limits;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 mod action;
 mod bucket;
-mod chunks;
 mod code;
 mod connection;
 mod error;
@@ -170,7 +171,6 @@ mod generation;
 mod hub;
 mod id;
 mod log;
-mod queue;
 mod record;
 mod refusal;
 mod rng;

@@ -3,8 +3,8 @@
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod frames;
-mod json;
-mod kind;
+pub(crate) mod json;
+pub(crate) mod kind;
 mod sampling;
 
 pub use sampling::Sampling;
