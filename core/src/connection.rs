@@ -1,9 +1,10 @@
 //! What the hub knows of one connection.
 
 use alloc::borrow::Cow;
-use alloc::collections::VecDeque;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::action::RequestId;
 use crate::bucket::Bucket;
@@ -12,31 +13,30 @@ use crate::event::Role;
 use crate::id::ConnectionId;
 use crate::limits;
 use crate::log::Cursor;
+use crate::queue::Frames;
 use crate::record::Member;
 use crate::slab::Key;
 use crate::time::Instant;
 use crate::timer::Armed;
 use crate::transition::ConnectionState;
 
-/// One connection.
+/// One connection. Most are idle most of the time, so what only some need at some time is a word when it is not there.
 pub(crate) struct Connection {
     pub(crate) state: ConnectionState,
     /// Since the token was accepted.
     pub(crate) user: Option<Key>,
     pub(crate) role: Role,
+    /// When the token expires; before there is a verdict on it, by when there must be one.
     pub(crate) expires: Instant,
     /// Whether it was told that its token is about to expire.
     pub(crate) warned: bool,
-    pub(crate) opened: Instant,
     pub(crate) last_frame: Instant,
     /// Bytes of text that its transport can take; may fall below zero by one frame.
     pub(crate) credit: i64,
     /// Frames for it alone.
-    pub(crate) replies: VecDeque<String>,
-    pub(crate) reply_bytes: usize,
+    pub(crate) replies: Frames,
     /// Its own frames that wait until it is known or has its session.
-    pub(crate) held: VecDeque<String>,
-    pub(crate) held_bytes: usize,
+    pub(crate) held: Frames,
     pub(crate) paused: bool,
     pub(crate) reader: Option<Reader>,
     /// Storage reads in flight for it.
@@ -44,8 +44,8 @@ pub(crate) struct Connection {
     pub(crate) frames: Bucket,
     pub(crate) typing_until: Option<Instant>,
     /// The `id` of an `authenticate` frame without its verdict yet.
-    pub(crate) authenticating: Option<Option<String>>,
-    pub(crate) closing: Option<(CloseCode, Cow<'static, str>)>,
+    pub(crate) authenticating: Option<Box<Option<String>>>,
+    pub(crate) closing: Option<Box<(CloseCode, Cow<'static, str>)>>,
     pub(crate) armed: Option<Armed>,
     /// Whether it stands in the hub's queue of connections with something to do.
     pub(crate) ready: bool,
@@ -64,20 +64,18 @@ pub(crate) struct Reader {
 }
 
 impl Connection {
-    pub(crate) fn new(now: Instant) -> Connection {
+    /// One that opens now, and whose token must be judged within `handshake`.
+    pub(crate) fn new(now: Instant, handshake: Duration) -> Connection {
         Connection {
             state: ConnectionState::Connecting,
             user: None,
             role: Role::User,
-            expires: Instant::from_micros(u64::MAX),
+            expires: now + handshake,
             warned: false,
-            opened: now,
             last_frame: now,
             credit: 0,
-            replies: VecDeque::new(),
-            reply_bytes: 0,
-            held: VecDeque::new(),
-            held_bytes: 0,
+            replies: Frames::default(),
+            held: Frames::default(),
             paused: false,
             reader: None,
             requests: 0,
@@ -102,16 +100,16 @@ impl Connection {
 
     /// Whether a frame that was held can be served now: its answer has room.
     pub(crate) fn may_serve_held(&self) -> bool {
-        let room = self.replies.len() < limits::REPLIES && self.reply_bytes < limits::REPLY_BYTES;
+        let room = self.replies.len() < limits::REPLIES && self.replies.bytes() < limits::REPLY_BYTES;
         !self.held.is_empty() && self.is_open() && !self.is_busy() && room
     }
 
     /// How full its queues are, against `factor` times their limits.
     pub(crate) fn is_full(&self, frame_bytes: usize, factor: usize) -> bool {
         self.replies.len() >= limits::REPLIES * factor
-            || self.reply_bytes >= limits::REPLY_BYTES * factor
+            || self.replies.bytes() >= limits::REPLY_BYTES * factor
             || self.held.len() >= limits::HELD_FRAMES * factor
-            || self.held_bytes >= frame_bytes * factor
+            || self.held.bytes() >= frame_bytes * factor
     }
 }
 

@@ -312,10 +312,8 @@ impl Hub {
     /// Queues a frame for one connection; one that is closing or gone gets no more.
     fn reply(&mut self, id: ConnectionId, write: impl FnOnce(&mut String)) {
         let Some(connection) = self.connections.get_mut(id.0).filter(|c| c.is_open()) else { return };
-        let mut frame = String::new();
-        write(&mut frame);
-        connection.reply_bytes += frame.len();
-        connection.replies.push_back(frame);
+        write(&mut self.frame);
+        connection.replies.push(&self.frame);
         self.pause_if_full(id);
         self.connection_ready(id);
     }

@@ -158,11 +158,10 @@
 extern crate alloc;
 
 pub mod limits;
-#[cfg(feature = "testing")]
-pub mod testing;
 
 mod action;
 mod bucket;
+mod chunks;
 mod code;
 mod connection;
 mod error;
@@ -171,6 +170,7 @@ mod generation;
 mod hub;
 mod id;
 mod log;
+mod queue;
 mod record;
 mod refusal;
 mod rng;

@@ -141,6 +141,10 @@ pub const FETCHED_MESSAGES: u32 = 4;
 /// Entries of a session's log, whatever their size.
 pub const LOG_ENTRIES: usize = 1_024;
 
+/// After this time without a frame a session forgets its log, if everybody has had all of it: whoever comes back later
+/// gets the messages that were missed from storage. Nearly all who lose their connection are back sooner.
+pub const LOG_KEPT: Duration = Duration::from_secs(120);
+
 /// Pieces of output of one call of [`Hub::poll`](crate::Hub::poll): its work is bounded, so sockets are not starved.
 pub const POLL_PIECES: usize = 32;
 

@@ -1,6 +1,6 @@
 //! What the hub knows of one session while somebody uses it.
 
-use alloc::collections::VecDeque;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -8,9 +8,11 @@ use crate::action::{Query, Write};
 use crate::event::{FinishReason, Timings, Usage};
 use crate::generation::Generation;
 use crate::id::{ConnectionId, MessageId, SessionId};
-use crate::log::{Cursor, Log};
+use crate::log::Log;
+use crate::queue::Queue;
 use crate::record::{Member, MessageRecord, SessionRecord};
 use crate::time::UnixMicros;
+use crate::timer::Armed;
 use crate::transition::SessionState;
 use crate::wire::Sampling;
 use crate::wire::frames::Typist;
@@ -21,17 +23,17 @@ pub(crate) struct Session {
     /// As storage has it: changed when storage has committed.
     pub(crate) record: SessionRecord,
     pub(crate) readers: Vec<ConnectionId>,
-    pub(crate) log: Log,
-    /// Where all live readers are.
-    pub(crate) shared: Cursor,
+    /// What was said lately. While nobody says anything for long there is none: see [`Session::may_forget`].
+    pub(crate) log: Option<Box<Log>>,
     /// Who waits for the session to be there, and for what.
-    pub(crate) errands: VecDeque<Errand>,
+    pub(crate) errands: Queue<Errand>,
     /// Changes that wait for storage, one at a time in flight.
-    pub(crate) work: VecDeque<Work>,
-    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) work: Queue<Work>,
+    pub(crate) in_flight: Option<Box<InFlight>>,
     /// Stored messages that wait for their answer.
-    pub(crate) prompts: VecDeque<Prompt>,
-    pub(crate) generation: Option<Generation>,
+    pub(crate) prompts: Queue<Prompt>,
+    pub(crate) generation: Option<Box<Generation>>,
+    pub(crate) armed: Option<Armed>,
     /// Whether it stands in the hub's queue of sessions with something to say.
     pub(crate) ready: bool,
 }
@@ -195,21 +197,19 @@ impl Work {
 
 impl Session {
     pub(crate) fn new(state: SessionState, record: SessionRecord) -> Session {
-        let mut session = Session {
+        Session {
             state,
             record,
             readers: Vec::new(),
-            log: Log::default(),
-            shared: Cursor::default(),
-            errands: VecDeque::new(),
-            work: VecDeque::new(),
+            log: None,
+            errands: Queue::new(),
+            work: Queue::new(),
             in_flight: None,
-            prompts: VecDeque::new(),
+            prompts: Queue::new(),
             generation: None,
+            armed: None,
             ready: false,
-        };
-        session.begin_log();
-        session
+        }
     }
 
     /// A session that storage has been asked for.
@@ -229,10 +229,26 @@ impl Session {
         Session::new(SessionState::Loading, record)
     }
 
-    /// Starts the log where storage ends.
-    pub(crate) fn begin_log(&mut self) {
-        self.log = Log::after(self.record.last_seq);
-        self.shared = self.log.tip(self.record.last_seq);
+    /// Its log; one that begins here, where there is none.
+    pub(crate) fn log(&mut self) -> &mut Log {
+        self.log_after(self.record.last_seq)
+    }
+
+    /// Its log; one that begins after the message `seq`, where there is none.
+    pub(crate) fn log_after(&mut self, seq: u64) -> &mut Log {
+        self.log.get_or_insert_with(|| Box::new(Log::after(seq)))
+    }
+
+    /// Whether nothing needs its log, given whether all its readers have all that is in it. Who comes back gets what was
+    /// missed from storage.
+    pub(crate) fn may_forget(&self, all_live: bool) -> bool {
+        let said = self.log.as_ref().is_none_or(|log| log.shared.next == log.end());
+        all_live && said && self.state == SessionState::Live && self.generation.is_none()
+    }
+
+    /// Takes the change that storage has answered about.
+    pub(crate) fn landed(&mut self) -> Option<InFlight> {
+        self.in_flight.take().map(|in_flight| *in_flight)
     }
 
     /// The change in flight, as storage gets it.

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use crate::chunks::Chunks;
+
 /// A key into a [`Slab`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
@@ -11,7 +13,7 @@ pub(crate) struct Key {
 
 /// A map from keys that it makes itself; the key of a removed value finds nothing, even when its place is used again.
 pub(crate) struct Slab<T> {
-    slots: Vec<Slot<T>>,
+    slots: Chunks<Slot<T>>,
     free: Vec<u32>,
 }
 
@@ -22,7 +24,7 @@ struct Slot<T> {
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Slab<T> {
-        Slab { slots: Vec::new(), free: Vec::new() }
+        Slab { slots: Chunks::new(), free: Vec::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -31,7 +33,7 @@ impl<T> Slab<T> {
 
     pub(crate) fn insert(&mut self, value: T) -> Key {
         if let Some(index) = self.free.pop() {
-            let slot = &mut self.slots[index as usize];
+            let slot = &mut self.slots[index];
             slot.value = Some(value);
             return Key { index, generation: slot.generation };
         }
@@ -41,15 +43,15 @@ impl<T> Slab<T> {
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
-        self.slots.get(key.index as usize).filter(|s| s.generation == key.generation)?.value.as_ref()
+        self.slots.get(key.index).filter(|s| s.generation == key.generation)?.value.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        self.slots.get_mut(key.index as usize).filter(|s| s.generation == key.generation)?.value.as_mut()
+        self.slots.get_mut(key.index).filter(|s| s.generation == key.generation)?.value.as_mut()
     }
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
-        let slot = self.slots.get_mut(key.index as usize).filter(|s| s.generation == key.generation)?;
+        let slot = self.slots.get_mut(key.index).filter(|s| s.generation == key.generation)?;
         let value = slot.value.take()?;
         // A place whose generations are used up is never used again, so no key is ever repeated.
         if let Some(next) = slot.generation.checked_add(1) {

@@ -32,6 +32,8 @@ pub enum Reason {
     Typing,
     /// A connection that has sent nothing for long is looked at, and closed if it is still silent.
     Idle,
+    /// A session in which nothing was said for long forgets its recent frames: its messages are in storage.
+    LogForgotten,
     /// The rate limits of a user who is gone have recovered, so the user is forgotten.
     UserForgotten,
     /// Running generations are cut short before the server stops.
@@ -46,4 +48,5 @@ pub(crate) enum Owner {
     Hub,
     Connection(ConnectionId),
     User(Key),
+    Session(Key),
 }

@@ -34,7 +34,7 @@ impl Hub {
     /// Storage has said what the message is that the change in flight names.
     pub(super) fn message_looked_up(&mut self, key: Key, found: Option<MessageRecord>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(InFlight { mut work, .. }) = session.in_flight.take() else { return };
+        let Some(InFlight { mut work, .. }) = session.landed() else { return };
         let session_id = session.record.id;
         let asked = work.question();
         let found = found.filter(|r| r.session == session_id && asked == Some(Question::Message(r.id)));

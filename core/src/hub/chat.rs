@@ -1,6 +1,7 @@
 //! People's messages on their way to storage and to everybody.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 
@@ -119,7 +120,7 @@ impl Hub {
             }
             _ => None,
         };
-        session.in_flight = Some(InFlight { work, message });
+        session.in_flight = Some(Box::new(InFlight { work, message }));
         let request = self.request(match question {
             None => Purpose::Write { session: key },
             Some(Question::ClientId) => Purpose::LookUpClientId { session: key },
@@ -164,7 +165,7 @@ impl Hub {
     /// Storage has said whether the `client_id` of the message in flight was there before.
     pub(super) fn client_id_looked_up(&mut self, key: Key, found: Option<(MessageId, u64)>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(InFlight { work: Work::Message(mut message), .. }) = session.in_flight.take() else { return };
+        let Some(InFlight { work: Work::Message(mut message), .. }) = session.landed() else { return };
         match found {
             None => {
                 message.looked_up = true;
@@ -183,7 +184,7 @@ impl Hub {
     /// Storage could not say what the change in flight depends on.
     pub(super) fn not_looked_up(&mut self, key: Key) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(InFlight { work, .. }) = session.in_flight.take() else { return };
+        let Some(InFlight { work, .. }) = session.landed() else { return };
         self.give_up_work(&work, &storage_failure());
         self.pump(key);
         self.drop_if_unused(key);

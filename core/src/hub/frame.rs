@@ -1,8 +1,9 @@
 //! A client's frame arrives.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
 use super::{Action, Hub, Purpose};
 use crate::error::Misuse;
@@ -39,8 +40,7 @@ impl Hub {
             return Ok(());
         }
         if connection.is_busy() || !connection.held.is_empty() {
-            connection.held_bytes += text.len();
-            connection.held.push_back(text.to_string());
+            connection.held.push(text);
             self.pause_if_full(id);
         } else {
             self.serve(id, text);
@@ -52,9 +52,8 @@ impl Hub {
     pub(super) fn serve_held(&mut self, id: ConnectionId) {
         while let Some(connection) = self.connections.get_mut(id.0)
             && connection.may_serve_held()
-            && let Some(text) = connection.held.pop_front()
+            && let Some(text) = connection.held.pop()
         {
-            connection.held_bytes -= text.len();
             self.serve(id, &text);
         }
         self.resume_if_room(id);
@@ -207,7 +206,7 @@ impl Hub {
         if connection.authenticating.is_some() {
             return self.overloaded(&asker, "Another token of yours is being verified");
         }
-        connection.authenticating = Some(asker.reference);
+        connection.authenticating = Some(Box::new(asker.reference));
         self.actions.push_back(Action::Authenticate { connection: asker.connection, token });
     }
 

@@ -1,5 +1,6 @@
 //! The model's answers: one at a time in a session, in the order of the messages they answer.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 
@@ -35,7 +36,7 @@ impl Hub {
             let id = GenerationId(self.last_generation);
             let message = self.new_message_id();
             let Some(session) = self.sessions.get_mut(key) else { return };
-            session.generation = Some(Generation::new(id, message, prompt));
+            session.generation = Some(Box::new(Generation::new(id, message, prompt)));
             self.assistant_types(key, message, true);
             if let Backend::Up { .. } = self.backend
                 && self.draining.is_none()
@@ -70,7 +71,7 @@ impl Hub {
         if code.retryable() {
             refusal = refusal.after(1_000);
         }
-        self.append(key, None, None, Mark::Failure, |out, session| {
+        self.announce(key, None, |out, session| {
             let context = Context { reference: None, session: Some(session) };
             frames::error(out, context, now, &refusal, message, detail);
         });
@@ -88,7 +89,7 @@ impl Hub {
     fn running(&mut self, id: GenerationId) -> Result<(Key, &mut Generation), Misuse> {
         let unknown = Misuse::UnknownGeneration(id);
         let key = *self.generations.get(&id).ok_or(unknown)?;
-        let generation = self.sessions.get_mut(key).and_then(|s| s.generation.as_mut()).filter(|g| g.id == id);
+        let generation = self.sessions.get_mut(key).and_then(|s| s.generation.as_deref_mut()).filter(|g| g.id == id);
         generation.map(|g| (key, g)).ok_or(unknown)
     }
 

@@ -14,6 +14,7 @@ use crate::record::{Member, SessionRecord};
 use crate::refusal::{Code, Refusal};
 use crate::session::{Access, Asker, Errand, OwnedSince, Session, Wish, Work};
 use crate::slab::Key;
+use crate::timer::{Owner, Reason};
 use crate::transition::{self, ConnectionEvent, SessionEvent, SessionState};
 use crate::wire::frames::{self, Context};
 
@@ -155,6 +156,7 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if stored {
             transition::go(transition::SESSION, &mut session.state, SessionEvent::Created);
+            session.record.system = None;
             self.attach(key, asker, None);
             self.run_errands(key);
         } else {
@@ -172,8 +174,8 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(key) else { return };
         match loaded {
             Ok(Some(record)) if record.id == session.record.id => {
-                session.record = record;
-                session.begin_log();
+                // Only storage and the model need it, and it may be as long as a message.
+                session.record = SessionRecord { system: None, ..record };
                 transition::go(transition::SESSION, &mut session.state, SessionEvent::Loaded);
                 self.run_errands(key);
             }
@@ -201,9 +203,10 @@ impl Hub {
 
     /// Removes a session from memory and gives back who still waits for it.
     fn forget_session(&mut self, key: Key) -> Vec<Errand> {
-        let Some(session) = self.sessions.remove(key) else { return Vec::new() };
+        let Some(mut session) = self.sessions.remove(key) else { return Vec::new() };
+        self.timers.set(self.now, Owner::Session(key), &mut session.armed, None);
         self.session_keys.remove(&session.record.id);
-        session.errands.into()
+        session.errands.into_iter().collect()
     }
 
     /// A session that nobody uses is in storage and need not be in memory.
@@ -230,6 +233,10 @@ impl Hub {
         let now = self.wall();
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Entrance { cursor, resumed, typing, failed } = entrance(session, since, &self.epoch);
+        if session.readers.is_empty() {
+            // Most sessions have one reader, for whom a vector would take room for four.
+            session.readers.reserve_exact(1);
+        }
         session.readers.push(id);
         let typist = cursor.partial.filter(|_| typing).map(|message| session.typist(message));
         let record = session.record.clone();
@@ -331,12 +338,13 @@ impl Hub {
         write: impl FnOnce(&mut String, SessionId),
     ) {
         let log_bytes = self.limits.log_bytes;
-        // By id: a user who went away and comes back is another one to the hub, and still the same to everybody.
-        let except = except.and_then(|user| self.users.get(user)).map(|user| user.member.user_id.as_str().into());
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let mut frame = String::new();
-        write(&mut frame, session.record.id);
-        session.log.push(Entry { frame, seq, except, mark }, log_bytes);
+        write(&mut self.frame, session.record.id);
+        let frame = self.frame.as_str().into();
+        let before = seq.map_or(session.record.last_seq, |seq| seq - 1);
+        session.log_after(before).push(Entry { frame, seq, except, mark }, log_bytes);
+        let forgotten = (self.now + limits::LOG_KEPT, Reason::LogForgotten);
+        self.timers.set(self.now, Owner::Session(key), &mut session.armed, Some(forgotten));
         self.session_ready(key);
     }
 
@@ -360,32 +368,36 @@ struct Entrance {
 }
 
 /// Where a client begins: where it was, if it can be told without a gap what came since; otherwise with what comes now.
-fn entrance(session: &Session, since: Option<&OwnedSince>, epoch: &str) -> Entrance {
-    since.and_then(|since| resume(session, since, epoch)).unwrap_or_else(|| {
-        let cursor = session.log.tip(session.record.last_seq);
+fn entrance(session: &mut Session, since: Option<&OwnedSince>, epoch: &str) -> Entrance {
+    let known = since.and_then(|since| resume(session, since, epoch));
+    known.unwrap_or_else(|| {
+        let seq = session.record.last_seq;
+        let cursor = session.log().tip(seq);
         Entrance { cursor, resumed: false, typing: cursor.partial.is_some(), failed: None }
     })
 }
 
-fn resume(session: &Session, since: &OwnedSince, epoch: &str) -> Option<Entrance> {
+fn resume(session: &mut Session, since: &OwnedSince, epoch: &str) -> Option<Entrance> {
     if since.epoch != epoch || since.seq > session.record.last_seq {
         return None;
     }
-    let mut cursor = session.log.cursor_after(since.seq);
+    session.log();
+    let log = session.log.as_deref()?;
+    let mut cursor = log.cursor_after(since.seq);
     let mut failed = None;
     let mut typing = cursor.partial.is_some();
     if let Some((message, offset)) = since.partial {
         let offset = usize::try_from(offset).ok()?;
         let running = session.generation.as_ref().filter(|g| g.message == message).map(|g| g.text.as_str());
-        let text = running.or_else(|| session.log.answer(message));
+        let text = running.or_else(|| log.answer(message));
         if text.is_some_and(|text| !text.is_char_boundary(offset)) {
             return None;
         }
         // Who has a part of an answer has had all that came before it.
-        if !session.log.skip_to_answer(&mut cursor, message) {
+        if !log.skip_to_answer(&mut cursor, message) {
             return None;
         }
-        if cursor.seq < session.log.stored_seq() || cursor.partial == Some(message) {
+        if cursor.seq < log.stored_seq() || cursor.partial == Some(message) {
             (cursor.partial, cursor.offset, typing) = (Some(message), offset, true);
         } else {
             failed = Some(message);

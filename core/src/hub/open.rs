@@ -1,6 +1,7 @@
 //! Connections come, are recognized, and go; and time passes.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -30,7 +31,7 @@ impl Hub {
         if self.connections.len() >= limit {
             return Err(ConnectError::Full { limit });
         }
-        let id = ConnectionId(self.connections.insert(Connection::new(self.now)));
+        let id = ConnectionId(self.connections.insert(Connection::new(self.now, self.limits.handshake)));
         self.arm(id);
         Ok(id)
     }
@@ -46,7 +47,7 @@ impl Hub {
             }
             _ => match connection.authenticating.take() {
                 Some(reference) => {
-                    self.renew(&Asker { connection: id, reference }, &identity);
+                    self.renew(&Asker { connection: id, reference: *reference }, &identity);
                     Ok(())
                 }
                 None => Err(Misuse::NotAuthenticating(id)),
@@ -131,7 +132,11 @@ impl Hub {
             }
             _ => match connection.authenticating.take() {
                 Some(reference) => {
-                    self.refuse_with(&Asker { connection: id, reference }, Code::AuthenticationFailed, reason);
+                    self.refuse_with(
+                        &Asker { connection: id, reference: *reference },
+                        Code::AuthenticationFailed,
+                        reason,
+                    );
                 }
                 None => return Err(Misuse::NotAuthenticating(id)),
             },
@@ -145,9 +150,8 @@ impl Hub {
         if !transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::Close) {
             return;
         }
-        connection.closing = Some((code, reason));
+        connection.closing = Some(Box::new((code, reason)));
         connection.held.clear();
-        connection.held_bytes = 0;
         self.forget_user(id);
         self.detach(id, true);
         self.arm(id);
@@ -189,11 +193,11 @@ impl Hub {
 
     /// Sets a connection's nearest deadline.
     pub(super) fn arm(&mut self, id: ConnectionId) {
-        let (handshake, idle) = (self.limits.handshake, self.limits.idle);
+        let idle = self.limits.idle;
         let Some(c) = self.connections.get_mut(id.0) else { return };
         let deadline = match c.state {
             ConnectionState::Closing | ConnectionState::Closed => None,
-            ConnectionState::Connecting => Some((c.opened + handshake, Reason::Handshake)),
+            ConnectionState::Connecting => Some((c.expires, Reason::Handshake)),
             _ => {
                 let expiry = if c.warned {
                     (c.expires, Reason::TokenExpired)
@@ -217,6 +221,7 @@ impl Hub {
                 Owner::Hub => self.hub_deadline(),
                 Owner::Connection(id) => self.connection_deadline(id),
                 Owner::User(key) => self.user_deadline(key),
+                Owner::Session(key) => self.session_deadline(key),
             }
         }
     }
@@ -260,6 +265,21 @@ impl Hub {
             });
         }
         self.arm(id);
+    }
+
+    /// Nothing was said in a session for long.
+    fn session_deadline(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.armed = None;
+        let live = |id: &ConnectionId| {
+            self.connections.get(id.0).and_then(|c| c.reader.as_ref()).is_none_or(|reader| reader.live)
+        };
+        if session.may_forget(session.readers.iter().all(live)) {
+            session.log = None;
+            return;
+        }
+        let later = (self.now + limits::LOG_KEPT, Reason::LogForgotten);
+        self.timers.set(self.now, Owner::Session(key), &mut session.armed, Some(later));
     }
 
     pub(super) fn drain(&mut self, until: Instant) {

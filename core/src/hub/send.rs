@@ -5,14 +5,13 @@ use alloc::vec::Vec;
 use super::{Action, Hub, Purpose};
 use crate::action::{Output, RequestId};
 use crate::code::NoticeCode;
-use crate::connection::{Connection, User};
+use crate::connection::Connection;
 use crate::id::{ConnectionId, MessageId, SessionId};
 use crate::limits;
 use crate::log::{Cursor, Step};
 use crate::record::{MessageRecord, MessageRole};
 use crate::refusal::{Code, Refusal};
-use crate::session::Session;
-use crate::slab::{Key, Slab};
+use crate::slab::Key;
 use crate::transition::{self, ConnectionEvent, ConnectionState};
 use crate::wire::frames::{self, Context};
 
@@ -20,24 +19,27 @@ impl Hub {
     /// Puts out a session's next frame to all its live readers. Returns whether there may be more.
     pub(super) fn broadcast(&mut self, key: Key, sink: &mut dyn FnMut(Output<'_>)) -> bool {
         let Some(session) = self.sessions.get_mut(key) else { return false };
-        if session.log.is_behind(&session.shared) {
+        // Where there is no log, nothing was said since all had all of it.
+        let Some(log) = session.log.as_deref_mut() else { return false };
+        if log.is_behind(&log.shared) {
             // More was logged between two calls of poll than the log holds: everybody goes on alone.
             for &id in &session.readers {
                 if let Some(reader) = self.connections.get_mut(id.0).and_then(|c| c.reader.as_mut())
                     && reader.live
                 {
-                    (reader.live, reader.cursor) = (false, session.shared);
+                    (reader.live, reader.cursor) = (false, log.shared);
                 }
             }
-            session.shared = session.log.first_cursor();
+            log.shared = log.first_cursor();
             return true;
         }
-        let before = session.shared;
+        let before = log.shared;
         let mut cursor = before;
-        let (frame, except, last) = match next_step(session, &mut cursor) {
+        let live = session.generation.as_ref().map(|g| (g.message, g.text.as_str()));
+        let (frame, except, last) = match log.step(&mut cursor, live) {
             Step::Wait | Step::Fetch => return false,
             Step::Skip => {
-                session.shared = cursor;
+                log.shared = cursor;
                 return true;
             }
             Step::Frame { frame, except, last } => (frame, except, last),
@@ -55,7 +57,7 @@ impl Hub {
                 (reader.live, reader.cursor) = (false, before);
                 continue;
             }
-            if except.is_none() || except != user_id(&self.users, connection) {
+            if except.is_none() || connection.user != except {
                 connection.credit -= frame.len() as i64;
                 self.recipients.push(id);
             }
@@ -63,7 +65,7 @@ impl Hub {
         if !self.recipients.is_empty() {
             sink(Output::Send { to: &self.recipients, frame });
         }
-        session.shared = cursor;
+        log.shared = cursor;
         if last {
             self.release_readers(key);
         }
@@ -103,16 +105,16 @@ impl Hub {
         let mut pieces = limits::POLL_PIECES;
         while (connection.credit > 0 || closing)
             && pieces > 0
-            && let Some(frame) = connection.replies.pop_front()
+            && let Some(frame) = connection.replies.pop()
         {
             pieces -= 1;
-            connection.reply_bytes -= frame.len();
             connection.credit -= frame.len() as i64;
             sink(Output::Send { to: &[id], frame: &frame });
         }
         if connection.replies.is_empty() && closing {
             transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::CloseSent);
-            if let Some((code, reason)) = connection.closing.take() {
+            if let Some(closing) = connection.closing.take() {
+                let (code, reason) = *closing;
                 let reason = &reason[..reason.floor_char_boundary(limits::CLOSE_REASON_BYTES)];
                 sink(Output::Close { connection: id, code: code.as_u16(), reason });
             }
@@ -137,17 +139,19 @@ impl Hub {
             let Some(reader) = connection.reader.as_mut().filter(|r| !r.live && r.fetching.is_none()) else {
                 return false;
             };
-            let Some(session) = self.sessions.get_mut(reader.session) else { return false };
+            let Some(session) = self.sessions.get(reader.session) else { return false };
+            // Who is not live was put into a session's log, which is kept until all are live.
+            let Some(log) = session.log.as_deref() else { return false };
             if connection.credit <= 0 {
                 return false;
             }
-            let must_fetch = session.log.must_fetch(&reader.cursor);
+            let must_fetch = log.must_fetch(&reader.cursor);
             // At the same place in an empty log, one may still lack what has fallen out of it.
-            if !must_fetch && reader.cursor.meets(&session.shared) {
+            if !must_fetch && reader.cursor.meets(&log.shared) {
                 reader.live = true;
                 return false;
             }
-            if reader.cursor.next > session.shared.next {
+            if reader.cursor.next > log.shared.next {
                 // Joined after frames that are still to be broadcast; `caught_up` calls again.
                 return false;
             }
@@ -157,14 +161,15 @@ impl Hub {
                 return false;
             }
             let was = reader.cursor;
-            let (frame, except, last) = match next_step(session, &mut reader.cursor) {
+            let live = session.generation.as_ref().map(|g| (g.message, g.text.as_str()));
+            let (frame, except, last) = match log.step(&mut reader.cursor, live) {
                 Step::Wait | Step::Fetch => return false,
                 Step::Skip => continue,
                 Step::Frame { frame, except, last } => (frame, except, last),
                 Step::Delta { message, offset, text } => {
-                    let text = if was.next == session.shared.next {
+                    let text = if was.next == log.shared.next {
                         // Never beyond the live readers, or they could not meet.
-                        let most = session.shared.offset.saturating_sub(offset).min(text.len());
+                        let most = log.shared.offset.saturating_sub(offset).min(text.len());
                         reader.cursor.offset = offset + most;
                         &text[..most]
                     } else {
@@ -177,7 +182,7 @@ impl Hub {
                     (self.frame.as_str(), None, false)
                 }
             };
-            if except.is_none() || except != user_id(&self.users, connection) {
+            if except.is_none() || connection.user != except {
                 connection.credit -= frame.len() as i64;
                 sink(Output::Send { to: &[id], frame });
             }
@@ -192,7 +197,8 @@ impl Hub {
     /// Asks storage for messages that the log no longer has.
     fn fetch(&mut self, id: ConnectionId, key: Key) {
         let Some(session) = self.sessions.get(key) else { return };
-        let (session_id, stored) = (session.record.id, session.log.stored_seq());
+        let Some(log) = session.log.as_deref() else { return };
+        let (session_id, stored) = (session.record.id, log.stored_seq());
         let Some(reader) = self.connections.get(id.0).and_then(|c| c.reader) else { return };
         if reader.cursor.seq >= stored {
             // Only frames that are no messages have fallen out.
@@ -220,7 +226,8 @@ impl Hub {
     ) {
         let now = self.wall();
         let Some(session) = self.sessions.get(key) else { return };
-        let (session_id, stored) = (session.record.id, session.log.stored_seq());
+        let Some(log) = session.log.as_deref() else { return };
+        let (session_id, stored) = (session.record.id, log.stored_seq());
         let Some(connection) = self.connections.get_mut(id.0) else { return };
         let Some(reader) = connection.reader.as_mut().filter(|r| r.fetching == Some(request)) else { return };
         reader.fetching = None;
@@ -270,16 +277,14 @@ impl Hub {
             && let Some(message) = cursor.partial.filter(|message| *message != record.id)
         {
             // Answers come one after the other, so the one that the reader has begun to get failed.
-            if !cursor.over {
-                self.tell_failure(id, session, message, cursor.offset > 0);
-            }
+            self.tell_failure(id, session, message, cursor.offset > 0);
             self.tell_typing(id, key, message, false);
-            (cursor.partial, cursor.offset, cursor.over) = (None, 0, false);
+            (cursor.partial, cursor.offset) = (None, 0);
         }
         self.reply(id, |out| frames::message(out, record, None));
         if cursor.partial == Some(record.id) {
             self.tell_typing(id, key, record.id, false);
-            (cursor.partial, cursor.offset, cursor.over) = (None, 0, false);
+            (cursor.partial, cursor.offset) = (None, 0);
         }
     }
 
@@ -301,34 +306,24 @@ impl Hub {
     /// Puts a reader that fell behind at the log's first entry, told whether the assistant types there.
     fn reenter(&mut self, id: ConnectionId, key: Key) {
         let Some(session) = self.sessions.get(key) else { return };
-        let (session_id, first) = (session.record.id, session.log.first_cursor());
+        let Some(log) = session.log.as_deref() else { return };
+        let (session_id, first) = (session.record.id, log.first_cursor());
         let Some(mut cursor) = self.connections.get(id.0).and_then(|c| c.reader).map(|r| r.cursor) else { return };
         cursor.next = cursor.next.max(first.next);
         if cursor.next == first.next && cursor.partial != first.partial {
             if let Some(message) = cursor.partial {
-                if !cursor.over {
-                    // It is neither in storage nor in the log, so it failed.
-                    self.tell_failure(id, session_id, message, cursor.offset > 0);
-                }
+                // It is neither in storage nor in the log, so it failed.
+                self.tell_failure(id, session_id, message, cursor.offset > 0);
                 self.tell_typing(id, key, message, false);
             }
             if let Some(message) = first.partial {
                 self.tell_typing(id, key, message, true);
             }
-            (cursor.partial, cursor.offset, cursor.over) = (first.partial, 0, false);
+            (cursor.partial, cursor.offset) = (first.partial, 0);
         }
         if let Some(reader) = self.connections.get_mut(id.0).and_then(|c| c.reader.as_mut()) {
             reader.cursor = cursor;
         }
         self.connection_ready(id);
     }
-}
-
-fn next_step<'a>(session: &'a Session, cursor: &mut Cursor) -> Step<'a> {
-    let live = session.generation.as_ref().map(|g| (g.message, g.text.as_str()));
-    session.log.step(cursor, live)
-}
-
-fn user_id<'a>(users: &'a Slab<User>, connection: &Connection) -> Option<&'a str> {
-    connection.user.and_then(|key| users.get(key)).map(|user| user.member.user_id.as_str())
 }

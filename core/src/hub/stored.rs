@@ -50,7 +50,7 @@ impl Hub {
     /// The change in flight is committed.
     fn written(&mut self, key: Key) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(InFlight { work, message, .. }) = session.in_flight.take() else { return };
+        let Some(InFlight { work, message, .. }) = session.landed() else { return };
         match (work, message) {
             (Work::Message(message), Some(record)) => self.message_stored(key, message, &record),
             (Work::Answer, Some(record)) => self.answer_stored(key, &record),
@@ -89,7 +89,7 @@ impl Hub {
     /// The change in flight failed and left nothing: its asker is told, and the session lives on.
     fn not_written(&mut self, key: Key) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(InFlight { work, .. }) = session.in_flight.take() else { return };
+        let Some(InFlight { work, .. }) = session.landed() else { return };
         match &work {
             Work::Answer => self.answer_lost(key),
             Work::End { .. } | Work::Delete { .. } => {

@@ -1,10 +1,10 @@
 //! The wheels and what stands in them.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
 use super::{Owner, Reason};
+use crate::chunks::Chunks;
 use crate::time::Instant;
 
 /// Bits of a digit: a wheel has 16 slots.
@@ -31,7 +31,7 @@ impl Armed {
 
 /// All deadlines, at most one for each owner: the owner computes its nearest one anew when it fires.
 pub(crate) struct Timers {
-    timers: Vec<Timer>,
+    timers: Chunks<Timer>,
     /// The first of the unused places in `timers`, which form a list.
     free: u32,
     wheels: Box<[Wheel]>,
@@ -75,7 +75,7 @@ const EMPTY: Slot = Slot { head: NONE, tail: NONE, least: u64::MAX, reason: Reas
 impl Timers {
     pub(crate) fn new() -> Timers {
         let wheels = (0..WHEELS).map(|_| Wheel { slots: [EMPTY; SLOTS], used: 0 }).collect();
-        Timers { timers: Vec::new(), free: NONE, wheels, used: 0, origin: 0, first: None }
+        Timers { timers: Chunks::new(), free: NONE, wheels, used: 0, origin: 0, first: None }
     }
 
     /// The nearest deadline. It may be earlier than all that are set, when one was moved or taken back; then [`pop`](Timers::pop)
@@ -87,14 +87,14 @@ impl Timers {
     /// Replaces the deadline that `owner` had, which it keeps in `armed`.
     pub(crate) fn set(&mut self, now: Instant, owner: Owner, armed: &mut Option<Armed>, to: Option<(Instant, Reason)>) {
         if let Some(id) = armed.as_ref().map(Armed::id) {
-            let timer = &self.timers[id as usize];
+            let timer = &self.timers[id];
             if to == Some((Instant::from_micros(timer.at), timer.reason)) {
                 return;
             }
             self.unlink(id);
             match to {
                 Some((at, reason)) => {
-                    let timer = &mut self.timers[id as usize];
+                    let timer = &mut self.timers[id];
                     (timer.at, timer.reason) = (at.as_micros(), reason);
                     self.catch_up(now);
                     self.link(id);
@@ -124,8 +124,8 @@ impl Timers {
             }
             // All that stands in a slot of the lowest wheel is of one microsecond, or came too late.
             let id = self.wheels[0].slots[slot].head;
-            debug_assert!(self.timers[id as usize].at <= now.as_micros() && at <= now);
-            let owner = self.timers[id as usize].owner;
+            debug_assert!(self.timers[id].at <= now.as_micros() && at <= now);
+            let owner = self.timers[id].owner;
             self.unlink(id);
             self.release(id);
             self.look();
@@ -140,7 +140,7 @@ impl Timers {
         self.clear_bits(wheel, slot);
         let (mut least, mut id) = (u64::MAX, head);
         while id != NONE {
-            let timer = &self.timers[id as usize];
+            let timer = &self.timers[id];
             least = least.min(timer.at);
             id = timer.next;
         }
@@ -148,7 +148,7 @@ impl Timers {
         self.origin = least.min(now.as_micros());
         id = head;
         while id != NONE {
-            let next = self.timers[id as usize].next;
+            let next = self.timers[id].next;
             self.link(id);
             id = next;
         }
@@ -190,7 +190,7 @@ impl Timers {
 
     /// Puts a timer at the end of its slot.
     fn link(&mut self, id: u32) {
-        let timer = &mut self.timers[id as usize];
+        let timer = &mut self.timers[id];
         // What is set too late stands where the wheels are now.
         let place = timer.at.max(self.origin);
         let wheel = (place ^ self.origin).checked_ilog2().unwrap_or(0) / BITS;
@@ -209,23 +209,23 @@ impl Timers {
             (slot.least, slot.reason) = (timer.at, timer.reason);
         }
         let last = core::mem::replace(&mut slot.tail, id);
-        self.timers[last as usize].next = id;
+        self.timers[last].next = id;
     }
 
     /// Takes a timer out of its slot.
     fn unlink(&mut self, id: u32) {
-        let &Timer { previous, next, wheel, slot, .. } = &self.timers[id as usize];
+        let &Timer { previous, next, wheel, slot, .. } = &self.timers[id];
         let (wheel, index) = (usize::from(wheel), usize::from(slot));
         let slot = &mut self.wheels[wheel].slots[index];
         if previous == NONE {
             slot.head = next;
         } else {
-            self.timers[previous as usize].next = next;
+            self.timers[previous].next = next;
         }
         if next == NONE {
             slot.tail = previous;
         } else {
-            self.timers[next as usize].previous = previous;
+            self.timers[next].previous = previous;
         }
         if slot.head == NONE {
             self.clear_bits(wheel, index);
@@ -247,13 +247,13 @@ impl Timers {
             return id;
         }
         let id = self.free;
-        self.free = self.timers[id as usize].next;
-        self.timers[id as usize] = timer;
+        self.free = self.timers[id].next;
+        self.timers[id] = timer;
         id
     }
 
     fn release(&mut self, id: u32) {
-        self.timers[id as usize].next = self.free;
+        self.timers[id].next = self.free;
         self.free = id;
     }
 }

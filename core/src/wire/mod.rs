@@ -3,8 +3,8 @@
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod frames;
-pub(crate) mod json;
-pub(crate) mod kind;
+mod json;
+mod kind;
 mod sampling;
 
 pub use sampling::Sampling;
