@@ -174,6 +174,8 @@ mod queue;
 mod record;
 mod refusal;
 mod rng;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod session;
 mod slab;
 mod time;

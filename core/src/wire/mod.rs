@@ -4,7 +4,7 @@ pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod frames;
 mod json;
-mod kind;
+pub(crate) mod kind;
 mod sampling;
 
 pub use sampling::Sampling;

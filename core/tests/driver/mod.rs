@@ -58,6 +58,8 @@ pub struct Driver {
     pub reloads: usize,
     /// Sends of more than one recipient.
     pub shared_sends: usize,
+    /// Looks at every frame that is sent.
+    pub watch: Option<fn(&Value)>,
 }
 
 pub fn limits() -> Limits {
@@ -90,6 +92,7 @@ impl Driver {
             tokens_to_verify: Vec::new(),
             reloads: 0,
             shared_sends: 0,
+            watch: None,
         }
     }
 
@@ -247,11 +250,14 @@ impl Driver {
     /// Drains the hub and answers from storage until nothing is left to do.
     pub fn run(&mut self) {
         loop {
-            let Driver { hub, peers, storage, running, tokens_to_verify, reloads, shared_sends, .. } = self;
+            let Driver { hub, peers, storage, running, tokens_to_verify, reloads, shared_sends, watch, .. } = self;
             let mut sink = |output: Output<'_>| match output {
                 Output::Send { to, frame } => {
                     *shared_sends += usize::from(to.len() > 1);
                     let value: Value = serde_json::from_str(frame).expect("frames are JSON");
+                    if let Some(watch) = watch {
+                        watch(&value);
+                    }
                     for id in to {
                         let peer = peers.get_mut(id).expect("no output to a connection that is gone");
                         assert_eq!(peer.close, None, "no frame after the close: {frame}");

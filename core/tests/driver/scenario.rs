@@ -170,7 +170,17 @@ pub struct World {
 
 /// Lives through the operations, and checks that everything ends well.
 pub fn live(ops: impl IntoIterator<Item = Op>) {
+    live_in(World::new(), ops);
+}
+
+/// As [`live`], and shows every frame that is sent.
+pub fn live_watched(ops: impl IntoIterator<Item = Op>, watch: fn(&Value)) {
     let mut world = World::new();
+    world.d.watch = Some(watch);
+    live_in(world, ops);
+}
+
+fn live_in(mut world: World, ops: impl IntoIterator<Item = Op>) {
     for op in ops {
         world.apply(op);
     }
