@@ -89,8 +89,13 @@ fn meaning(frame: &ClientFrame) -> Decoded<'static> {
         }
         ClientFrame::LeaveSession(_) => Decoded::LeaveSession,
         ClientFrame::StopGeneration(f) => Decoded::StopGeneration { message: f.message_id },
-        ClientFrame::Regenerate(_) => Decoded::Regenerate,
-        ClientFrame::EditMessage(_) => Decoded::EditMessage,
+        ClientFrame::Regenerate(f) => {
+            Decoded::Regenerate { message: f.message_id, sampling: sampling(f.sampling.as_ref()) }
+        }
+        ClientFrame::EditMessage(f) => Decoded::EditMessage {
+            edited: f.message_id,
+            message: said(&f.message, f.client_id.as_ref(), None, f.sampling.as_ref()),
+        },
         ClientFrame::History(f) => Decoded::History { before: f.before, limit: f.limit },
         ClientFrame::Typing(f) => Decoded::Typing { is_typing: f.is_typing },
         ClientFrame::Invite(f) => Decoded::Invite { username: owned(&f.username) },
@@ -244,7 +249,11 @@ fn written(kind: ServerKind, s: &Surroundings, records: &[MessageRecord], people
         ServerKind::Message => frames::message(&mut out, &records[0], extra.timings),
         ServerKind::MessageDelta => frames::message_delta(&mut out, s.session, records[0].id, 7, a),
         ServerKind::Typing => {
-            let who = if s.flag { Typist::Assistant(records[0].id) } else { Typist::User(&people[0]) };
+            let who = if s.flag {
+                Typist::Assistant { message: records[0].id, parent: extra.message }
+            } else {
+                Typist::User(&people[0])
+            };
             frames::typing(&mut out, s.session, now, &who, s.in_session);
         }
         ServerKind::Ack => {

@@ -386,16 +386,16 @@ pub struct Notice {
 }
 
 /// Codes that are known, and any others that may come.
-fn open_list(known: Vec<&str>) -> Schema {
+fn open_list(known: &[&str]) -> Schema {
     json_schema!({ "type": "string", "anyOf": [{ "enum": known }, { "pattern": "^[a-z][a-z_]*$" }] })
 }
 
 fn error_code(_: &mut SchemaGenerator) -> Schema {
-    open_list(ErrorCode::ALL.iter().map(|code| code.as_str()).collect())
+    open_list(&ErrorCode::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>())
 }
 
 fn notice_code(_: &mut SchemaGenerator) -> Schema {
-    open_list(NoticeCode::ALL.iter().map(|code| code.as_str()).collect())
+    open_list(&NoticeCode::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>())
 }
 
 /// The messages of a page are whole frames.

@@ -5,10 +5,6 @@
 #[path = "../driver/mod.rs"]
 mod driver;
 
-mod asyncapi;
-mod conversations;
-mod document;
-mod generated;
 mod traffic;
 
 use std::path::PathBuf;
