@@ -72,6 +72,7 @@ impl Storage {
                     session.members.push(Member { user_id: user_id.into(), username: username.into() });
                 }
             }
+            Write::Continue { session, message } => self.session(session)?.last_message = Some(message),
             Write::EndSession { session, at } => self.session(session)?.ended = Some(at),
             Write::RenameSession { session, title } => self.session(session)?.title = title.into(),
             Write::DeleteSession { session } => self.delete(session),
