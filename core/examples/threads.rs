@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Then connect WebSocket clients to `ws://127.0.0.1:8080/ws/chat?token=NAME` and send, say,
-//! `{"type":"create_session"}` and `{"type":"chat_message","message":"Hello"}`. The model is an echo.
+//! `{"type":"create_session"}` and `{"type":"chat_message","message":"Hello"}`. The model is an echo; Enter lets
+//! running answers end.
 //!
 //! What is not about threads is in `shared/`, and is the same in the example `tokio`.
 
@@ -43,8 +44,10 @@ fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let journal = arguments.next().unwrap_or_else(|| "chat.jsonl".to_owned());
-    let (address, _events, hub) = serve(&address, Path::new(&journal))?;
-    println!("listening on ws://{address}/ws/chat?token=NAME; what is said is kept in {journal}");
+    let (address, events, hub) = serve(&address, Path::new(&journal))?;
+    println!("listening on ws://{address}/ws/chat?token=NAME; what is said is kept in {journal}; Enter stops");
+    io::stdin().read_line(&mut String::new())?;
+    let _ = events.send(Event::Stop);
     hub.join().map_err(|_| io::Error::other("the hub's thread panicked"))
 }
 
