@@ -11,7 +11,6 @@ use alloc::string::String;
 
 use crate::id::MessageId;
 use crate::limits;
-use crate::slab::Key;
 
 /// How far a reader has got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,12 +23,26 @@ pub(crate) struct Cursor {
     pub(crate) partial: Option<MessageId>,
     /// Bytes that it has of it.
     pub(crate) offset: usize,
+    /// It has the whole of it, or the error in its place, so that only the end of `typing` is missing.
+    pub(crate) over: bool,
 }
 
 impl Cursor {
     /// Whether both see the same things from here on.
     pub(crate) fn meets(&self, other: &Cursor) -> bool {
         (self.next, self.partial, self.offset) == (other.next, other.partial, other.offset)
+    }
+
+    /// Goes past one entry.
+    fn pass(&mut self, mark: &Mark) {
+        self.next += 1;
+        match mark {
+            Mark::Answer(..) | Mark::Failure => self.over = true,
+            Mark::Plain => {}
+            Mark::Begin(_) | Mark::Finish | Mark::End => {
+                (self.partial, self.offset, self.over) = (partial_after(mark, self.partial), 0, false);
+            }
+        }
     }
 }
 
@@ -42,6 +55,8 @@ pub(crate) enum Mark {
     Begin(MessageId),
     /// The answer itself, after its last delta; with its text for those who lack deltas.
     Answer(MessageId, String),
+    /// The error in the place of the answer.
+    Failure,
     /// The answer is over: `typing` false.
     Finish,
     /// The session's last frame.
@@ -54,15 +69,15 @@ pub(crate) struct Entry {
     pub(crate) frame: Box<str>,
     /// Of a message.
     pub(crate) seq: Option<u64>,
-    /// A user who caused it and need not be told.
-    pub(crate) except: Option<Key>,
+    /// The id of a user who caused it and need not be told, also on a connection of theirs to come.
+    pub(crate) except: Option<Box<str>>,
     pub(crate) mark: Mark,
 }
 
 impl Entry {
     fn bytes(&self) -> usize {
         let text = if let Mark::Answer(_, text) = &self.mark { text.len() } else { 0 };
-        size_of::<Entry>() + self.frame.len() + text
+        size_of::<Entry>() + self.frame.len() + text + self.except.as_ref().map_or(0, |user| user.len())
     }
 }
 
@@ -70,7 +85,7 @@ impl Entry {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step<'a> {
     /// A frame for everyone but one user.
-    Frame { frame: &'a str, except: Option<Key>, last: bool },
+    Frame { frame: &'a str, except: Option<&'a str>, last: bool },
     /// A part of an answer.
     Delta { message: MessageId, offset: usize, text: &'a str },
     /// Already known to this reader.
@@ -134,15 +149,17 @@ impl Log {
     /// Where somebody stands who knows all messages up to `seq`, and whether they are within an answer there.
     pub(crate) fn cursor_after(&self, seq: u64) -> Cursor {
         let known = self.entries.iter().rposition(|e| e.seq.is_some_and(|s| s <= seq)).map_or(0, |last| last + 1);
-        let passed = self.entries.iter().take(known);
-        let partial = passed.fold(self.partial, |partial, entry| partial_after(&entry.mark, partial));
-        Cursor { next: self.first + known as u64, seq, partial, offset: 0 }
+        let mut cursor = Cursor { seq, ..self.first_cursor() };
+        self.entries.iter().take(known).for_each(|entry| cursor.pass(&entry.mark));
+        cursor
     }
 
     /// Where somebody stands who joins now.
     pub(crate) fn tip(&self, seq: u64) -> Cursor {
-        let partial = self.entries.iter().fold(self.partial, |partial, entry| partial_after(&entry.mark, partial));
-        Cursor { next: self.end(), seq, partial, offset: 0 }
+        let mut cursor = Cursor { seq, ..self.first_cursor() };
+        self.entries.iter().for_each(|entry| cursor.pass(&entry.mark));
+        debug_assert_eq!(cursor.next, self.end(), "a tip is behind the last entry");
+        cursor
     }
 
     /// The text of an answer that is still in the log.
@@ -162,13 +179,13 @@ impl Log {
             return false;
         }
         cursor.next += distance as u64 + 1;
-        cursor.partial = Some(message);
+        (cursor.partial, cursor.offset, cursor.over) = (Some(message), 0, false);
         true
     }
 
     /// The place of the first entry.
     pub(crate) fn first_cursor(&self) -> Cursor {
-        Cursor { next: self.first, seq: self.stored_seq, partial: self.partial, offset: 0 }
+        Cursor { next: self.first, seq: self.stored_seq, partial: self.partial, offset: 0, over: false }
     }
 
     /// Whether a reader needs what is no longer here.
@@ -198,18 +215,14 @@ impl Log {
         {
             return delta(cursor, *message, text);
         }
-        cursor.next += 1;
-        let partial = partial_after(&entry.mark, cursor.partial);
-        if partial != cursor.partial {
-            (cursor.partial, cursor.offset) = (partial, 0);
-        }
+        cursor.pass(&entry.mark);
         if let Some(seq) = entry.seq {
             if seq <= cursor.seq {
                 return Step::Skip;
             }
             cursor.seq = seq;
         }
-        Step::Frame { frame: &entry.frame, except: entry.except, last: entry.mark == Mark::End }
+        Step::Frame { frame: &entry.frame, except: entry.except.as_deref(), last: entry.mark == Mark::End }
     }
 }
 
@@ -217,7 +230,7 @@ fn partial_after(mark: &Mark, partial: Option<MessageId>) -> Option<MessageId> {
     match mark {
         Mark::Begin(message) => Some(*message),
         Mark::Finish | Mark::End => None,
-        Mark::Plain | Mark::Answer(..) => partial,
+        Mark::Plain | Mark::Answer(..) | Mark::Failure => partial,
     }
 }
 

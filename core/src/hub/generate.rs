@@ -71,7 +71,7 @@ impl Hub {
         if code.retryable() {
             refusal = refusal.after(1_000);
         }
-        self.announce(key, None, |out, session| {
+        self.append(key, None, None, Mark::Failure, |out, session| {
             let context = Context { reference: None, session: Some(session) };
             frames::error(out, context, now, &refusal, message, detail);
         });

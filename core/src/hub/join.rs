@@ -338,6 +338,8 @@ impl Hub {
         write: impl FnOnce(&mut String, SessionId),
     ) {
         let log_bytes = self.limits.log_bytes;
+        // By id: a user who went away and comes back is another one to the hub, and still the same to everybody.
+        let except = except.and_then(|user| self.users.get(user)).map(|user| user.member.user_id.as_str().into());
         let Some(session) = self.sessions.get_mut(key) else { return };
         write(&mut self.frame, session.record.id);
         let frame = self.frame.as_str().into();

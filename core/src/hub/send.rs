@@ -5,13 +5,13 @@ use alloc::vec::Vec;
 use super::{Action, Hub, Purpose};
 use crate::action::{Output, RequestId};
 use crate::code::NoticeCode;
-use crate::connection::Connection;
+use crate::connection::{Connection, User};
 use crate::id::{ConnectionId, MessageId, SessionId};
 use crate::limits;
 use crate::log::{Cursor, Step};
 use crate::record::{MessageRecord, MessageRole};
 use crate::refusal::{Code, Refusal};
-use crate::slab::Key;
+use crate::slab::{Key, Slab};
 use crate::transition::{self, ConnectionEvent, ConnectionState};
 use crate::wire::frames::{self, Context};
 
@@ -57,7 +57,7 @@ impl Hub {
                 (reader.live, reader.cursor) = (false, before);
                 continue;
             }
-            if except.is_none() || connection.user != except {
+            if except.is_none() || except != user_id(&self.users, connection) {
                 connection.credit -= frame.len() as i64;
                 self.recipients.push(id);
             }
@@ -182,7 +182,7 @@ impl Hub {
                     (self.frame.as_str(), None, false)
                 }
             };
-            if except.is_none() || connection.user != except {
+            if except.is_none() || except != user_id(&self.users, connection) {
                 connection.credit -= frame.len() as i64;
                 sink(Output::Send { to: &[id], frame });
             }
@@ -277,14 +277,16 @@ impl Hub {
             && let Some(message) = cursor.partial.filter(|message| *message != record.id)
         {
             // Answers come one after the other, so the one that the reader has begun to get failed.
-            self.tell_failure(id, session, message, cursor.offset > 0);
+            if !cursor.over {
+                self.tell_failure(id, session, message, cursor.offset > 0);
+            }
             self.tell_typing(id, key, message, false);
-            (cursor.partial, cursor.offset) = (None, 0);
+            (cursor.partial, cursor.offset, cursor.over) = (None, 0, false);
         }
         self.reply(id, |out| frames::message(out, record, None));
         if cursor.partial == Some(record.id) {
             self.tell_typing(id, key, record.id, false);
-            (cursor.partial, cursor.offset) = (None, 0);
+            (cursor.partial, cursor.offset, cursor.over) = (None, 0, false);
         }
     }
 
@@ -312,18 +314,24 @@ impl Hub {
         cursor.next = cursor.next.max(first.next);
         if cursor.next == first.next && cursor.partial != first.partial {
             if let Some(message) = cursor.partial {
-                // It is neither in storage nor in the log, so it failed.
-                self.tell_failure(id, session_id, message, cursor.offset > 0);
+                if !cursor.over {
+                    // It is neither in storage nor in the log, so it failed.
+                    self.tell_failure(id, session_id, message, cursor.offset > 0);
+                }
                 self.tell_typing(id, key, message, false);
             }
             if let Some(message) = first.partial {
                 self.tell_typing(id, key, message, true);
             }
-            (cursor.partial, cursor.offset) = (first.partial, 0);
+            (cursor.partial, cursor.offset, cursor.over) = (first.partial, 0, false);
         }
         if let Some(reader) = self.connections.get_mut(id.0).and_then(|c| c.reader.as_mut()) {
             reader.cursor = cursor;
         }
         self.connection_ready(id);
     }
+}
+
+fn user_id<'a>(users: &'a Slab<User>, connection: &Connection) -> Option<&'a str> {
+    connection.user.and_then(|key| users.get(key)).map(|user| user.member.user_id.as_str())
 }
