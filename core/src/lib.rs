@@ -158,6 +158,8 @@
 extern crate alloc;
 
 pub mod limits;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 mod action;
 mod bucket;

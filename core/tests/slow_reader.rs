@@ -245,7 +245,7 @@ fn a_runtime_that_ignores_the_pause_is_told_so() {
     let mut given = 0;
     let misuse = loop {
         let ping = causerie_core::Input::Frame { connection: bob, text: "{\"type\":\"ping\"}" };
-        match d.hub.handle(d.now, ping) {
+        match d.handle(ping) {
             Ok(()) => given += 1,
             Err(misuse) => break misuse,
         }

@@ -3,7 +3,7 @@
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod frames;
-mod json;
+pub(crate) mod json;
 pub(crate) mod kind;
 mod sampling;
 

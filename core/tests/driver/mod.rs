@@ -13,9 +13,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use causerie_core::limits::Limits;
+use causerie_core::testing::{ClientId, Model};
 use causerie_core::{
-    ConnectionId, FinishReason, GenerationFailure, GenerationId, Hub, Identity, Input, Instant, MessageId,
-    MessageRecord, MessageRole, Options, Output, Role, Sampling, SessionId, Timings, UnixMicros, Usage,
+    ConnectionId, FinishReason, GenerationFailure, GenerationId, Hub, Identity, Input, Instant, Loaded, MessageId,
+    MessageRecord, MessageRole, Misuse, Options, Output, Role, Sampling, SessionId, Timings, UnixMicros, Usage,
 };
 use serde_json::Value;
 use storage::{Answer, Storage};
@@ -36,6 +37,14 @@ pub struct Peer {
     pub overdrawn: bool,
     /// What its frames must be like.
     pub reader: reader::Reader,
+    /// What the model calls it.
+    pub client: Option<ClientId>,
+}
+
+impl Peer {
+    fn client(&mut self, model: &mut Model) -> ClientId {
+        *self.client.get_or_insert_with(|| model.connect())
+    }
 }
 
 /// An answer that the hub has asked for.
@@ -60,6 +69,8 @@ pub struct Driver {
     pub shared_sends: usize,
     /// Looks at every frame that is sent.
     pub watch: Option<fn(&Value)>,
+    /// What all peers must see.
+    pub model: Model,
 }
 
 pub fn limits() -> Limits {
@@ -93,14 +104,26 @@ impl Driver {
             reloads: 0,
             shared_sends: 0,
             watch: None,
+            model: Model::with_storage(),
         }
     }
 
     /// Gives an input and does all that follows.
     #[track_caller]
     pub fn give(&mut self, input: Input<'_>) {
-        self.hub.handle(self.now, input).expect("the driver keeps to the contract");
+        self.handle(input).expect("the driver keeps to the contract");
         self.run();
+    }
+
+    /// Gives an input, and nothing more.
+    pub fn handle(&mut self, input: Input<'_>) -> Result<(), Misuse> {
+        if let Input::Frame { connection, text } = input
+            && let Some(peer) = self.peers.get_mut(&connection)
+        {
+            let client = peer.client(&mut self.model);
+            self.model.sent(client, text);
+        }
+        self.hub.handle(self.now, input)
     }
 
     /// A connection with all the credit there is and no verdict on its token yet.
@@ -197,6 +220,9 @@ impl Driver {
     }
 
     pub fn close(&mut self, connection: ConnectionId) {
+        if let Some(client) = self.peers.get(&connection).and_then(|peer| peer.client) {
+            self.model.closed(client, None).expect("a lost connection is no violation");
+        }
         self.give(Input::Closed { connection });
         self.peers.remove(&connection);
     }
@@ -250,7 +276,8 @@ impl Driver {
     /// Drains the hub and answers from storage until nothing is left to do.
     pub fn run(&mut self) {
         loop {
-            let Driver { hub, peers, storage, running, tokens_to_verify, reloads, shared_sends, watch, .. } = self;
+            let Driver { hub, peers, storage, running, tokens_to_verify, reloads, shared_sends, watch, model, .. } =
+                self;
             let mut sink = |output: Output<'_>| match output {
                 Output::Send { to, frame } => {
                     *shared_sends += usize::from(to.len() > 1);
@@ -261,6 +288,8 @@ impl Driver {
                     for id in to {
                         let peer = peers.get_mut(id).expect("no output to a connection that is gone");
                         assert_eq!(peer.close, None, "no frame after the close: {frame}");
+                        let client = peer.client(model);
+                        model.received(client, frame).unwrap_or_else(|violation| panic!("{violation}"));
                         peer.reader.take(&value, storage);
                         peer.frames.push(value.clone());
                         if let Some(credit) = &mut peer.credit {
@@ -270,8 +299,9 @@ impl Driver {
                     }
                 }
                 Output::Close { connection, code, reason } => {
-                    assert!(reason.len() <= 123, "{reason}");
                     let peer = peers.get_mut(&connection).expect("no output to a connection that is gone");
+                    let client = peer.client(model);
+                    model.closed(client, Some((code, reason))).unwrap_or_else(|violation| panic!("{violation}"));
                     assert_eq!(peer.close.replace((code, reason.to_string())), None, "closed once");
                 }
                 Output::Authenticate { connection, token } => tokens_to_verify.push((connection, token.to_string())),
@@ -321,6 +351,14 @@ impl Driver {
     /// Gives the hub the next answer of storage, if there is one.
     fn give_answer(&mut self) -> bool {
         let Some(answer) = self.storage.answers.pop_front() else { return false };
+        let committed = match &answer {
+            Answer::Stored(request) => self.storage.written.remove(request).into_iter().collect(),
+            Answer::Loaded(_, Loaded::Messages { messages, .. }) => messages.clone(),
+            _ => Vec::new(),
+        };
+        for record in committed {
+            self.model.committed(&record).unwrap_or_else(|violation| panic!("{violation}"));
+        }
         let input = match answer {
             Answer::Stored(request) => Input::Stored { request },
             Answer::StoreFailed(request) => Input::StoreFailed { request },

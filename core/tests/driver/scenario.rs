@@ -460,6 +460,7 @@ impl World {
             self.finish(0, FinishReason::Stop);
         }
         self.look();
+        self.d.model.settled().unwrap_or_else(|violation| panic!("{violation}"));
         for open in &self.open {
             let peer = &self.d.peers[&open.id];
             assert!(!peer.paused, "everything was read, so nothing is paused");

@@ -26,6 +26,8 @@ pub struct Storage {
     /// Answers wait until this is off.
     pub held: bool,
     pub(super) answers: VecDeque<Answer>,
+    /// Messages that are written, of which the hub is still to be told.
+    pub(super) written: BTreeMap<RequestId, MessageRecord>,
 }
 
 impl Storage {
@@ -57,6 +59,7 @@ impl Storage {
                 }
                 session.append(record);
                 messages.push(record.clone());
+                self.written.insert(request, record.clone());
             }
             Write::Invite { session, username } => {
                 let session = self.sessions.get_mut(&session).expect("a session");
