@@ -1,13 +1,14 @@
 //! What the model is to answer: the path from a message back to the root of its tree.
 //!
-//! Where a person's message follows another person's, it came while that one was being answered. The answer, stored
-//! later, is no ancestor of it; it is put between the two all the same, or the model would forget what it has said.
+//! Where a person's message follows another person's, it came while that one was being answered, or it is another version
+//! of one that did. The answer, stored later, is no ancestor of it; it is put between the two all the same, or the model
+//! would forget what it has said. Which one, if there are several, [`causerie_core::Output::Generate`] says.
 
 use causerie_core::{MessageId, MessageRole, SessionId};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::error::JobError;
-use super::read;
+use super::{read, write};
 
 /// Messages in one conversation: far more than any context holds; what is older is left out.
 pub const CONVERSATION_MESSAGES: usize = 4096;
@@ -37,6 +38,14 @@ pub struct ConversationTurn {
     pub content: String,
 }
 
+/// The answer to a person's message (1) that stands before another person's message (2) that follows it: of those stored
+/// before any answer to (2), the first that was stored after (2), or else the last before it.
+const BETWEEN: &str = "
+    SELECT a.key FROM messages a, (SELECT seq FROM messages WHERE key = ?2) follower
+    WHERE a.parent = ?1 AND a.role = 'assistant'
+      AND a.seq < ifnull((SELECT min(seq) FROM messages WHERE parent = ?2 AND role = 'assistant'), a.seq + 1)
+    ORDER BY a.seq < follower.seq, abs(a.seq - follower.seq) LIMIT 1";
+
 /// Walks from `leaf` to the root. The newest messages are kept; the leaf always is, however long.
 pub(super) fn load(connection: &Connection, session: SessionId, leaf: MessageId) -> Result<Conversation, JobError> {
     let (key, system): (i64, Option<String>) = connection
@@ -44,21 +53,14 @@ pub(super) fn load(connection: &Connection, session: SessionId, leaf: MessageId)
         .query_row([session.0.0], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?
         .ok_or(JobError::NoSession(session))?;
-    let mut next: Option<i64> = connection
-        .prepare_cached("SELECT key FROM messages WHERE id = ?1 AND session = ?2")?
-        .query_row(params![leaf.0.0, key], |row| row.get(0))
-        .optional()?;
-    if next.is_none() {
-        return Err(JobError::NoMessage { session, message: leaf });
-    }
+    let mut next = Some(write::message_key(connection, session, key, leaf)?);
     let mut step =
         connection.prepare_cached("SELECT parent, role, author_name, content FROM messages WHERE key = ?1")?;
-    let mut answer = connection
-        .prepare_cached("SELECT key FROM messages WHERE parent = ?1 AND role = 'assistant' ORDER BY seq LIMIT 1")?;
+    let mut between = connection.prepare_cached(BETWEEN)?;
     let mut turns: Vec<ConversationTurn> = Vec::new();
     let mut bytes = 0;
-    // The person's message whose answer `next` is, where the path does not lead through that answer.
-    let mut answered = None;
+    // The person's message that was taken last, when nothing has been found to stand before it yet.
+    let mut follower = None;
     while let Some(message) = next {
         if turns.len() == CONVERSATION_MESSAGES {
             break;
@@ -66,10 +68,11 @@ pub(super) fn load(connection: &Connection, session: SessionId, leaf: MessageId)
         let (parent, role, username, content): (Option<i64>, String, Option<String>, String) =
             step.query_row([message], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
         let role = read::role(&role)?;
-        let follower = turns.last().map(|turn| turn.role);
-        if answered.is_none() && (role, follower) == (MessageRole::User, Some(MessageRole::User)) {
-            answered = Some(message);
-            next = answer.query_row([message], |row| row.get(0)).optional()?.or(next);
+        if role == MessageRole::User
+            && let Some(follower) = follower.take()
+            && let Some(answer) = between.query_row([message, follower], |row| row.get(0)).optional()?
+        {
+            next = Some(answer);
             continue;
         }
         bytes += content.len();
@@ -77,10 +80,8 @@ pub(super) fn load(connection: &Connection, session: SessionId, leaf: MessageId)
             break;
         }
         turns.push(ConversationTurn { role, username, content });
+        follower = (role == MessageRole::User).then_some(message);
         next = parent;
-        if role == MessageRole::User {
-            answered = None;
-        }
     }
     turns.reverse();
     Ok(Conversation { system, turns, cut: next.is_some() })

@@ -64,6 +64,7 @@ impl Reply {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Reply::Loaded(_, Loaded::Messages { messages, .. }) => messages.iter().map(|m| m.content.len()).sum(),
+            Reply::Loaded(_, Loaded::Message(Some(message))) => message.content.len(),
             Reply::Conversation { result: Ok(conversation), .. } => {
                 conversation.turns.iter().map(|turn| turn.content.len()).sum()
             }
@@ -84,6 +85,8 @@ pub enum OwnedWrite {
     Invite { session: SessionId, username: String },
     /// [`Write::Member`]
     Member { session: SessionId, user_id: String, username: String },
+    /// [`Write::Continue`]
+    Continue { session: SessionId, message: MessageId },
     /// [`Write::EndSession`]
     EndSession { session: SessionId, at: UnixMicros },
     /// [`Write::RenameSession`]
@@ -102,7 +105,7 @@ impl OwnedWrite {
             OwnedWrite::Invite { username, .. } => username.len(),
             OwnedWrite::Member { user_id, username, .. } => user_id.len() + username.len(),
             OwnedWrite::RenameSession { title, .. } => title.len(),
-            OwnedWrite::EndSession { .. } | OwnedWrite::DeleteSession { .. } => 0,
+            OwnedWrite::Continue { .. } | OwnedWrite::EndSession { .. } | OwnedWrite::DeleteSession { .. } => 0,
         }
     }
 }
@@ -118,6 +121,7 @@ impl TryFrom<Write<'_>> for OwnedWrite {
             Write::Member { session, user_id, username } => {
                 OwnedWrite::Member { session, user_id: user_id.to_owned(), username: username.to_owned() }
             }
+            Write::Continue { session, message } => OwnedWrite::Continue { session, message },
             Write::EndSession { session, at } => OwnedWrite::EndSession { session, at },
             Write::RenameSession { session, title } => OwnedWrite::RenameSession { session, title: title.to_owned() },
             Write::DeleteSession { session } => OwnedWrite::DeleteSession { session },
@@ -136,6 +140,8 @@ pub enum OwnedQuery {
     Sessions { user_id: String, username: String, limit: u32 },
     /// [`Query::Messages`]
     Messages { session: SessionId, before: u64, limit: u32 },
+    /// [`Query::Message`]
+    Message { session: SessionId, message: MessageId },
     /// [`Query::ClientMessage`]
     ClientMessage { session: SessionId, user_id: String, client_id: String },
     /// [`Query::Totals`]
@@ -147,7 +153,7 @@ impl OwnedQuery {
         match self {
             OwnedQuery::Sessions { user_id, username, .. } => user_id.len() + username.len(),
             OwnedQuery::ClientMessage { user_id, client_id, .. } => user_id.len() + client_id.len(),
-            OwnedQuery::Session(_) | OwnedQuery::Messages { .. } | OwnedQuery::Totals => 0,
+            OwnedQuery::Session(_) | OwnedQuery::Messages { .. } | OwnedQuery::Message { .. } | OwnedQuery::Totals => 0,
         }
     }
 }
@@ -162,6 +168,7 @@ impl TryFrom<Query<'_>> for OwnedQuery {
                 OwnedQuery::Sessions { user_id: user_id.to_owned(), username: username.to_owned(), limit }
             }
             Query::Messages { session, before, limit } => OwnedQuery::Messages { session, before, limit },
+            Query::Message { session, message } => OwnedQuery::Message { session, message },
             Query::ClientMessage { session, user_id, client_id } => {
                 OwnedQuery::ClientMessage { session, user_id: user_id.to_owned(), client_id: client_id.to_owned() }
             }

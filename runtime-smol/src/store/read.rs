@@ -20,6 +20,7 @@ pub(super) fn load(connection: &Connection, query: &OwnedQuery) -> Result<Loaded
         OwnedQuery::Session(id) => Ok(Loaded::Session(session(connection, *id)?)),
         OwnedQuery::Sessions { user_id, username, limit } => sessions(connection, user_id, username, *limit),
         OwnedQuery::Messages { session, before, limit } => messages(connection, *session, *before, *limit),
+        OwnedQuery::Message { session, message } => one_message(connection, *session, *message),
         OwnedQuery::ClientMessage { session, user_id, client_id } => {
             client_message(connection, *session, user_id, client_id)
         }
@@ -83,16 +84,22 @@ fn sessions(connection: &Connection, user_id: &str, username: &str, limit: u32) 
     Ok(Loaded::Sessions(summaries))
 }
 
+/// What [`message`] reads.
+macro_rules! select_messages {
+    () => {
+        "SELECT m.id, m.seq, p.id, m.role, m.author_id, m.author_name, m.content, m.created, m.client_id,
+                m.finish_reason, m.prompt_tokens, m.cached_tokens, m.completion_tokens
+         FROM messages m LEFT JOIN messages p ON p.key = m.parent"
+    };
+}
+
 fn messages(connection: &Connection, session: SessionId, before: u64, limit: u32) -> Result<Loaded, JobError> {
     let limit = limit.min(ROWS);
     let before = i64::try_from(before).unwrap_or(i64::MAX);
-    let mut statement = connection.prepare_cached(
-        "SELECT m.id, m.seq, p.id, m.role, m.author_id, m.author_name, m.content, m.created, m.client_id,
-                m.finish_reason, m.prompt_tokens, m.cached_tokens, m.completion_tokens
-         FROM messages m LEFT JOIN messages p ON p.key = m.parent
-         WHERE m.session = (SELECT key FROM sessions WHERE id = ?1) AND m.seq < ?2
-         ORDER BY m.seq DESC LIMIT ?3",
-    )?;
+    let mut statement = connection.prepare_cached(concat!(
+        select_messages!(),
+        " WHERE m.session = (SELECT key FROM sessions WHERE id = ?1) AND m.seq < ?2 ORDER BY m.seq DESC LIMIT ?3"
+    ))?;
     // One more than asked for tells whether there are older ones.
     let mut rows = statement.query(params![session.0.0, before, limit + 1])?;
     let mut messages = Vec::new();
@@ -115,7 +122,16 @@ fn messages(connection: &Connection, session: SessionId, before: u64, limit: u32
     Ok(Loaded::Messages { messages, more })
 }
 
-/// Where the statement of [`messages`] has the text.
+fn one_message(connection: &Connection, session: SessionId, id: MessageId) -> Result<Loaded, JobError> {
+    let mut statement = connection.prepare_cached(concat!(
+        select_messages!(),
+        " WHERE m.session = (SELECT key FROM sessions WHERE id = ?1) AND m.id = ?2"
+    ))?;
+    let mut rows = statement.query(params![session.0.0, id.0.0])?;
+    Ok(Loaded::Message(rows.next()?.map(|row| message(row, session)).transpose()?))
+}
+
+/// Where [`select_messages`] has the text.
 const CONTENT: usize = 6;
 
 fn message(row: &Row<'_>, session: SessionId) -> Result<MessageRecord, JobError> {

@@ -1,6 +1,6 @@
 //! The changes, each inside a savepoint of the caller's.
 
-use causerie_core::{FinishReason, MessageRecord, MessageRole, SessionId, SessionRecord};
+use causerie_core::{FinishReason, MessageId, MessageRecord, MessageRole, SessionId, SessionRecord};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::JobError;
@@ -13,6 +13,13 @@ pub(super) fn apply(connection: &Connection, write: &OwnedWrite) -> Result<(), J
         OwnedWrite::Message(record) => message(connection, record),
         OwnedWrite::Invite { session, username } => invite(connection, *session, username),
         OwnedWrite::Member { session, user_id, username } => member(connection, *session, user_id, username),
+        OwnedWrite::Continue { session, message } => {
+            let key = session_key(connection, *session)?;
+            message_key(connection, *session, key, *message)?;
+            let sql = "UPDATE sessions SET last_message = ?2 WHERE key = ?1";
+            connection.prepare_cached(sql)?.execute(params![key, message.0.0])?;
+            Ok(())
+        }
         OwnedWrite::EndSession { session, at } => {
             let at = integer("time", at.0)?;
             let sql = "UPDATE sessions SET ended = coalesce(ended, ?2) WHERE id = ?1";
@@ -50,16 +57,7 @@ fn message(connection: &Connection, record: &MessageRecord) -> Result<(), JobErr
     let session = session_key(connection, record.session)?;
     let seq = integer("seq", record.seq)?;
     let created = integer("time", record.created.0)?;
-    let parent = match record.parent {
-        None => None,
-        Some(parent) => Some(
-            connection
-                .prepare_cached("SELECT key FROM messages WHERE id = ?1 AND session = ?2")?
-                .query_row(params![parent.0.0, session], |row| row.get::<_, i64>(0))
-                .optional()?
-                .ok_or(JobError::NoMessage { session: record.session, message: parent })?,
-        ),
-    };
+    let parent = record.parent.map(|parent| message_key(connection, record.session, session, parent)).transpose()?;
     // The log stays gapless whatever was lost before: a message that is not the next one is refused.
     let next = connection
         .prepare_cached(
@@ -136,6 +134,20 @@ pub(super) fn session_key(connection: &Connection, session: SessionId) -> Result
         .query_row([session.0.0], |row| row.get(0))
         .optional()?
         .ok_or(JobError::NoSession(session))
+}
+
+/// The row of a message of a session.
+pub(super) fn message_key(
+    connection: &Connection,
+    session: SessionId,
+    session_key: i64,
+    message: MessageId,
+) -> Result<i64, JobError> {
+    connection
+        .prepare_cached("SELECT key FROM messages WHERE id = ?1 AND session = ?2")?
+        .query_row(params![message.0.0, session_key], |row| row.get(0))
+        .optional()?
+        .ok_or(JobError::NoMessage { session, message })
 }
 
 /// The changes to one session's row are none when there is no such session.

@@ -36,6 +36,85 @@ fn an_answer_that_came_later_stands_behind_its_question() {
     assert_eq!(texts(&to_three), ["one", "to one", "two", "three", "to three"]);
 }
 
+/// A small tree, told by whom each message is, what it says and what it follows.
+fn stored(db: &Db, messages: &[(MessageRole, &str, &str)]) -> Vec<MessageRecord> {
+    let mut all: Vec<MessageRecord> = Vec::new();
+    for (role, text, parent) in messages {
+        let record = MessageRecord {
+            role: *role,
+            author: (*role == MessageRole::User).then(|| member("ada")),
+            parent: all.iter().find(|m| m.content == *parent).map(|m| m.id),
+            ..message(session_id(1), all.len() as u64 + 1, text)
+        };
+        db.write(OwnedWrite::Message(record.clone())).unwrap();
+        all.push(record);
+    }
+    all
+}
+
+#[test]
+fn each_branch_has_its_own_answers() {
+    use MessageRole::{Assistant as A, User as U};
+    let scratch = Scratch::new();
+    let db = with_session(&scratch);
+    let all = stored(
+        &db,
+        &[
+            (U, "one", ""),
+            (U, "two", "one"), // while one was being answered
+            (A, "to one", "one"),
+            (A, "to two", "two"),
+            (A, "to one anew", "one"), // regenerated
+            (U, "two edited", "one"),  // beside two, when both answers were there
+            (A, "to two edited", "two edited"),
+            (U, "three", "to one anew"),
+            (U, "meanwhile", "one"), // while one is answered a third time
+            (A, "to one again", "one"),
+            (A, "to meanwhile", "meanwhile"),
+            (A, "to one at last", "one"), // and a fourth time, which changes nothing for what was said before
+            (U, "ein", ""),               // one, edited
+            (A, "zu ein", "ein"),
+        ],
+    );
+    let check = |leaf: &str, expected: &[&str]| {
+        let leaf = all.iter().find(|m| m.content == leaf).unwrap();
+        let found = db.conversation(session_id(1), leaf.id).unwrap();
+        assert_eq!(found.turns.iter().map(|turn| turn.content.as_str()).collect::<Vec<_>>(), expected);
+    };
+    check("two", &["one", "to one", "two"]);
+    check("to two", &["one", "to one", "two", "to two"]);
+    check("two edited", &["one", "to one anew", "two edited"]);
+    check("three", &["one", "to one anew", "three"]);
+    check("meanwhile", &["one", "to one again", "meanwhile"]);
+    check("to one at last", &["one", "to one at last"]);
+    check("zu ein", &["ein", "zu ein"]);
+}
+
+#[test]
+fn a_conversation_goes_back_to_one_of_its_messages_and_on_from_there() {
+    use MessageRole::{Assistant as A, User as U};
+    let scratch = Scratch::new();
+    let db = with_session(&scratch);
+    db.write(OwnedWrite::CreateSession(session(2))).unwrap();
+    let tree = [(U, "one", ""), (A, "to one", "one"), (U, "two", "to one"), (A, "to two", "two")];
+    let all = stored(&db, &tree);
+    let last = || db.session(session_id(1)).unwrap().last_message;
+    let back = |to, message| db.write(OwnedWrite::Continue { session: session_id(to), message });
+    back(1, all[0].id).unwrap();
+    assert_eq!(last(), Some(all[0].id));
+    let again = MessageRecord { parent: Some(all[0].id), role: A, author: None, ..message(session_id(1), 5, "again") };
+    db.write(OwnedWrite::Message(again.clone())).unwrap();
+    assert_eq!(last(), Some(again.id), "its answer is where it goes on");
+    for (to, message, why) in [
+        (1, message_id(99), "there is no message"),
+        (2, all[0].id, "there is no message"),
+        (3, all[0].id, "there is no session"),
+    ] {
+        assert!(back(to, message).expect_err(why).contains(why));
+    }
+    assert_eq!(last(), Some(again.id));
+}
+
 #[test]
 fn a_conversation_keeps_its_newest_messages() {
     let scratch = Scratch::new();

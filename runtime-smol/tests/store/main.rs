@@ -67,6 +67,13 @@ impl Db {
         }
     }
 
+    fn message(&self, session: SessionId, message: MessageId) -> Option<MessageRecord> {
+        match self.load(OwnedQuery::Message { session, message }) {
+            Loaded::Message(message) => message,
+            other => panic!("not a message: {other:?}"),
+        }
+    }
+
     fn messages(&self, session: SessionId, before: u64, limit: u32) -> (Vec<MessageRecord>, bool) {
         match self.load(OwnedQuery::Messages { session, before, limit }) {
             Loaded::Messages { messages, more } => (messages, more),

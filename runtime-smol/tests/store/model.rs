@@ -15,6 +15,8 @@ enum Step {
     Message(u8, i8, Index, bool),
     Invite(u8, u8),
     Member(u8, u8),
+    /// Session, one of its messages, or none that there is at 0.
+    Continue(u8, Index),
     End(u8),
     Rename(u8),
     Delete(u8),
@@ -28,6 +30,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(s, offset, parent, author)| Step::Message(s, offset, parent, author)),
         1 => (session.clone(), 0..3u8).prop_map(|(s, who)| Step::Invite(s, who)),
         1 => (session.clone(), 0..3u8).prop_map(|(s, who)| Step::Member(s, who)),
+        1 => (session.clone(), any::<Index>()).prop_map(|(s, which)| Step::Continue(s, which)),
         1 => session.clone().prop_map(Step::End),
         1 => session.clone().prop_map(Step::Rename),
         1 => session.prop_map(Step::Delete),
@@ -95,6 +98,17 @@ impl Model {
                 }
                 (write, true)
             }
+            Step::Continue(n, which) => {
+                let none = Vec::new();
+                let log = self.sessions.get(n).map_or(&none, |(_, log)| log);
+                let ids: Vec<_> = [message_id(0)].into_iter().chain(log.iter().map(|m| m.id)).collect();
+                let message = *which.get(&ids);
+                let found = message != message_id(0);
+                if let Some((session, _)) = self.sessions.get_mut(n).filter(|_| found) {
+                    session.last_message = Some(message);
+                }
+                (OwnedWrite::Continue { session: session_id(*n), message }, found)
+            }
             Step::End(n) => {
                 self.next += 1;
                 let at = UnixMicros(u64::from(self.next));
@@ -123,13 +137,13 @@ impl Model {
             let Some((_, log)) = expected else { continue };
             assert_eq!(db.messages(session_id(n), u64::MAX, 1000), (log.clone(), false));
             for leaf in log {
+                assert_eq!(db.message(session_id(n), leaf.id).as_ref(), Some(leaf));
+                assert_eq!(db.message(session_id(n % 3 + 1), leaf.id), None, "of another session");
                 let mut path = vec![leaf];
                 while let Some(parent) = path[0].parent {
                     let parent = log.iter().find(|m| m.id == parent).expect("parents come first");
                     if (parent.role, path[0].role) == (MessageRole::User, MessageRole::User) {
-                        let answers =
-                            |m: &&MessageRecord| m.parent == Some(parent.id) && m.role == MessageRole::Assistant;
-                        path.splice(0..0, log.iter().find(answers));
+                        path.splice(0..0, between(log, parent, path[0]));
                     }
                     path.insert(0, parent);
                 }
@@ -148,6 +162,22 @@ impl Model {
         let listed = db.sessions(&member("ada").user_id, "ada", 10);
         assert_eq!(listed, active.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
     }
+}
+
+/// The answer to a person's message that stands before another person's message that follows it.
+fn between<'a>(
+    log: &'a [MessageRecord],
+    parent: &MessageRecord,
+    follower: &MessageRecord,
+) -> Option<&'a MessageRecord> {
+    let answers = |to: &MessageRecord| {
+        let id = to.id;
+        log.iter().filter(move |m| m.parent == Some(id) && m.role == MessageRole::Assistant)
+    };
+    let end = answers(follower).next().map_or(u64::MAX, |first| first.seq);
+    let (earlier, later): (Vec<_>, Vec<_>) =
+        answers(parent).filter(|a| a.seq < end).partition(|a| a.seq < follower.seq);
+    later.first().or(earlier.last()).copied()
 }
 
 proptest! {
