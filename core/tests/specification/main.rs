@@ -5,6 +5,11 @@
 #[path = "../driver/mod.rs"]
 mod driver;
 
+mod asyncapi;
+mod conversations;
+mod document;
+mod generated;
+mod since;
 mod traffic;
 
 use std::path::PathBuf;
