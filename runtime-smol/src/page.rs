@@ -39,14 +39,16 @@ macro_rules! assets {
     };
 }
 
-static ASSETS: [Asset; 11] = assets! {
+static ASSETS: [Asset; 13] = assets! {
     "/", "index.html", HTML;
     "/style.css", "style.css", CSS;
     "/favicon.svg", "favicon.svg", SVG;
     "/app.js", "app.js", JAVASCRIPT;
     "/auth.js", "auth.js", JAVASCRIPT;
+    "/branches.js", "branches.js", JAVASCRIPT;
     "/chat.js", "chat.js", JAVASCRIPT;
     "/connection.js", "connection.js", JAVASCRIPT;
+    "/item.js", "item.js", JAVASCRIPT;
     "/log.js", "log.js", JAVASCRIPT;
     "/markdown.js", "markdown.js", JAVASCRIPT;
     "/state.js", "state.js", JAVASCRIPT;

@@ -4,7 +4,7 @@ import { Conversation, MAX_GAP_REPAIRS, MAX_NOTES, titleFor, utf8Length } from '
 
 const ME = { id: 'u1', name: 'ada' };
 const joined = (more) => ({ type: 'session_joined', session_id: 's', session_title: 'T', epoch: 'e', seq: 0, resumed: false, ...more });
-const message = (seq, content, more) => ({ type: 'message', id: `m${seq}`, seq, role: 'assistant', content, timestamp: '2026-01-01T00:00:00Z', ...more });
+const message = (seq, content, more) => ({ type: 'message', id: `m${seq}`, seq, role: 'assistant', content, timestamp: '2026-01-01T00:00:00Z', parent: seq > 1 ? `m${seq - 1}` : undefined, ...more });
 const delta = (offset, content, id = 'a') => ({ type: 'message_delta', message_id: id, offset, content });
 
 function conversation() {
@@ -122,12 +122,12 @@ test('the same words in another tab are another message', () => {
   assert.deepEqual(c.items().map((item) => item.kind), ['message', 'pending']);
 });
 
-test('messages stand by seq, notes where they came, streams and pending last', () => {
+test('messages follow each other, notes where they came, streams and pending last', () => {
   const c = conversation();
-  c.message(message(2, 'two'));
+  c.message(message(2, 'two', { role: 'user' }));
   c.note({ content: 'note' });
-  c.message(message(3, 'three'));
-  c.message(message(1, 'one'));
+  c.message(message(3, 'three', { role: 'user' }));
+  c.page({ messages: [message(1, 'one')], more: false }, false);
   c.send('c1', 'mine', '');
   c.delta(delta(0, 'stream'));
   assert.deepEqual(texts(c), ['one', 'two', 'note', 'three', 'stream', 'mine']);
@@ -147,7 +147,7 @@ test('history anew replaces what was here, but not what came live meanwhile', ()
   c.message(message(1, 'old'));
   c.message(message(2, 'kept'));
   assert.equal(c.joined(joined({ epoch: 'f' })), true);
-  c.message(message(9, 'live', { id: 'new' }));
+  c.message(message(9, 'live', { id: 'new', parent: 'm2' }));
   assert.deepEqual(texts(c), ['old', 'kept', 'live'], 'nothing flickers until the page is here');
   c.page({ messages: [message(2, 'kept')], more: true }, true);
   assert.deepEqual(texts(c), ['kept', 'live']);

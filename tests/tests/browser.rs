@@ -193,6 +193,87 @@ fn a_second_tab_and_a_second_user_see_the_same() {
     assert_quiet(&bob);
 }
 
+/// Waits until the versions of a question or of an answer are shown as such a text.
+fn wait_for_version(browser: &Browser, of: &str, version: &str) {
+    let script = format!("return document.querySelector('.message.{of} .versions')?.textContent === '{version}'");
+    let _ = browser.wait(&format!("version {version}"), &script);
+}
+
+/// Which button or field has the keyboard's focus.
+fn wait_for_focus(browser: &Browser, selector: &str) {
+    let script = format!("return document.activeElement.matches('{selector}')");
+    let _ = browser.wait(&format!("the focus at {selector}"), &script);
+}
+
+#[test]
+fn answers_are_made_anew_and_questions_edited_and_all_versions_can_be_seen() {
+    let Some(browser) = browser() else { return };
+    let server = Server::start();
+    sign_in(&browser, &server, "ada");
+    ask_and_stop(&browser);
+    let first = messages(&browser);
+    let id = "return document.querySelector('.message.assistant').dataset.id";
+    let first_id = browser.run(id, json!([]));
+
+    // Another answer takes the place of the first one, which is one key away.
+    browser.click(".message.assistant .again");
+    wait_for_stream(&browser);
+    wait_for_version(&browser, "assistant", "2/2");
+    browser.click("#stop");
+    let _ = wait_for_answer(&browser);
+    let second = messages(&browser);
+    assert_ne!(browser.run(id, json!([])), first_id);
+    browser.click(".versions .before");
+    wait_for_version(&browser, "assistant", "1/2");
+    assert_eq!(messages(&browser), first);
+    assert_eq!(browser.run(id, json!([])), first_id);
+    wait_for_focus(&browser, ".versions .after");
+    browser.screenshot("versions");
+    browser.type_into(".versions .after", "\n");
+    wait_for_version(&browser, "assistant", "2/2");
+    assert_eq!(messages(&browser), second);
+
+    // Escape leaves a question as it was; Enter asks the new one.
+    browser.click(".message.mine .edit");
+    wait_for_focus(&browser, ".editor textarea");
+    browser.type_into(".editor textarea", " No!");
+    browser.screenshot("editing");
+    browser.press_escape();
+    wait_for_focus(&browser, ".message.mine .edit");
+    assert_eq!(messages(&browser), second);
+    browser.click(".message.mine .edit");
+    wait_for_focus(&browser, ".editor textarea");
+    browser.type_into(".editor textarea", " Begin at sea.\n");
+    wait_for_version(&browser, "user", "2/2");
+    wait_for_stream(&browser);
+    browser.click("#stop");
+    let _ = wait_for_answer(&browser);
+    let edited = messages(&browser);
+    assert_eq!((&edited[0], edited.as_array().map(Vec::len)), (&json!(format!("{QUESTION} Begin at sea.")), Some(2)));
+
+    // What is said goes on from what is shown, and so it is found again.
+    browser.click(".message.mine .versions .before");
+    wait_for_version(&browser, "user", "1/2");
+    assert_eq!(messages(&browser), second);
+    browser.type_into("#message", "Thank you for this one.\n");
+    wait_for_stream(&browser);
+    browser.click("#stop");
+    let _ = wait_for_answer(&browser);
+    wait_for_messages(&browser, 4);
+    let whole = messages(&browser);
+    assert_eq!((&whole[0], &whole[1], &whole[2]), (&second[0], &second[1], &json!("Thank you for this one.")));
+    for (width, height, scheme, name) in
+        [(1200, 800, "light", "branches"), (1200, 800, "dark", "branches-dark"), (390, 844, "light", "branches-phone")]
+    {
+        browser.emulate(width, height, scheme);
+        browser.screenshot(name);
+    }
+    browser.reload();
+    wait_for_messages(&browser, 4);
+    assert_eq!(messages(&browser), whole);
+    assert_quiet(&browser);
+}
+
 #[test]
 fn script_in_messages_titles_and_names_stays_text() {
     const SCRIPT: &str =

@@ -18,6 +18,9 @@ const ABOUT_CURRENT = new Set(['message', 'message_delta', 'typing', 'presence',
 /** The session that the address names. */
 const sessionInAddress = () => /^#session=([0-9a-f-]{36})$/i.exec(location.hash)?.[1] ?? null;
 
+/** A name of our own for a message, which nobody else has. */
+const newClientId = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(36)).join('-');
+
 /** One person's chats. `outside` has `view`, `transport()` (the connection, or null), `renew()` and `health()`. */
 export class Chat {
   #sessions = [];
@@ -42,6 +45,11 @@ export class Chat {
         this.#current.dismiss(key);
         this.#draw();
       },
+      again: (id) => this.#again(id),
+      edit: (id) => this.#edit(id),
+      change: (id, text) => this.#change(id, text),
+      step: (id, by) => this.#step(id, by),
+      closed: () => this.#current.ended,
     });
     addEventListener('beforeunload', (event) => this.#current.unsent().length && event.preventDefault());
   }
@@ -176,8 +184,7 @@ export class Chat {
     if (conversation.ended) return false;
     this.#stopTyping();
     if (text.startsWith('/')) return this.#command(text);
-    const clientId = Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(36)).join('-');
-    const sent = conversation.send(clientId, text, new Date().toISOString());
+    const sent = conversation.send(newClientId(), text, new Date().toISOString());
     this.log.toEnd();
     if (conversation.id) this.#transmit(sent);
     else if (conversation.unsent().length === 1) this.#create();
@@ -192,7 +199,8 @@ export class Chat {
     this.#draw();
     if (conversation.id === null) return this.#create();
     // Not joined yet, or no connection: it goes out when the session is joined.
-    const frame = { type: 'chat_message', message: sent.content, client_id: sent.clientId };
+    const { content: message, clientId: client_id, edits, parent } = sent;
+    const frame = edits ? { type: 'edit_message', message_id: edits, message, client_id } : { type: 'chat_message', message, client_id, parent };
     if (!conversation.live || !this.#request(frame, { sent, conversation })) return;
     this.#confirmed(sent.clientId);
     this.#confirmTimers.set(sent.clientId, setTimeout(() => {
@@ -239,14 +247,45 @@ export class Chat {
     if (this.#current.answering) this.#request({ type: 'stop_generation' });
   }
 
-  /** What to do about an answer that failed: ask the same again, if the question was one's own. */
-  #askAgain(note) {
+  /** Asks for another answer, to the same message as this one answers, or to this one. */
+  #again(id) {
     const conversation = this.#current;
-    const question = [...conversation.messages.values()].findLast((message) => message.role === 'user');
-    if (question?.userId !== this.me.id) return undefined;
+    const asked = this.#request({ type: 'regenerate', message_id: id }, { conversation });
+    if (asked) this.log.toEnd();
+    else this.view.toast('Another answer needs a connection.', 'error');
+    return asked;
+  }
+
+  /** Somebody begins to change one of their messages, or with undefined, leaves it. */
+  #edit(id) {
+    this.#current.editing = id;
+    this.#draw();
+  }
+
+  #change(id, text) {
+    const conversation = this.#current;
+    conversation.editing = undefined;
+    const sent = text !== conversation.messages.get(id)?.content && conversation.send(newClientId(), text, new Date().toISOString(), id);
+    if (sent) this.#transmit(sent);
+    this.log.toEnd();
+    this.#draw();
+    this.view.focus();
+  }
+
+  #step(id, by) {
+    const shown = this.#current.step(id, by);
+    const { content, version, versions } = this.#current.items().find((item) => item.id === shown);
+    this.view.announce(`Version ${version} of ${versions}: ${content}`);
+    this.#draw();
+    return shown;
+  }
+
+  /** What to do about an answer that failed: ask for it again. */
+  #askAgain(conversation, note) {
+    const { asked } = conversation;
     return () => {
-      conversation.dismiss(note.key);
-      this.send(question.content);
+      if (this.#again(asked)) conversation.dismiss(note.key);
+      this.#draw();
     };
   }
 
@@ -402,7 +441,7 @@ export class Chat {
       this.view.toast(message, 'error');
     } else {
       const shown = place.note({ tone: 'error', content: message });
-      if (again) shown.retry = this.#askAgain(shown);
+      if (again) shown.retry = this.#askAgain(place, shown);
       this.outside.health();
     }
   }

@@ -1,50 +1,28 @@
 // The list of messages: keeps the DOM equal to a conversation's items, and the reader where they are.
 
-import { render as markdown } from './markdown.js';
+import { editor, element, looksTheSame, thinking } from './item.js';
 
 /** How near to the end, in pixels, a reader counts as reading the newest. */
 const NEAR = 60;
 
-/** Builds an element: `make('p', {class: 'x'}, 'text', node)`. */
-export function make(name, attributes = {}, ...children) {
-  const node = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (typeof value === 'function') node.addEventListener(key, value);
-    else if (value !== undefined && value !== false) node.setAttribute(key, value === true ? '' : value);
-  }
-  node.append(...children);
-  return node;
-}
-
-/** The letters and the colour that stand for a person. */
-export function avatar(name, attributes = {}) {
-  const words = name.split(/[^\p{L}\p{N}]+/u).filter(Boolean);
-  const letters = [...(words[0] ?? '?')][0] + ([...(words[1] ?? '')][0] ?? '');
-  let tone = 0;
-  for (const character of name) tone = (tone * 31 + character.codePointAt(0)) % 6;
-  return make('span', { class: 'avatar', 'data-tone': String(tone), ...attributes }, letters.toUpperCase());
-}
-
-const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
-const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
-
-function time(timestamp) {
-  const date = new Date(timestamp);
-  if (Number.isNaN(date.valueOf())) return '';
-  const today = date.toDateString() === new Date().toDateString();
-  return make('time', { datetime: date.toISOString(), title: day.format(date) }, (today ? clock : day).format(date));
-}
-
-/** The list inside its scrolling box. `actions`: `older()`, `retry(clientId)`, `discard(clientId)`, `dismiss(key)`. */
+/**
+ * The list inside its scrolling box. `actions`: `older()`, `retry(clientId)`, `discard(clientId)`, `dismiss(key)`,
+ * `again(id)`, `edit(id)` (or undefined to leave it), `change(id, text)`, `step(id, by)`, which gives the id that is shown
+ * then, and `closed()`: nothing can be added any more.
+ */
 export class Log {
   #nodes = new Map();
   #conversation = null;
   #scheduled = false;
   #pinned = true;
+  #editor = null;
+  /** Where the keyboard's focus goes with the next drawing: a message, and which of its buttons, the first one that can be used. */
+  #focus = null;
 
   constructor({ scroll, list, jump, older }, actions) {
-    Object.assign(this, { scroll, list, jump, older, actions });
-    this.thinking = make('li', { class: 'message assistant thinking' }, mark(), make('div', { class: 'body' }, dots()));
+    Object.assign(this, { scroll, list, jump, older });
+    this.actions = { ...actions, step: (id, by) => this.#step(actions.step(id, by), by), editor: (item) => this.#edit(item) };
+    this.thinking = thinking();
     scroll.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => this.#pinned && this.toEnd()).observe(scroll);
     jump.addEventListener('click', () => this.toEnd());
@@ -107,6 +85,39 @@ export class Log {
     }
     if (this.#pinned) this.toEnd();
     else if (anchor?.isConnected) this.scroll.scrollTop += anchor.getBoundingClientRect().top - before;
+    this.#moveFocus();
+  }
+
+  /** Another version is shown where one was: it is looked at, not the end. */
+  #step(id, by) {
+    this.#pinned = false;
+    this.#focus = { id, kinds: by < 0 ? ['before', 'after'] : ['after', 'before'] };
+  }
+
+  /** The form of the message that is being changed: one and the same, however often the message is drawn. */
+  #edit(item) {
+    if (this.#editor?.id !== item.id) {
+      const cancel = () => {
+        this.#focus = { id: item.id, kinds: ['edit'] };
+        this.actions.edit(undefined);
+      };
+      this.#editor = { id: item.id, isNew: true, ...editor(item, { cancel, done: (text) => this.actions.change(item.id, text) }) };
+    }
+    return this.#editor.form;
+  }
+
+  #moveFocus() {
+    if (this.#editor && !this.#editor.form.isConnected) this.#editor = null;
+    if (this.#editor?.isNew) {
+      this.#editor.isNew = false;
+      this.#editor.fit();
+      this.#editor.field.focus();
+      this.#editor.field.setSelectionRange(-1, -1);
+    }
+    if (!this.#focus) return;
+    const node = [...this.list.children].find((child) => child.dataset.id === this.#focus.id);
+    this.#focus.kinds.map((kind) => node?.querySelector(`.${kind}:enabled`)).find(Boolean)?.focus();
+    this.#focus = null;
   }
 
   #firstVisible() {
@@ -116,74 +127,13 @@ export class Log {
 
   #node(item) {
     const old = this.#nodes.get(item.key);
-    if (old && same(old.item, item)) return old;
-    const node = item.kind === 'note' ? this.#note(item) : this.#message(item);
+    if (old && looksTheSame(old.item, item)) return old;
+    const typing = document.activeElement === this.#editor?.field;
+    const node = element(item, this.#conversation, this.actions);
     node.item = { ...item };
     if (old) old.replaceWith(node);
+    if (typing && item.editing) this.#editor.field.focus();
     this.#nodes.set(item.key, node);
     return node;
   }
-
-  #message(item) {
-    const assistant = item.kind === 'stream' || item.role === 'assistant';
-    const me = this.#conversation.me;
-    const mine = item.role === 'user' && item.userId === me?.id;
-    const name = assistant ? 'Causerie' : mine ? me.name : (item.username ?? this.#conversation.people.get(item.userId) ?? 'Somebody');
-    const text = make('div', { class: 'text' });
-    if (assistant) text.append(markdown(item.content));
-    else text.append(item.content);
-    const body = make('div', { class: 'body' }, make('p', { class: 'meta' }, make('b', {}, mine ? 'You' : name), item.timestamp ? time(item.timestamp) : ''), text);
-    const state = this.#state(item);
-    if (state) body.append(state);
-    const kind = item.kind === 'stream' ? 'assistant streaming' : `${item.role}${mine ? ' mine' : ''}${item.kind === 'pending' && !item.failure ? ' pending' : ''}`;
-    return make('li', { class: `message ${kind}`, 'data-id': item.id }, assistant ? mark() : avatar(name, { 'aria-hidden': 'true' }), body);
-  }
-
-  /** The small line below a message: how it ended, or what became of sending it. */
-  #state(item) {
-    if (item.kind === 'stream') return item.gap ? make('p', { class: 'state' }, 'A part of this answer is missing here; it is on its way.') : null;
-    if (item.kind === 'pending' && item.failure) {
-      const { reason, retryable } = item.failure;
-      const line = make('p', { class: 'state failed', role: 'alert' }, `Not saved: ${reason} `);
-      if (retryable) line.append(make('button', { type: 'button', click: () => this.actions.retry(item.clientId) }, 'Send again'), ' ');
-      line.append(make('button', { type: 'button', click: () => this.actions.discard(item.clientId) }, 'Discard'));
-      return line;
-    }
-    if (item.kind === 'pending') return make('p', { class: 'state' }, item.messageId ? 'Saved' : 'Sending…');
-    const parts = [];
-    if (item.finish === 'stopped') parts.push('Stopped');
-    if (item.finish === 'length') parts.push('Cut off: no room for more');
-    if (item.finish === 'error') parts.push('Broken off by an error');
-    const tokens = item.usage?.completion_tokens;
-    if (tokens) parts.push(`${tokens} ${tokens === 1 ? 'token' : 'tokens'}`);
-    if (item.timings?.tokens_per_second) parts.push(`${Math.round(item.timings.tokens_per_second)} per second`);
-    return parts.length ? make('p', { class: 'state' }, parts.join(' · ')) : null;
-  }
-
-  #note(item) {
-    const text = make('div', { class: 'text', role: item.tone === 'error' && 'alert' });
-    if (item.command) text.append(make('code', { class: 'asked' }, item.command));
-    text.append(item.content ?? '…');
-    const node = make('li', { class: `note ${item.tone ?? ''}` }, text);
-    const buttons = make('p', { class: 'buttons' });
-    if (item.retry) buttons.append(make('button', { type: 'button', click: item.retry }, 'Ask again'));
-    buttons.append(make('button', { type: 'button', class: 'quiet', click: () => this.actions.dismiss(item.key) }, 'Dismiss'));
-    node.append(buttons);
-    return node;
-  }
-}
-
-const SHOWN = ['kind', 'content', 'failure', 'gap', 'messageId', 'finish', 'username', 'timestamp', 'retry'];
-const same = (a, b) => SHOWN.every((field) => a[field] === b[field]);
-
-const dots = () => make('p', { class: 'dots', role: 'img', 'aria-label': 'Causerie is thinking' }, make('i'), make('i'), make('i'));
-
-function mark() {
-  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
-  const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
-  svg.setAttribute('class', 'mark');
-  svg.setAttribute('aria-hidden', 'true');
-  use.setAttribute('href', '#i-mark');
-  svg.append(use);
-  return svg;
 }

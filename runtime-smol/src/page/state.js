@@ -1,5 +1,7 @@
 // What the page knows of one session, as plain data: no DOM, no socket, no clock. Frames go in, `items()` comes out.
 
+import { Tree } from './branches.js';
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -41,6 +43,11 @@ export class Conversation {
     this.people = new Map();
     this.typists = new Map();
     this.modelTyping = false;
+    this.last = undefined; // what a message without `parent` follows, by its id
+    this.asked = undefined; // the message that is being answered, or was
+    this.shown = undefined; // a message on the path that is shown
+    this.chosen = new Map(); // which version of what follows a message was shown last
+    this.editing = undefined; // the message that somebody is changing
   }
 
   /** Whether the model is answering, as far as this tab knows. */
@@ -55,6 +62,8 @@ export class Conversation {
     this.owner = frame.owner;
     if (frame.participants) this.presence(frame.participants);
     const resumed = frame.resumed === true && this.loaded;
+    const following = this.#following();
+    if (frame.seq !== undefined) this.last = frame.last_message;
     if (!resumed) {
       // Another epoch, or the first time: whatever was half received is not to be continued.
       this.streams.clear();
@@ -65,6 +74,7 @@ export class Conversation {
       this.seq = 0;
       this.loaded = false;
     }
+    if (following && !this.streams.has(this.shown)) this.shown = this.last;
     if (frame.epoch !== undefined) this.epoch = frame.epoch;
     for (const stream of this.streams.values()) stream.repairing = false;
     return !resumed;
@@ -74,13 +84,13 @@ export class Conversation {
   since() {
     if (!this.loaded || this.epoch === undefined) return undefined;
     const point = { epoch: this.epoch, seq: this.seq };
-    const stream = [...this.streams.values()].at(-1);
+    const stream = [...this.streams.values()].findLast((one) => one.bytes > 0);
     return stream ? { ...point, message_id: stream.id, offset: stream.bytes } : point;
   }
 
   /** Takes a page of history. The first one after a fresh join replaces what was here before; others are merged. */
   page(frame, fresh) {
-    for (const message of frame.messages) this.message(message);
+    for (const message of frame.messages) this.#keep(message);
     this.more = frame.more === true;
     if (!fresh) return;
     for (const id of this.stale) this.messages.delete(id);
@@ -95,8 +105,21 @@ export class Conversation {
     return true;
   }
 
-  /** Takes a stored `message`, which also ends the stream of that id. Returns false when it was here before. */
+  /** Takes a `message` that was stored just now. Returns false when it was here before. */
   message(frame) {
+    const [following, streamed] = [this.#following(), this.streams.has(frame.id)];
+    const isNew = this.#keep(frame);
+    const { id, role, parent } = this.messages.get(frame.id);
+    if (!isNew) return false;
+    // As the server has it: people move the conversation on, answers only what they answer if nobody has said more.
+    if (role !== 'assistant' || parent === this.last) this.last = id;
+    // One who reads another branch stays there; one who watched an answer come, or turned away from it, goes on so.
+    if (role === 'assistant' ? !streamed && this.#shows(parent) : following || frame.user_id === this.me?.id) this.show(id);
+    return true;
+  }
+
+  /** Keeps a stored message, which also ends the stream of that id. Returns false when it was here before. */
+  #keep(frame) {
     const known = this.messages.get(frame.id);
     this.stale.delete(frame.id);
     this.streams.delete(frame.id);
@@ -111,6 +134,8 @@ export class Conversation {
       id, role, content, timestamp, usage, timings,
       // A server that knows only the base protocol counts nothing: then the order of arrival is the order.
       seq: seq ?? known?.seq ?? this.seq + 1,
+      // Nor does it tell what a message follows.
+      parent: frame.parent ?? (seq === undefined ? (known ? known.parent : this.last) : undefined),
       finish: frame.finish_reason,
       userId: frame.user_id,
       username: frame.username,
@@ -137,8 +162,7 @@ export class Conversation {
     if (this.messages.has(frame.message_id)) return 'known';
     let stream = this.streams.get(frame.message_id);
     if (!stream) {
-      stream = { key: frame.message_id, kind: 'stream', id: frame.message_id, content: '', bytes: 0, repairing: false, gap: false };
-      this.streams.set(stream.id, stream);
+      stream = this.#begin(frame.message_id, this.last);
     }
     const end = frame.offset + utf8Length(frame.content);
     if (frame.offset > stream.bytes) {
@@ -156,9 +180,21 @@ export class Conversation {
     return 'taken';
   }
 
-  /** A message of ours, on its way. */
-  send(clientId, content, timestamp) {
-    const sent = { key: clientId, kind: 'pending', role: 'user', clientId, content, timestamp, userId: this.me?.id, failure: null };
+  /** An answer begins; it is shown if what it answers is. */
+  #begin(id, parent) {
+    const follows = parent === undefined || this.#shows(parent);
+    const stream = { key: id, kind: 'stream', id, role: 'assistant', parent, seq: Infinity, content: '', bytes: 0, repairing: false, gap: false };
+    this.streams.set(id, stream);
+    if (follows) this.show(id);
+    return stream;
+  }
+
+  /** A message of ours, on its way; `edits` is the one that it is another version of. */
+  send(clientId, content, timestamp, edits) {
+    const sent = { key: clientId, kind: 'pending', role: 'user', clientId, content, timestamp, userId: this.me?.id, failure: null, edits };
+    // Where the conversation goes on is the server's to say: so two who speak at once are heard one after the other.
+    const leaf = this.path().findLast((id) => this.messages.has(id));
+    if (!edits && this.last !== undefined && leaf !== this.last) sent.parent = leaf;
     this.pending.set(clientId, sent);
     return sent;
   }
@@ -192,12 +228,77 @@ export class Conversation {
   typing(frame) {
     if (frame.user_id === undefined || frame.role === 'assistant') {
       this.modelTyping = frame.is_typing === true;
+      if (this.modelTyping) this.#answers(frame);
       // Its end is the end of the exchange: an answer that was not stored by then never will be.
-      if (!this.modelTyping) this.streams.clear();
+      else for (const { id, parent } of this.streams.values()) this.#drop(id, parent);
     } else if (frame.user_id !== this.me?.id) {
       if (frame.is_typing) this.typists.set(frame.user_id, frame.username ?? this.people.get(frame.user_id) ?? 'Somebody');
       else this.typists.delete(frame.user_id);
     }
+  }
+
+  /** The model begins to answer a message: which one, an old server does not say. */
+  #answers({ message_id: id, parent }) {
+    this.asked = parent;
+    if (id === undefined || parent === undefined || this.streams.has(id) || this.messages.has(id)) return;
+    // Somebody wants another answer: the conversation is back at the question, unless people have gone on from there.
+    if (this.messages.has(parent) && this.messages.has(this.last) && !this.#goesOnFrom(parent)) {
+      const following = this.#following();
+      this.last = parent;
+      if (following) this.show(parent);
+    }
+    this.#begin(id, parent);
+  }
+
+  /** Whether the last message is this one, or people's messages that followed it one by one. */
+  #goesOnFrom(id) {
+    let at = this.messages.get(this.last);
+    while (at && at.id !== id && at.role === 'user') at = this.messages.get(at.parent);
+    return at?.id === id;
+  }
+
+  /** An answer does not come. */
+  #drop(id, parent) {
+    this.streams.delete(id);
+    if (this.shown === id) this.shown = parent;
+  }
+
+  // ---- Branches ----
+
+  #tree() {
+    return new Tree([...this.messages.values(), ...this.streams.values()]);
+  }
+
+  /** The ids of what is shown, from the first message to the last. */
+  path(tree = this.#tree()) {
+    const newest = [...this.messages.keys(), ...this.streams.keys()].at(-1);
+    const start = [this.shown, this.last, newest].find((id) => tree.has(id));
+    return start === undefined ? [] : tree.path(start, this.chosen);
+  }
+
+  #shows(id) {
+    return this.path().includes(id);
+  }
+
+  /** Whether what is shown is where the conversation goes on. */
+  #following() {
+    return this.last === undefined || !this.messages.has(this.last) || this.#shows(this.last);
+  }
+
+  /** Shows the path through a message. */
+  show(id) {
+    const tree = this.#tree();
+    for (const at of tree.path(id, this.chosen)) this.chosen.set(tree.above(at), at);
+    this.shown = id;
+  }
+
+  /** Shows the version before (-1) or after (1) one of a message. Returns the id of what is shown now. */
+  step(id, by) {
+    const versions = this.#tree().versions(id);
+    const other = versions[versions.indexOf(id) + by];
+    if (other === undefined) return id;
+    this.show(other);
+    return other;
   }
 
   /** Takes who is here. */
@@ -220,14 +321,22 @@ export class Conversation {
     this.notes = this.notes.filter((note) => note.key !== key);
   }
 
-  /** Everything to show, from the oldest to the newest: stored messages with the notes between, streams, pending. */
+  /** Everything to show, from the first to the last: the path with the notes between, then what is on its way. */
   items() {
-    const placed = [
-      ...[...this.messages.values()].map((item) => ({ item, seq: item.seq, order: 0 })),
-      ...this.notes.map((item) => ({ item, seq: item.after, order: item.order })),
-    ];
-    placed.sort((a, b) => a.seq - b.seq || a.order - b.order);
-    return [...placed.map(({ item }) => item), ...this.streams.values(), ...this.pending.values()];
+    const tree = this.#tree();
+    const path = this.path(tree);
+    const edited = new Set([...this.pending.values()].filter((sent) => !sent.failure).map((sent) => sent.edits));
+    const end = path.findIndex((id) => edited.has(id));
+    const items = path.slice(0, end < 0 ? path.length : end).map((id) => {
+      const item = this.messages.get(id) ?? this.streams.get(id);
+      const versions = tree.versions(id);
+      return Object.assign(item, { version: versions.indexOf(id) + 1, versions: versions.length, editing: this.editing === id });
+    });
+    for (const note of this.notes) {
+      const after = items.findLastIndex((item) => (item.kind === 'note' ? item.order < note.order : item.seq <= note.after));
+      items.splice(after + 1, 0, note);
+    }
+    return [...items, ...this.pending.values()];
   }
 
   /** The smallest `seq` here: history goes on before it. */

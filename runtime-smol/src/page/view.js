@@ -1,6 +1,6 @@
 // Everything around the messages: the sign-in panel, the list of chats, the head, the composer, dialogs and toasts.
 
-import { avatar, make } from './log.js';
+import { avatar, make } from './item.js';
 
 const $ = (id) => document.getElementById(id);
 
