@@ -36,16 +36,3 @@ proptest! {
         live(begin.into_iter().chain(talk));
     }
 }
-
-/// The seeds of the fuzz target `hub`, and whatever it found once.
-#[test]
-fn the_seeds_of_the_fuzzer() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/hub");
-    let mut seeds = 0;
-    for seed in std::fs::read_dir(folder).expect("the corpus is in the repository") {
-        let data = std::fs::read(seed.expect("a file").path()).expect("a file");
-        live(data.as_chunks::<4>().0.iter().map(|four| Op::from(*four)));
-        seeds += 1;
-    }
-    assert!(seeds >= 8, "{seeds}");
-}

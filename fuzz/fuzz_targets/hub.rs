@@ -1,16 +1,17 @@
-//! Any sequence of operations on a hub, every four bytes one of them, against the reference model of the property tests.
+//! [`causerie_fuzz::hub`] for libFuzzer; without it, the files named are replayed.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-#[path = "../../core/tests/driver/mod.rs"]
-mod driver;
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| causerie_fuzz::hub::check(data));
 
-use driver::scenario::{Op, live};
-use libfuzzer_sys::fuzz_target;
-
-/// Longer lives find nothing that shorter ones do not, and cost time.
-const OPERATIONS: usize = 1_000;
-
-fuzz_target!(|data: &[u8]| {
-    live(data.as_chunks::<4>().0.iter().take(OPERATIONS).map(|four| Op::from(*four)));
+// Scripts are changed by lines, which finds more than changing bytes.
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    causerie_fuzz::hub::mutate(data, size, max_size, seed, libfuzzer_sys::fuzzer_mutate)
 });
+
+#[cfg(not(fuzzing))]
+fn main() {
+    causerie_fuzz::replay_arguments(causerie_fuzz::hub::check);
+}

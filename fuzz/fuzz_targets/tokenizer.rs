@@ -1,10 +1,11 @@
-//! Any text, with one of several small vocabularies: encoded and decoded it is the same text.
+//! [`causerie_fuzz::tokenizer`] for libFuzzer; without it, the files named are replayed.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-#[path = "../../inference/tests/roundtrip/mod.rs"]
-mod roundtrip;
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| causerie_fuzz::tokenizer::check(data));
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|input: (u8, &str)| roundtrip::check(input.0, input.1));
+#[cfg(not(fuzzing))]
+fn main() {
+    causerie_fuzz::replay_arguments(causerie_fuzz::tokenizer::check);
+}

@@ -348,8 +348,8 @@ impl Driver {
         }
     }
 
-    /// Gives the hub the next answer of storage, if there is one.
-    fn give_answer(&mut self) -> bool {
+    /// Gives the hub the next answer of storage, if there is one, and leaves what follows for later.
+    pub fn give_answer(&mut self) -> bool {
         let Some(answer) = self.storage.answers.pop_front() else { return false };
         let committed = match &answer {
             Answer::Stored(request) => self.storage.written.remove(request).into_iter().collect(),

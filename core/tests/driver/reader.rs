@@ -23,6 +23,8 @@ pub struct Reader {
     pub acknowledged: Vec<(String, String, u64)>,
     /// It was told that storage could not give it some messages.
     pub told_of_a_gap: bool,
+    /// It said that it knew what it cannot know, so what it gets need not fit.
+    pub lied: bool,
 }
 
 fn text<'a>(frame: &'a Value, field: &str) -> &'a str {
@@ -38,6 +40,9 @@ impl Reader {
     pub fn take(&mut self, frame: &Value, storage: &Storage) {
         if let Some(reference) = frame.get("ref") {
             *self.answered.entry(reference.to_string()).or_default() += 1;
+        }
+        if self.lied {
+            return;
         }
         match text(frame, "type") {
             "session_joined" => self.joined(frame),

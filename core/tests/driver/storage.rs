@@ -7,7 +7,7 @@ use causerie_core::{
 };
 
 /// An answer of storage that is on its way.
-pub(super) enum Answer {
+pub enum Answer {
     Stored(RequestId),
     StoreFailed(RequestId),
     Loaded(RequestId, Loaded),
@@ -25,7 +25,8 @@ pub struct Storage {
     pub fail_reads: usize,
     /// Answers wait until this is off.
     pub held: bool,
-    pub(super) answers: VecDeque<Answer>,
+    /// In the order in which they are given.
+    pub answers: VecDeque<Answer>,
     /// Messages that are written, of which the hub is still to be told.
     pub(super) written: BTreeMap<RequestId, MessageRecord>,
 }
