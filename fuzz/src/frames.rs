@@ -181,16 +181,16 @@ fn sampling(said: &Value) -> Sampling {
         Value::Array(several) => several.iter().filter_map(|s| s.as_str().map(str::to_string)).collect(),
         _ => Vec::new(),
     };
-    Sampling {
-        temperature: decimal("temperature"),
-        top_k: small("top_k"),
-        top_p: decimal("top_p"),
-        min_p: decimal("min_p"),
-        repetition_penalty: decimal("repetition_penalty"),
-        max_tokens: small("max_tokens"),
-        seed: said["seed"].as_u64(),
-        stop,
-    }
+    let mut sampling = Sampling::default();
+    sampling.temperature = decimal("temperature");
+    sampling.top_k = small("top_k");
+    sampling.top_p = decimal("top_p");
+    sampling.min_p = decimal("min_p");
+    sampling.repetition_penalty = decimal("repetition_penalty");
+    sampling.max_tokens = small("max_tokens");
+    sampling.seed = said["seed"].as_u64();
+    sampling.stop = stop;
+    sampling
 }
 
 /// A value with every character of its strings as an escape (RFC 8259, section 7).
