@@ -115,15 +115,17 @@ impl Driver {
         self.run();
     }
 
-    /// Gives an input, and nothing more.
+    /// Gives an input, and nothing more. The model hears of a frame unless the runtime is told to keep it.
     pub fn handle(&mut self, input: Input<'_>) -> Result<(), Misuse> {
-        if let Input::Frame { connection, text } = input
+        let frame = if let Input::Frame { connection, text } = &input { Some((*connection, *text)) } else { None };
+        self.hub.handle(self.now, input)?;
+        if let Some((connection, text)) = frame
             && let Some(peer) = self.peers.get_mut(&connection)
         {
             let client = peer.client(&mut self.model);
             self.model.sent(client, text);
         }
-        self.hub.handle(self.now, input)
+        Ok(())
     }
 
     /// A connection with all the credit there is and no verdict on its token yet.

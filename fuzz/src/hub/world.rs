@@ -7,7 +7,7 @@ use causerie_core::{
     ConnectionId, Counts, FinishReason, GenerationId, Hub, Identity, Input, Instant, Loaded, Misuse, Options,
     RequestId, Role, Timings, Usage,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::script::{Op, Setup};
 use crate::driver::reader::Reader;
@@ -47,8 +47,6 @@ struct Opened {
 pub(super) struct World {
     d: Driver,
     opened: Vec<Opened>,
-    /// Frames that must be answered exactly once: whose, and their `id`.
-    asked: Vec<(ConnectionId, String)>,
     /// Ids in the order in which they were first seen.
     sessions: Vec<String>,
     messages: Vec<String>,
@@ -68,7 +66,6 @@ impl World {
         let mut world = World {
             d,
             opened: Vec::new(),
-            asked: Vec::new(),
             sessions: Vec::new(),
             messages: Vec::new(),
             deleted: false,
@@ -172,7 +169,7 @@ impl World {
         // What is due now happens first.
         self.d.hub.handle(self.d.now, Input::Timer).expect("time may always pass");
         let before = (self.d.hub.counts(), self.d.hub.next_deadline());
-        let given = self.d.hub.handle(self.d.now, input);
+        let given = self.d.handle(input);
         if let Err(misuse) = &given {
             assert_eq!((self.d.hub.counts(), self.d.hub.next_deadline()), before, "{misuse} changes nothing");
         }
@@ -259,8 +256,9 @@ impl World {
         // Nothing goes to it any more, not even what waits.
         self.of(who, |connection| Input::Closed { connection });
         self.opened[who].gone = true;
-        self.d.peers.remove(&id);
-        self.asked.retain(|(connection, _)| *connection != id);
+        if let Some(client) = self.d.peers.remove(&id).and_then(|peer| peer.client) {
+            self.d.model.closed(client, None).expect("a lost connection is no violation");
+        }
     }
 
     fn send(&mut self, who: usize, text: &str) {
@@ -273,21 +271,14 @@ impl World {
         if peer.paused && !self.together {
             return;
         }
-        let (text, question) = numbered(text, &mut self.sent);
-        let kind = question.as_ref().map_or("", |(_, frame)| frame["type"].as_str().unwrap_or_default());
+        let (text, frame) = numbered(text, &mut self.sent);
+        let kind = frame["type"].as_str().unwrap_or_default();
         self.deleted |= kind == "delete_session";
         // What somebody says to know is checked where the world knows it too: see `resume`.
-        peer.reader.lied |= kind == "join_session" && question.as_ref().is_some_and(|(_, f)| !f["since"].is_null());
+        peer.reader.lied |= kind == "join_session" && !frame["since"].is_null();
         match self.give(Input::Frame { connection: id, text: &text }) {
-            Ok(()) => {}
-            Err(Misuse::Paused(_)) => {
-                assert!(self.together, "reading was paused before");
-                return;
-            }
-            Err(other) => panic!("{other}"),
-        }
-        if let Some((number, _)) = question.filter(|(number, frame)| !number.is_empty() && is_answered(frame)) {
-            self.asked.push((id, number));
+            Err(Misuse::Paused(_)) => assert!(self.together, "reading was paused before"),
+            given => given.expect("frames may always come"),
         }
     }
 
@@ -315,11 +306,10 @@ impl World {
         self.close(who);
         let Some(who) = self.open(&name, None, (reader.seq, reader.answer)) else { return };
         self.accept(who, None, Role::User, TTL_SECONDS);
-        let (text, question) = numbered(frame.to_string(), &mut self.sent);
+        let (text, _) = numbered(frame.to_string(), &mut self.sent);
         let id = self.opened[who].id;
         self.opened[who].resumes = true;
         self.must(Input::Frame { connection: id, text: &text });
-        self.asked.extend(question.map(|(number, _)| (id, number)));
     }
 
     fn end_generation(&mut self, which: usize, reason: FinishReason, measured: bool) {
@@ -451,6 +441,7 @@ impl World {
             }
         }
         self.settle();
+        self.d.model.settled().unwrap_or_else(|violation| panic!("{violation}"));
         self.check_readers();
         for who in 0..self.opened.len() {
             if !self.opened[who].gone {
@@ -501,51 +492,20 @@ impl World {
             let joined = self.d.peers[id].frames.iter().find(|frame| frame["type"] == "session_joined");
             assert!(joined.is_none_or(|frame| frame["resumed"] == true), "who is honest is not refused: {joined:?}");
         }
-        for (connection, reference) in &self.asked {
-            let peer = &self.d.peers[connection];
-            let answered = peer.reader.answered.get(reference).copied().unwrap_or_default();
-            let cut_off = peer.close.is_some() && answered == 0;
-            assert!(
-                answered == 1 || cut_off,
-                "frame {reference} is answered once, not {answered} times: {:#?}",
-                peer.frames
-            );
-        }
     }
 }
 
-/// A frame with a number of its own as its `id`, if it is a JSON object without one that the hub reads; the number, and
-/// the frame.
-fn numbered(text: String, sent: &mut u64) -> (String, Option<(String, Value)>) {
+/// A frame with a number of its own as its `id`, if it is a JSON object without one that the hub reads; and what it says.
+fn numbered(text: String, sent: &mut u64) -> (String, Value) {
     /// Fewer than a frame may have.
     const FIELDS: usize = 32;
-    const LEVELS: usize = 8;
-    let Ok(frame) = serde_json::from_str::<Value>(&text) else { return (text, None) };
-    let Some(fields) = frame.as_object() else { return (text, None) };
-    let is_plain = (1..=FIELDS).contains(&fields.len()) && !fields.contains_key("id") && depth(&frame) <= LEVELS;
-    let Some((_, rest)) = text.split_once('{').filter(|_| is_plain) else {
-        return (text, Some((String::new(), frame)));
-    };
-    *sent += 1;
-    (format!("{{\"id\":{sent},{rest}"), Some((sent.to_string(), frame)))
-}
-
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or_default(),
-        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or_default(),
-        _ => 0,
-    }
-}
-
-/// Whether a frame gets exactly one answer with its `id`, whatever happens: the others are answered by a frame to everybody,
-/// or once more when what they began fails.
-fn is_answered(frame: &Value) -> bool {
-    let is_clear = || frame["message"].as_str().is_some_and(|text| text.trim().to_lowercase().starts_with("/clear"));
-    match frame["type"].as_str().unwrap_or_default() {
-        "ping" | "create_session" | "join_session" | "leave_session" | "history" | "list_sessions" | "invite"
-        | "authenticate" => true,
-        "chat_message" => !is_clear(),
-        _ => false,
+    let frame = serde_json::from_str::<Value>(&text).unwrap_or_default();
+    let is_plain = |fields: &Map<String, Value>| (1..=FIELDS).contains(&fields.len()) && !fields.contains_key("id");
+    match text.split_once('{').filter(|_| frame.as_object().is_some_and(is_plain)) {
+        Some((_, rest)) => {
+            *sent += 1;
+            (format!("{{\"id\":{sent},{rest}"), frame)
+        }
+        None => (text, frame),
     }
 }
