@@ -181,6 +181,16 @@ fn a_drain_tells_everybody_lets_answers_end_and_closes_with_1001() {
 }
 
 #[test]
+fn who_is_recognized_during_a_drain_is_greeted_before_being_told_of_it() {
+    let mut d = Driver::default();
+    let ann = d.connect();
+    d.give(Input::Drain { until: d.now + Duration::from_secs(5) });
+    assert_eq!(d.read(ann), [] as [Value; 0]);
+    d.authenticate(ann, "Ann", Role::User, Duration::from_secs(60));
+    assert_eq!(d.read_types(ann), ["connection_established", "notice"]);
+}
+
+#[test]
 fn closing_waits_for_no_credit() {
     let mut d = Driver::default();
     let bob = d.slow_user("Bob", 0);

@@ -83,6 +83,9 @@ impl Hub {
             connection.expires = expires;
         }
         self.reply(id, |out| frames::connection_established(out, &member.user_id, &member.username, role, now));
+        if self.draining.is_some() {
+            self.tell_draining(id);
+        }
         self.arm(id);
     }
 
@@ -287,22 +290,23 @@ impl Hub {
             return;
         }
         self.draining = Some(until);
-        let (now, ids) = (self.wall(), self.open_connections());
-        for id in ids {
-            self.reply(id, |out| {
-                let context = frames::Context::default();
-                frames::notice(
-                    out,
-                    context,
-                    now,
-                    NoticeCode::ServerDraining,
-                    "The server is about to stop: connect again soon",
-                );
-            });
+        for id in self.open_connections() {
+            // Whoever is not recognized yet is told after the greeting.
+            if self.connections.get(id.0).is_some_and(|c| c.user.is_some()) {
+                self.tell_draining(id);
+            }
         }
         let cut = until.saturating_sub(limits::DRAIN_GRACE).max(self.now);
         self.timers.set(self.now, Owner::Hub, &mut self.armed, Some((cut, Reason::DrainGenerations)));
         self.advance(self.now);
+    }
+
+    fn tell_draining(&mut self, id: ConnectionId) {
+        let now = self.wall();
+        self.reply(id, |out| {
+            let text = "The server is about to stop: connect again soon";
+            frames::notice(out, frames::Context::default(), now, NoticeCode::ServerDraining, text);
+        });
     }
 
     fn open_connections(&self) -> Vec<ConnectionId> {
