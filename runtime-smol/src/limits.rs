@@ -32,6 +32,10 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// larger one grows the buffer and gives it back.
 pub const READ_BUFFER_BYTES: usize = 1024;
 
+/// Reads of one WebSocket, each of at most [`READ_BUFFER_BYTES`], before the others have their turn: some seven hundred
+/// of the smallest frames, which take less than a millisecond.
+pub const READS_PER_TURN: u8 = 4;
+
 /// Bytes gathered before a write to the socket. Every frame is flushed, so that this only joins a frame and a pong.
 pub const WRITE_BUFFER_BYTES: usize = 1024;
 
@@ -74,8 +78,8 @@ pub const CLOSE_TIME: Duration = Duration::from_secs(3);
 /// long to go out, the close frame and its answer included.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Bytes read and thrown away after a violation, so that the peer gets our last frames before a reset: one frame of
-/// the size that people try servers with (10 MiB), and its surroundings.
+/// Bytes read and thrown away after a violation or a close, so that the peer gets our last frames before a reset: one
+/// frame of the size that people try servers with (10 MiB), and its surroundings.
 pub const LINGER_BYTES: u64 = 16 * 1024 * 1024;
 
 /// From a request to stop to the end of the process, when nobody asks twice. Container runtimes commonly kill after 10 s.

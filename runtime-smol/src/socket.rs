@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream};
 use causerie_core::{ConnectionId, Violation};
 use smol::channel::{Receiver, Sender};
-use smol::future::or;
+use smol::future::{or, yield_now};
 use smol::io::AsyncReadExt;
 use smol::net::TcpStream;
 use smol::stream::StreamExt;
@@ -210,22 +210,36 @@ pub(crate) async fn run(
     let write = write(sender, outgoing, arrivals.clone(), connection, flow.clone(), raw.clone());
     let write = executor.spawn(write);
     let read = async {
-        if read(receiver, &arrivals, connection, &flow, limit).await == ReadEnd::Violated {
+        let end = read(receiver, &arrivals, connection, &flow, limit).await;
+        if end == ReadEnd::Violated {
             or(linger(raw.clone()), sleep(limits::PEER_SILENCE)).await;
         }
+        end
+    };
+    let write = async {
+        write.await;
+        ReadEnd::Gone
     };
     let late = async {
         flow.closed_late().await;
         let _ = raw.shutdown(Shutdown::Both);
+        ReadEnd::Gone
     };
     // The writer ends only when the socket is broken or the peer does not answer a close; dropping its task ends it.
-    or(or(read, write), late).await;
+    let end = or(or(read, write), late).await;
     let _ = arrivals.send(Arrival::Closed { connection }).await;
+    if end == ReadEnd::Closed {
+        // The server ends TCP first (RFC 6455, section 7.1.1), and what the peer sent behind its close is thrown away.
+        let _ = raw.shutdown(Shutdown::Write);
+        or(linger(raw), sleep(limits::CLOSE_TIME)).await;
+    }
 }
 
 #[derive(PartialEq, Eq)]
 enum ReadEnd {
-    /// Closed properly, lost, or silent for too long.
+    /// Both sides have sent a close frame.
+    Closed,
+    /// Lost, or silent for too long.
     Gone,
     /// The peer is still there and must be told what it did.
     Violated,
@@ -239,6 +253,7 @@ async fn read(
     limit: usize,
 ) -> ReadEnd {
     let mut silence = Timer::never();
+    let mut closed = false;
     loop {
         flow.until_reading().await;
         let heard = Instant::now();
@@ -251,11 +266,15 @@ async fn read(
             None
         });
         let arrival = match next.await {
+            None | Some(None | Some(Err(_))) if closed => return ReadEnd::Closed,
             None | Some(None) => return ReadEnd::Gone,
             Some(Some(Ok(Message::Text(text)))) => Arrival::Frame { connection, text },
             Some(Some(Ok(Message::Binary(_)))) => Arrival::Violated { connection, violation: Violation::Binary },
             // Pings are answered, and a close is too, by reading on.
-            Some(Some(Ok(_))) => continue,
+            Some(Some(Ok(message))) => {
+                closed |= message.is_close();
+                continue;
+            }
             Some(Some(Err(error))) => {
                 let Some(violation) = violation_of(&error, limit) else { return ReadEnd::Gone };
                 tracing::debug!(?connection, %error, "the peer broke the WebSocket protocol");
@@ -297,6 +316,8 @@ async fn linger(mut raw: TcpStream) {
             Ok(0) | Err(_) => return,
             Ok(n) => left = left.saturating_sub(n as u64),
         }
+        // There may always be more; the others have their turn.
+        yield_now().await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! A TCP connection that notices when its peer takes bytes.
+//! A TCP connection that notices when its peer takes bytes, and takes turns with the others.
 
 use std::cell::Cell;
 use std::io;
@@ -10,7 +10,12 @@ use std::time::Instant;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::TcpStream;
 
+use crate::limits;
+
 /// The connection, with a note of when the peer last made room in a full send buffer.
+///
+/// It reads at most [`limits::READS_PER_TURN`] times in a row: a socket that always has something is never waited for,
+/// and whoever reads frames of which nothing comes out (pongs, empty fragments) would keep the thread to himself.
 ///
 /// Only room in a full buffer says something: the kernel takes what fits into an empty one whether or not anybody is
 /// left at the other end, and makes room as the peer acknowledges.
@@ -18,18 +23,27 @@ use smol::net::TcpStream;
 pub(super) struct Watched {
     stream: TcpStream,
     full: bool,
+    /// Reads since the task last had to wait.
+    reads: u8,
     taken: Rc<Cell<Option<Instant>>>,
 }
 
 impl Watched {
     pub(super) fn new(stream: TcpStream, taken: Rc<Cell<Option<Instant>>>) -> Watched {
-        Watched { stream, full: false, taken }
+        Watched { stream, full: false, reads: 0, taken }
     }
 }
 
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_read(context, into)
+        if self.reads >= limits::READS_PER_TURN {
+            self.reads = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let polled = Pin::new(&mut self.stream).poll_read(context, into);
+        self.reads = if polled.is_ready() { self.reads + 1 } else { 0 };
+        polled
     }
 }
 
@@ -83,6 +97,31 @@ mod tests {
             };
             or(read, async { watched.write_all(&piece).await.unwrap() }).await;
             assert!(taken.get().is_some_and(|at| at >= before));
+        });
+    }
+
+    #[test]
+    fn one_who_sends_without_end_is_read_in_turns() {
+        smol::block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let mut watched = Watched::new(listener.accept().await.unwrap().0, Rc::new(Cell::new(None)));
+            peer.write_all(&[0; 1000]).await.unwrap();
+            let mut read = 0;
+            let mut turns = 0;
+            while read < 1000 {
+                turns += 1;
+                // One byte at a time, for as long as there is no need to wait.
+                while future::poll_once(watched.read_exact(&mut [0])).await.is_some() {
+                    read += 1;
+                    assert!(read <= turns * usize::from(limits::READS_PER_TURN), "{read} bytes in {turns} turns");
+                    if read == 1000 {
+                        break;
+                    }
+                }
+                future::yield_now().await;
+            }
+            assert!(turns > 1000 / usize::from(limits::READS_PER_TURN));
         });
     }
 }
