@@ -3,14 +3,12 @@
 use std::rc::Rc;
 
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{self, HeaderValue};
-use hyper::{Request, StatusCode};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Request, StatusCode, Version};
 use smol::net::TcpStream;
 use smol_hyper::rt::FuturesIo;
-use tungstenite::Error;
-use tungstenite::error::ProtocolError;
-use tungstenite::handshake::server::create_response_with_body;
+use tungstenite::handshake::derive_accept_key;
 
 use super::{Counted, Refusal, Response, check_origin};
 use crate::auth::{self, Handshake};
@@ -24,8 +22,7 @@ pub(super) fn answer(counted: &Rc<Counted>, mut request: Request<Incoming>) -> R
         let message = "the server is stopping: connect again in a moment";
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "server_draining", message));
     }
-    let mut response =
-        create_response_with_body(&request, || Full::new(Bytes::new())).map_err(|error| not_a_handshake(&error))?;
+    let mut response = switching(&accept(&request)?);
     let headers = request.headers();
     let texts = |name| headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     let authorization = texts(header::AUTHORIZATION).next();
@@ -62,25 +59,71 @@ pub(super) fn answer(counted: &Rc<Counted>, mut request: Request<Incoming>) -> R
     Ok(response)
 }
 
-fn not_a_handshake(error: &Error) -> Refusal {
-    use ProtocolError::{
-        MissingConnectionUpgradeHeader, MissingSecWebSocketVersionHeader, MissingUpgradeWebSocketHeader,
-        WrongHttpVersion,
-    };
-    let upgrade_required = matches!(
-        error,
-        Error::Protocol(
-            MissingConnectionUpgradeHeader
-                | MissingSecWebSocketVersionHeader
-                | MissingUpgradeWebSocketHeader
-                | WrongHttpVersion
-        )
-    );
-    let message =
-        format!("this is a WebSocket of version 13 over HTTP/1.1 (RFC 6455), and the request is none: {error}");
-    if !upgrade_required {
-        return Refusal::new(StatusCode::BAD_REQUEST, "invalid_handshake", message);
+/// 101, without the extensions that may have been offered: none is spoken.
+fn switching(accept: &str) -> Response {
+    let mut response = Response::new(Full::new(Bytes::new()));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let accept = HeaderValue::from_str(accept).expect("base64 is visible ASCII");
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
+
+/// The answer to a request's key, if it asks for a WebSocket as RFC 6455, section 4.2.1, wants it.
+fn accept<B: Body>(request: &Request<B>) -> Result<String, Refusal> {
+    let headers = request.headers();
+    if request.version() != Version::HTTP_11 {
+        return Err(upgrade_required("it is not HTTP/1.1"));
     }
+    if !lists(headers, header::CONNECTION, "upgrade") {
+        return Err(upgrade_required("its header `Connection` does not say `Upgrade`"));
+    }
+    if !lists(headers, header::UPGRADE, "websocket") {
+        return Err(upgrade_required("its header `Upgrade` does not say `websocket`"));
+    }
+    match single(headers, &header::SEC_WEBSOCKET_VERSION)? {
+        Some(version) if version == "13" => {}
+        _ => return Err(upgrade_required("its header `Sec-WebSocket-Version` does not say `13`")),
+    }
+    let Some(key) = single(headers, &header::SEC_WEBSOCKET_KEY)?.filter(|key| is_key(key.as_bytes())) else {
+        return Err(invalid("its header `Sec-WebSocket-Key` does not hold 16 bytes in base64"));
+    };
+    if !request.body().is_end_stream() {
+        return Err(invalid("it has a body, and what follows it would be taken for frames"));
+    }
+    Ok(derive_accept_key(key.as_bytes()))
+}
+
+/// Whether a header, which may stand in several lines, lists a token, of any case (RFC 9110, 5.6.1).
+fn lists(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|listed| listed.trim().eq_ignore_ascii_case(token))
+}
+
+/// The value of a header that must not come twice.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Refusal> {
+    let mut values = headers.get_all(name).into_iter();
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(invalid(&format!("its header `{name}` comes more than once"))),
+        (value, None) => Ok(value),
+    }
+}
+
+/// 16 bytes in base64 (RFC 4648, section 4): 22 digits and the padding.
+fn is_key(text: &[u8]) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    matches!(text.split_last_chunk(), Some((digits, b"==")) if digits.len() == 22 && digits.iter().all(is_digit))
+}
+
+fn invalid(why: &str) -> Refusal {
+    let message = format!("this is no handshake of a WebSocket (RFC 6455, section 4.2.1): {why}");
+    Refusal::new(StatusCode::BAD_REQUEST, "invalid_handshake", message)
+}
+
+fn upgrade_required(why: &str) -> Refusal {
+    let message = format!("this is a WebSocket of version 13 over HTTP/1.1 (RFC 6455), and the request is none: {why}");
     Refusal::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message)
         .with(header::UPGRADE, "websocket")
         .with(header::SEC_WEBSOCKET_VERSION, "13")
