@@ -15,13 +15,15 @@
 //! ```
 //!
 //! The modules, from the process outwards: [`binary`] finds or builds the program and the model, [`Server`] runs it,
-//! [`Client`] speaks the protocol over a socket, [`Browser`] drives Chromium. Whatever was started is killed when its
-//! value is dropped, a panic included; a failing test shows what the program logged.
+//! [`Client`] speaks the protocol over a socket, [`raw`] sends what no client would, [`Browser`] drives Chromium.
+//! Whatever was started is killed when its value is dropped, a panic included; a failing test shows what the program
+//! logged.
 
 pub mod binary;
 mod browser;
 mod client;
 mod process;
+pub mod raw;
 mod server;
 mod temp;
 
