@@ -6,10 +6,35 @@ use crate::time::UnixMicros;
 use crate::wire::Sampling;
 
 /// One thing for the runtime to do, given to the sink of [`Hub::poll`](crate::Hub::poll).
+///
+/// It borrows from the hub: copy what outlives the call. `Debug` shows people's words and tokens, so it is for tests and
+/// not for logs. New kinds may come with a minor version; a runtime that meets one says so, and answers what must be
+/// answered with a failure, so that nobody waits for ever.
+///
+/// ```
+/// use causerie_core::{Input, Output};
+///
+/// /// What a runtime without storage and without a model does.
+/// fn perform(output: Output<'_>) -> Option<Input<'static>> {
+///     match output {
+///         Output::Store { request, .. } => Some(Input::StoreFailed { request }),
+///         Output::Load { request, .. } => Some(Input::LoadFailed { request }),
+///         Output::Generate { generation, .. } => Some(Input::GenerationFailed {
+///             generation,
+///             failure: causerie_core::GenerationFailure::Unavailable,
+///         }),
+///         Output::Authenticate { connection, .. } => Some(Input::Refused { connection, reason: "nobody is known here" }),
+///         Output::Send { .. } | Output::Close { .. } => None, // to the sockets
+///         _ => None,
+///     }
+/// }
+/// assert!(perform(Output::ReloadModel).is_none());
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Output<'a> {
-    /// Send one text frame to each of some connections. It was encoded once; share it.
+    /// Send one text frame to each of some connections. It was encoded once: copy it once, and share the copy. What one
+    /// connection is sent keeps its order.
     Send {
         /// To whom, without repeats.
         to: &'a [ConnectionId],
@@ -35,7 +60,8 @@ pub enum Output<'a> {
         token: &'a str,
     },
     /// Commit a write; answered by [`Input::Stored`](crate::Input::Stored) or
-    /// [`Input::StoreFailed`](crate::Input::StoreFailed). Writes may share a commit but take effect in this order.
+    /// [`Input::StoreFailed`](crate::Input::StoreFailed), in any order among requests. Writes may share a commit but
+    /// take effect in this order. A session has one write under way at a time.
     Store {
         /// To name in the answer.
         request: RequestId,
@@ -65,14 +91,16 @@ pub enum Output<'a> {
         /// How to sample, where the client said so.
         sampling: &'a Sampling,
     },
-    /// End a generation early. It still ends with [`Input::Generated`](crate::Input::Generated) (`Stopped`).
+    /// End a generation early. It still ends with [`Input::Generated`](crate::Input::Generated) (`Stopped`), and its text
+    /// so far is kept. It may have ended meanwhile: then there is nothing to do.
     Cancel {
         /// Which.
         generation: GenerationId,
     },
     /// An admin wants the model loaded anew; the backend goes down and up.
     ReloadModel,
-    /// Read no more from this connection until [`Output::ResumeReading`].
+    /// Read no more from this connection until [`Output::ResumeReading`]. What was read already may still be given,
+    /// within [`limits::PAUSED_FACTOR`](crate::limits::PAUSED_FACTOR).
     PauseReading {
         /// Which.
         connection: ConnectionId,
@@ -84,15 +112,48 @@ pub enum Output<'a> {
     },
 }
 
-/// Names one storage request until it is answered.
+/// Names one storage request until it is answered. Numbers rise and are never used again in a hub's life, so a runtime may
+/// use them as keys, or write them into a log.
+///
+/// ```
+/// use causerie_core::RequestId;
+///
+/// assert!(RequestId(7) > RequestId(6));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
-/// Names one generation until it ends.
+/// Names one generation until it ends. Numbers rise and are never used again in a hub's life.
+///
+/// ```
+/// use causerie_core::GenerationId;
+///
+/// assert!(GenerationId(7) > GenerationId(6));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GenerationId(pub u64);
 
-/// A change to storage.
+/// A change to storage: all of it or nothing. No id that a write names is unknown to storage, unless its session was
+/// deleted.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use causerie_core::{SessionId, SessionRecord, UnixMicros, Uuid, Write};
+///
+/// /// A part of storage in memory. `false`: the write failed and left nothing.
+/// fn write(sessions: &mut BTreeMap<SessionId, SessionRecord>, write: Write<'_>) -> bool {
+///     match write {
+///         Write::CreateSession(record) => sessions.insert(record.id, record.clone()).is_none(),
+///         Write::RenameSession { session, title } => {
+///             sessions.get_mut(&session).map(|record| record.title = title.into()).is_some()
+///         }
+///         Write::DeleteSession { session } => sessions.remove(&session).is_some(),
+///         _ => false, // and so on
+///     }
+/// }
+/// let nobodys = SessionId(Uuid([0; 16]));
+/// assert!(!write(&mut BTreeMap::new(), Write::EndSession { session: nobodys, at: UnixMicros(0) }));
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Write<'a> {
@@ -145,7 +206,20 @@ pub enum Write<'a> {
     },
 }
 
-/// A question to storage.
+/// A question to storage, answered by the [`Loaded`](crate::Loaded) of the same name.
+///
+/// ```
+/// use causerie_core::{MessageRecord, Query};
+///
+/// /// One session's messages by rising `seq`, and the page of them that is asked for.
+/// fn page<'a>(all: &'a [MessageRecord], query: &Query<'_>) -> (&'a [MessageRecord], bool) {
+///     let Query::Messages { before, limit, .. } = query else { return (&[], false) };
+///     let older = &all[..all.partition_point(|message| message.seq < *before)];
+///     let from = older.len().saturating_sub(*limit as usize);
+///     (&older[from..], from > 0)
+/// }
+/// assert_eq!(page(&[], &Query::Totals), (&[][..], false));
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Query<'a> {
@@ -160,7 +234,7 @@ pub enum Query<'a> {
         /// At most this many.
         limit: u32,
     },
-    /// The last messages of a session before a `seq`.
+    /// The last messages of a session before a `seq`, by rising `seq`; none, where there is no such session.
     Messages {
         /// Of which session.
         session: SessionId,
@@ -176,7 +250,7 @@ pub enum Query<'a> {
         /// Which.
         message: MessageId,
     },
-    /// What was stored for a user's `client_id`, to recognize a repeated message.
+    /// What was stored for a user's `client_id`, to recognize a repeated message. An index, in a database.
     ClientMessage {
         /// In which session.
         session: SessionId,

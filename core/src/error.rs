@@ -44,6 +44,20 @@ impl fmt::Display for ConnectError {
 impl core::error::Error for ConnectError {}
 
 /// The caller did what the contract of [`Hub::handle`](crate::Hub::handle) excludes. Nothing has changed.
+///
+/// Usually a mistake to be logged. Two kinds come of races that a runtime cannot avoid, and may be passed over: a verdict
+/// on a token whose connection has closed meanwhile (`UnknownConnection`), and frames that were read before
+/// [`Output::PauseReading`](crate::Output::PauseReading) took effect (`Paused`: keep them).
+///
+/// ```
+/// use causerie_core::{Hub, Input, Instant, Misuse, Options, RequestId, UnixMicros, limits::Limits};
+/// # let options = Options { seed: [7; 32], wall_clock: UnixMicros(0), server: String::new(), limits: Limits::default() };
+/// # let mut hub = Hub::new(options);
+///
+/// let misuse = hub.handle(Instant::ZERO, Input::Stored { request: RequestId(9) }).unwrap_err();
+/// assert_eq!(misuse, Misuse::UnknownRequest(RequestId(9)));
+/// assert_eq!(misuse.to_string(), "RequestId(9) is not open: it was never put out or is answered");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Misuse {

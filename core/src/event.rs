@@ -9,6 +9,23 @@ use crate::record::{MessageRecord, SessionRecord, SessionSummary};
 use crate::time::Instant;
 
 /// One thing that happened outside, told to [`Hub::handle`](crate::Hub::handle).
+///
+/// Each names what it is about by a handle that the hub gave out before; one that is no longer known is
+/// [`Misuse`](crate::Misuse), and changes nothing. Texts are borrowed for the call alone.
+///
+/// ```
+/// use causerie_core::{Hub, Input, Instant, Misuse, Options, UnixMicros, limits::Limits};
+/// # let options = Options { seed: [7; 32], wall_clock: UnixMicros(0), server: String::new(), limits: Limits::default() };
+/// # let mut hub = Hub::new(options);
+///
+/// let now = Instant::from_micros(5);
+/// let connection = hub.connect(now)?;
+/// // What comes before the verdict on the token is held; with the connection it is gone.
+/// hub.handle(now, Input::Frame { connection, text: r#"{"type":"ping"}"# })?;
+/// hub.handle(now, Input::Closed { connection })?;
+/// assert_eq!(hub.handle(now, Input::Closed { connection }), Err(Misuse::UnknownConnection(connection)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Input<'a> {
@@ -26,7 +43,7 @@ pub enum Input<'a> {
         /// What it was.
         violation: Violation,
     },
-    /// The runtime has checked a token, that of the handshake or that of an `authenticate` frame.
+    /// The runtime has checked a token, that of the handshake or that of an `authenticate` frame: one verdict for each.
     Authenticated {
         /// Whose token.
         connection: ConnectionId,
@@ -41,23 +58,30 @@ pub enum Input<'a> {
         reason: &'a str,
     },
     /// The transport can take `credit` more bytes of text for this connection, beyond what it was granted before.
+    ///
+    /// A new connection has none. A frame goes out whole while any credit is left, so the balance may fall below zero by
+    /// one frame; only the last frames before a close need none. Grant what was written, when it was written, and the
+    /// transport's queue never holds more than the first grant and a frame.
     Writable {
         /// Whose transport.
         connection: ConnectionId,
         /// Further bytes of frame text.
         credit: u32,
     },
-    /// The transport is gone. No output will name this connection again.
+    /// The transport is gone: the last input of every connection, also after [`Output::Close`](crate::Output::Close). No
+    /// output will name this connection again.
     Closed {
         /// Which.
         connection: ConnectionId,
     },
-    /// A write asked for by [`Output::Store`](crate::Output::Store) is committed: it survives a crash.
+    /// A write asked for by [`Output::Store`](crate::Output::Store) is committed: it survives a crash. People are told
+    /// so at once.
     Stored {
         /// Which.
         request: RequestId,
     },
-    /// A write failed and left nothing behind.
+    /// A write failed and left nothing behind. One whose fate is unknown is neither stored nor failed: find out, or end
+    /// the process and let people come back to what is there.
     StoreFailed {
         /// Which.
         request: RequestId,
@@ -74,7 +98,8 @@ pub enum Input<'a> {
         /// Which.
         request: RequestId,
     },
-    /// Text that a generation has produced: any number of whole characters, after what came before.
+    /// Text that a generation has produced: any number of whole characters, after what came before. Beyond
+    /// [`limits::ANSWER_BYTES`](crate::limits::ANSWER_BYTES) the rest is dropped and the generation cancelled.
     Token {
         /// Which.
         generation: GenerationId,
@@ -117,9 +142,10 @@ pub enum Input<'a> {
         /// Why, for people.
         reason: &'a str,
     },
-    /// Nothing but time has passed.
+    /// Nothing but time has passed. Every other input lets time pass as well.
     Timer,
-    /// The server is about to stop: no new work, running streams end, everybody is told.
+    /// The server is about to stop: no new work, running streams end, everybody is told. It is over when
+    /// [`Hub::counts`](crate::Hub::counts) has no connections, generations and requests. A second one changes nothing.
     Drain {
         /// When connections still open are closed with 1001.
         until: Instant,
@@ -127,6 +153,24 @@ pub enum Input<'a> {
 }
 
 /// What a transport can report against its peer.
+///
+/// ```
+/// use causerie_core::{CloseCode, Hub, Input, Instant, Options, Output, UnixMicros, Violation, limits::Limits};
+/// # let options = Options { seed: [7; 32], wall_clock: UnixMicros(0), server: String::new(), limits: Limits::default() };
+/// # let mut hub = Hub::new(options);
+/// # let now = Instant::ZERO;
+/// # let connection = hub.connect(now)?;
+///
+/// hub.handle(now, Input::Violated { connection, violation: Violation::NotUtf8 })?;
+/// let mut closed = None;
+/// while hub.poll(&mut |output| {
+///     if let Output::Close { code, .. } = output {
+///         closed = Some(code);
+///     }
+/// }) {}
+/// assert_eq!(closed, Some(CloseCode::InvalidUtf8.as_u16()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
@@ -144,6 +188,22 @@ pub enum Violation {
 }
 
 /// Who a verified token says somebody is.
+///
+/// The user id is what counts: two connections with the same one are the same user, and a session's members are known by
+/// it. The name is shown, and is what invitations are made out to, so a runtime sees to it that no two users share one.
+///
+/// ```
+/// use core::time::Duration;
+/// use causerie_core::{Identity, Instant, Role, UnixMicros};
+///
+/// // A token's `exp` is wall-clock time in seconds; the hub waits on the monotonic clock.
+/// let (now, wall_now) = (Instant::from_micros(60_000_000), UnixMicros(1_767_225_660_000_000));
+/// let exp: u64 = 1_767_229_260;
+/// let left = Duration::from_micros((exp * 1_000_000).saturating_sub(wall_now.0));
+/// let identity =
+///     Identity { user_id: "u-1".into(), username: "Ann".into(), role: Role::User, expires: now + left };
+/// assert_eq!(identity.expires.saturating_since(now), Duration::from_secs(3_600));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The token's `sub`.
@@ -157,15 +217,38 @@ pub struct Identity {
 }
 
 /// What a user may do beyond their own sessions.
+///
+/// ```
+/// assert!(causerie_core::Role::Admin > causerie_core::Role::User);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Nothing.
     User,
-    /// Administer the server.
+    /// Administer the server: the command `/reload`.
     Admin,
 }
 
-/// An answer of storage, of the kind that its query asked for.
+/// An answer of storage, of the kind that its query asked for; one of another kind is
+/// [`Misuse::WrongAnswer`](crate::Misuse::WrongAnswer).
+///
+/// ```
+/// use causerie_core::{Loaded, Query};
+///
+/// // Storage without anything in it.
+/// fn read(query: Query<'_>) -> Option<Loaded> {
+///     Some(match query {
+///         Query::Session(_) => Loaded::Session(None),
+///         Query::Sessions { .. } => Loaded::Sessions(Vec::new()),
+///         Query::Messages { .. } => Loaded::Messages { messages: Vec::new(), more: false },
+///         Query::Message { .. } => Loaded::Message(None),
+///         Query::ClientMessage { .. } => Loaded::ClientMessage(None),
+///         Query::Totals => Loaded::Totals { sessions: 0, messages: 0 },
+///         _ => return None, // a later core's: give `Input::LoadFailed`
+///     })
+/// }
+/// assert_eq!(read(Query::Totals), Some(Loaded::Totals { sessions: 0, messages: 0 }));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Loaded {
@@ -193,7 +276,19 @@ pub enum Loaded {
     },
 }
 
-/// Why a generation ended.
+/// Why a generation ended: `finish_reason` on the wire.
+///
+/// ```
+/// use causerie_core::FinishReason;
+///
+/// let (most, said, cancelled) = (100, 100, false);
+/// let reason = match (cancelled, said < most) {
+///     (true, _) => FinishReason::Stopped,
+///     (false, true) => FinishReason::Stop,
+///     (false, false) => FinishReason::Length,
+/// };
+/// assert_eq!(reason, FinishReason::Length);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FinishReason {
     /// The model said so, or a stop string came.
@@ -202,11 +297,17 @@ pub enum FinishReason {
     Length,
     /// Somebody stopped it; the text so far is kept.
     Stopped,
-    /// It broke after it had said something.
+    /// It broke after it had said something. As the reason of [`Input::Generated`] the same as
+    /// [`Input::GenerationFailed`]: nothing is stored.
     Error,
 }
 
-/// Tokens that a generation took.
+/// Tokens that a generation took: `usage` on the wire, and kept with the message.
+///
+/// ```
+/// let usage = causerie_core::Usage { prompt_tokens: 120, cached_tokens: 100, completion_tokens: 7 };
+/// assert!(usage.cached_tokens <= usage.prompt_tokens);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Of the whole prompt.
@@ -217,7 +318,13 @@ pub struct Usage {
     pub completion_tokens: u32,
 }
 
-/// How fast a generation was.
+/// How fast a generation was: `timings` on the wire, told once and not kept. Both should be finite; what
+/// is not is left out or told as 0.
+///
+/// ```
+/// let timings = causerie_core::Timings { first_token_ms: 12.5, tokens_per_second: 300.0 };
+/// assert_ne!(timings, causerie_core::Timings::default());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Timings {
     /// From the request to its first token, in milliseconds.
@@ -226,7 +333,15 @@ pub struct Timings {
     pub tokens_per_second: f32,
 }
 
-/// Why there is no answer.
+/// Why there is no answer: the `code` of the `error` in its place. The base protocol's text is the same for all.
+///
+/// ```
+/// use causerie_core::GenerationFailure;
+///
+/// // What a model with a context of 2,048 tokens says to a prompt that does not fit.
+/// let failure = GenerationFailure::TooLong { prompt_tokens: 9_000, context: 2_048 };
+/// assert_ne!(failure, GenerationFailure::Internal);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GenerationFailure {
@@ -245,7 +360,15 @@ pub enum GenerationFailure {
     Internal,
 }
 
-/// What the people of a session are told about a running generation.
+/// What the people of a session are told about a running generation, as a `notice`.
+///
+/// ```
+/// use causerie_core::{GenerationNotice, Input, GenerationId};
+///
+/// let notice = GenerationNotice::ContextTrimmed { messages: 3 };
+/// let input = Input::GenerationNotice { generation: GenerationId(1), notice };
+/// assert!(format!("{input:?}").contains("messages: 3"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GenerationNotice {

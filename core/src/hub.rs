@@ -35,6 +35,18 @@ use crate::timer::{Armed, Reason, Timers};
 use crate::wire::frames;
 
 /// How a hub is built.
+///
+/// ```
+/// use causerie_core::{Options, UnixMicros, limits::Limits};
+///
+/// let options = Options {
+///     seed: [7; 32],                                 // in earnest: 32 bytes from the operating system
+///     wall_clock: UnixMicros(1_767_225_600_000_000), // what the clock on the wall says at `Instant::ZERO`
+///     server: "example 1.0".into(),
+///     limits: Limits::default(),
+/// };
+/// assert!(!format!("{options:?}").contains("seed"), "it would tell all ids to come");
+/// ```
 #[derive(Clone)]
 pub struct Options {
     /// Randomness, from the operating system: ids are made from it.
@@ -56,7 +68,20 @@ impl fmt::Debug for Options {
     }
 }
 
-/// How much a hub holds; for metrics, and to see when a drained hub has nothing left to do.
+/// How much a hub holds; for metrics, and to see when a drained hub has nothing left to do. Takes constant time, but for
+/// `waiting_messages`.
+///
+/// ```
+/// use causerie_core::{Hub, Input, Instant, Options, UnixMicros, limits::Limits};
+/// # let options = Options { seed: [7; 32], wall_clock: UnixMicros(0), server: String::new(), limits: Limits::default() };
+/// # let mut hub = Hub::new(options);
+///
+/// hub.handle(Instant::ZERO, Input::Drain { until: Instant::from_micros(5_000_000) })?;
+/// let left = hub.counts();
+/// let is_done = left.connections + left.generations + left.requests == 0;
+/// assert!(is_done);
+/// # Ok::<(), causerie_core::Misuse>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -74,7 +99,11 @@ pub struct Counts {
     pub waiting_messages: usize,
 }
 
-/// The protocol of all connections and sessions, as one state machine: see the [crate's documentation](crate).
+/// The protocol of all connections and sessions, as one state machine: see the [crate's documentation](crate), whose
+/// example shows a hub at work.
+///
+/// It is `Send` and `Sync`, and nothing in it locks: one task or thread owns it. To begin anew, drop it and make another
+/// with another seed; sessions are loaded from storage as people come back.
 pub struct Hub {
     now: Instant,
     wall_clock: UnixMicros,
@@ -145,7 +174,8 @@ impl fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// A hub without connections, sessions or a model.
+    /// A hub without connections, sessions or a model: [`Input::BackendUp`] tells it of one.
+    #[must_use]
     pub fn new(options: Options) -> Hub {
         let mut rng = Rng::new(options.seed);
         let epoch = format!("{:016x}", u64::from_le_bytes(rng.bytes()));
@@ -182,7 +212,9 @@ impl Hub {
     }
 
     /// Opens a connection. The caller then checks the token of its handshake and gives
-    /// [`Input::Authenticated`] or [`Input::Refused`]; frames that come before the verdict are held.
+    /// [`Input::Authenticated`] or [`Input::Refused`] within [`Limits::handshake`]; frames that come before the verdict are
+    /// held. Nothing is sent before there is credit ([`Input::Writable`]), and the connection is known until
+    /// [`Input::Closed`] is given.
     ///
     /// # Errors
     /// [`ConnectError::Full`] when [`Limits::connections`] are open, [`ConnectError::Draining`] after [`Input::Drain`].
@@ -196,7 +228,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`Misuse`] when the contract of the input is broken; nothing has changed then. Nothing that a peer, storage or
-    /// a model does is misuse.
+    /// a model does is misuse. See there for the kinds that come of races.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Result<(), Misuse> {
         self.advance(now);
         match input {
@@ -233,7 +265,29 @@ impl Hub {
     }
 
     /// Puts out what is to be done, at most [`limits::POLL_PIECES`] pieces a call. Returns whether there is more:
-    /// then call again, now or after looking at the sockets.
+    /// then call again, now or after looking at the sockets. Without anything to put out it takes constant time.
+    ///
+    /// The sink should not wait: it holds the hub. What it learns at once (a full queue, say) is to be handled after.
+    ///
+    /// ```
+    /// use causerie_core::{Hub, Input, Instant, Options, Output, UnixMicros, limits::Limits};
+    /// # let options = Options { seed: [7; 32], wall_clock: UnixMicros(0), server: String::new(), limits: Limits::default() };
+    /// # let mut hub = Hub::new(options);
+    /// # let now = Instant::ZERO;
+    ///
+    /// let connection = hub.connect(now)?;
+    /// hub.handle(now, Input::Refused { connection, reason: "The token has expired" })?;
+    /// let mut said = Vec::new();
+    /// while hub.poll(&mut |output| match output {
+    ///     Output::Send { frame, .. } => said.push(frame.to_string()),
+    ///     Output::Close { code, reason, .. } => said.push(format!("{code} {reason}")),
+    ///     _ => {}
+    /// }) {}
+    /// assert!(said[0].contains(r#""code":"authentication_failed""#));
+    /// assert_eq!(said[1], "1008 The token has expired");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "while it is true there is more to put out"]
     pub fn poll(&mut self, sink: &mut dyn FnMut(Output<'_>)) -> bool {
         for _ in 0..limits::POLL_PIECES {
             if let Some(action) = self.actions.pop_front() {
@@ -259,11 +313,13 @@ impl Hub {
     /// itself. After a deadline was moved or taken back, this may once be earlier than there is need, and never later.
     ///
     /// Costs the same however much the hub holds.
+    #[must_use]
     pub fn next_deadline(&self) -> Option<(Instant, Reason)> {
         if self.has_output() { Some((self.now, Reason::Output)) } else { self.timers.next() }
     }
 
     /// How much the hub holds.
+    #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
             connections: self.connections.len(),

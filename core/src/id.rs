@@ -10,14 +10,43 @@ use crate::slab::Key;
 /// Made by [`Hub::connect`](crate::Hub::connect) alone and good until [`Input::Closed`](crate::Input::Closed); after that
 /// it is [`Misuse::UnknownConnection`](crate::Misuse::UnknownConnection), also when its place is taken by another. Eight
 /// bytes; a map's key, or a label in a log.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use causerie_core::{Hub, Input, Instant, Options, UnixMicros, limits::Limits};
+/// # let options = Options { seed: [7; 32], wall_clock: UnixMicros(0), server: String::new(), limits: Limits::default() };
+/// # let mut hub = Hub::new(options);
+///
+/// let first = hub.connect(Instant::ZERO)?;
+/// let mut sockets = BTreeMap::from([(first, "a socket")]);
+/// hub.handle(Instant::ZERO, Input::Closed { connection: first })?;
+/// sockets.remove(&first);
+/// assert_ne!(hub.connect(Instant::ZERO)?, first);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub(crate) Key);
 
 /// A session's id on the wire. The hub makes it (a random UUID, version 4); storage keeps it.
+///
+/// ```
+/// use causerie_core::{SessionId, Uuid};
+///
+/// let id = SessionId(Uuid([0xab; 16]));
+/// assert_eq!(id.to_string(), "abababab-abab-abab-abab-abababababab");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub Uuid);
 
 /// A message's id on the wire. The hub makes it (a random UUID, version 4); storage keeps it.
+///
+/// ```
+/// use causerie_core::MessageId;
+///
+/// let id = MessageId("d65af619-c226-4c00-b318-7234fbf10740".parse()?);
+/// assert_eq!(id.0.0[0], 0xd6);
+/// # Ok::<(), causerie_core::ParseUuidError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(pub Uuid);
 
@@ -39,6 +68,11 @@ pub struct MessageId(pub Uuid);
 pub struct Uuid(pub [u8; 16]);
 
 /// Text is not a UUID of 32 hexadecimal digits in five groups with hyphens (RFC 9562, section 4).
+///
+/// ```
+/// let error = "not one".parse::<causerie_core::Uuid>().unwrap_err();
+/// assert_eq!(error.to_string(), "not a UUID: expected 32 hexadecimal digits in groups of 8-4-4-4-12");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParseUuidError;

@@ -7,6 +7,17 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 
 /// Bounds that depend on the machine and the people it serves.
+///
+/// ```
+/// use causerie_core::limits::Limits;
+///
+/// // More may come, so a value begins with the default ones.
+/// let mut limits = Limits::default();
+/// limits.connections = 100;
+/// limits.log_bytes = 65_536;
+/// // A frame has room for the longest message, escaped, and its surroundings.
+/// assert!(limits.frame_bytes > 6 * limits.message_bytes);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {

@@ -8,6 +8,28 @@ use crate::id::{MessageId, SessionId};
 use crate::time::UnixMicros;
 
 /// A session with the people who may use it.
+///
+/// Records are what storage must be able to keep and give back unchanged, so they are not `non_exhaustive`: a new field is
+/// a change that every storage has to hear of.
+///
+/// ```
+/// use causerie_core::{Member, SessionId, SessionRecord, UnixMicros, Uuid};
+///
+/// let ann = Member { user_id: "u-1".into(), username: "Ann".into() };
+/// let record = SessionRecord {
+///     id: SessionId(Uuid([1; 16])),
+///     title: "Tea".into(),
+///     system: None,
+///     owner: ann.user_id.clone(),
+///     created: UnixMicros(1_767_225_600_000_000),
+///     ended: None,
+///     last_seq: 0,
+///     last_message: None,
+///     members: vec![ann],
+///     invited: Vec::new(),
+/// };
+/// assert!(record.members.iter().any(|member| member.user_id == record.owner));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRecord {
     /// Its id on the wire.
@@ -49,6 +71,11 @@ impl SessionRecord {
 }
 
 /// Somebody who takes part in a session.
+///
+/// ```
+/// let ann = causerie_core::Member { user_id: "u-1".into(), username: "Ann".into() };
+/// assert_ne!(ann.user_id, ann.username);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The token's `sub`.
@@ -58,6 +85,22 @@ pub struct Member {
 }
 
 /// A session in a list.
+///
+/// ```
+/// use causerie_core::{MessageRecord, SessionRecord, SessionSummary};
+///
+/// fn summary(session: &SessionRecord, last: Option<&MessageRecord>) -> SessionSummary {
+///     SessionSummary {
+///         id: session.id,
+///         title: session.title.clone(),
+///         owner: session.owner.clone(),
+///         created: session.created,
+///         active: last.map_or(session.created, |message| message.created),
+///         ended: session.ended,
+///         messages: session.last_seq,
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionSummary {
     /// Its id on the wire.
@@ -76,7 +119,25 @@ pub struct SessionSummary {
     pub messages: u64,
 }
 
-/// A message as it is stored: never changed afterwards.
+/// A message as it is stored: never changed afterwards. Messages of a session form a tree, by `parent`; `seq` is the order
+/// in which they were committed.
+///
+/// ```
+/// use causerie_core::{MessageId, MessageRecord};
+///
+/// /// The way from the root to a message: what a model is shown, but for what
+/// /// [`Output::Generate`](causerie_core::Output::Generate) says of answers that came later.
+/// fn way(all: &[MessageRecord], leaf: MessageId) -> Vec<&MessageRecord> {
+///     let mut way: Vec<&MessageRecord> = Vec::new();
+///     let mut next = Some(leaf);
+///     while let Some(message) = next.and_then(|id| all.iter().find(|message| message.id == id)) {
+///         way.push(message);
+///         next = message.parent;
+///     }
+///     way.reverse();
+///     way
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageRecord {
     /// Its id on the wire.
@@ -103,7 +164,18 @@ pub struct MessageRecord {
     pub usage: Option<Usage>,
 }
 
-/// Who speaks in a message.
+/// Who speaks in a message: `role` on the wire.
+///
+/// ```
+/// use causerie_core::MessageRole;
+///
+/// let name = match MessageRole::Assistant {
+///     MessageRole::User => "user",
+///     MessageRole::Assistant => "assistant",
+///     MessageRole::System => "system",
+/// };
+/// assert_eq!(name, "assistant");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MessageRole {
     /// A person.

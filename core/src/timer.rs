@@ -16,7 +16,19 @@ use crate::slab::Key;
 
 pub(crate) use wheel::{Armed, Timers};
 
-/// What a deadline is for.
+/// What a deadline of [`Hub::next_deadline`](crate::Hub::next_deadline) is for: good to know in a log and in tests.
+///
+/// ```
+/// use causerie_core::{Hub, Instant, Options, Reason, UnixMicros, limits::Limits};
+///
+/// let limits = Limits::default();
+/// let handshake = limits.handshake;
+/// let mut hub = Hub::new(Options { seed: [7; 32], wall_clock: UnixMicros(0), server: String::new(), limits });
+/// assert_eq!(hub.next_deadline(), None);
+/// hub.connect(Instant::ZERO)?;
+/// assert_eq!(hub.next_deadline(), Some((Instant::ZERO + handshake, Reason::Handshake)));
+/// # Ok::<(), causerie_core::ConnectError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Reason {

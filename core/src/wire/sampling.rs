@@ -3,7 +3,16 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// What a `chat_message` may say about sampling; what it leaves out is the runtime's to choose.
+/// What a `chat_message` may say about sampling; what it leaves out is the runtime's to choose. Values are within the
+/// bounds that [`limits`](crate::limits) names.
+///
+/// ```
+/// use causerie_core::Sampling;
+///
+/// let asked = Sampling::default();
+/// assert_eq!(asked.temperature.unwrap_or(0.7), 0.7);
+/// assert!(asked.stop.is_empty());
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Sampling {
