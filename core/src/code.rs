@@ -18,6 +18,7 @@ macro_rules! codes {
             pub const ALL: &'static [$name] = &[$($name::$variant,)+];
 
             /// Its text on the wire: stable, in snake case.
+            #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $($name::$variant => $text,)+
@@ -25,6 +26,7 @@ macro_rules! codes {
             }
 
             /// What it means, in the words of its documentation.
+            #[must_use]
             pub const fn meaning(self) -> &'static str {
                 match self {
                     $($name::$variant => concat!($($doc),+).trim_ascii(),)+
@@ -128,6 +130,7 @@ codes! {
 
 impl ErrorCode {
     /// Whether the same frame may succeed later.
+    #[must_use]
     pub const fn retryable(self) -> bool {
         matches!(
             self,
@@ -220,11 +223,13 @@ impl CloseCode {
     ];
 
     /// The number in the close frame.
+    #[must_use]
     pub const fn as_u16(self) -> u16 {
         self as u16
     }
 
     /// The code of a number, if it is one of these.
+    #[must_use]
     pub fn from_u16(code: u16) -> Option<CloseCode> {
         CloseCode::ALL.iter().copied().find(|known| known.as_u16() == code)
     }
@@ -233,6 +238,7 @@ impl CloseCode {
     /// a fresh token.
     ///
     /// The protocol's own codes say so by their number: 4000 to 4499 do, 4500 to 4999 do not.
+    #[must_use]
     pub const fn reconnect(self) -> bool {
         matches!(
             self,

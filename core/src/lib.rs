@@ -12,6 +12,14 @@
 //! Out of scope, and the caller's: sockets and WebSocket framing, clocks, threads, randomness, tokens (the caller says
 //! who somebody is), storage, and the model. `no_std` with `alloc`; no `unsafe`; no dependencies.
 //!
+//! # Why without IO
+//!
+//! What is hard about a chat is not the socket. It is that somebody leaves in the middle of an answer while storage fails,
+//! the token expires and a slow phone is forty frames behind. A machine that touches nothing outside can be put into that
+//! moment by a test, a million times and every time alike; it runs on any executor, on none, in a simulation of thousands
+//! of users, or on a microcontroller; and it cannot block. The price is the loop below, which is the same short one
+//! everywhere. The package's `examples` have it on tokio, on blocking threads, and in a program without std.
+//!
 //! # The loop
 //!
 //! ```text
@@ -26,7 +34,7 @@
 //! 3. Sleep until something happens or [`Hub::next_deadline`] comes; then give that, or [`Input::Timer`].
 //!
 //! The order matters within one connection, one storage request and one generation, and nowhere else. Nothing is lost by
-//! handling several inputs before polling.
+//! handling several inputs before polling, and it is faster: what they lead to goes out together.
 //!
 //! ```
 //! use causerie_core::{Hub, Identity, Input, Instant, Options, Output, Role, UnixMicros, limits::Limits};
@@ -80,6 +88,28 @@
 //! *violation* by the peer ends its connection with a close code ([`Violation`]). A *refusal* is an `error` frame with a
 //! stable `code`, and everything lives on. *Overload* is a refusal that says when to try again (`retry_after_ms`).
 //! Nothing panics on any input.
+//!
+//! # What a runtime owes the hub
+//!
+//! The hub checks what it can ([`Misuse`]); the rest of this table it must believe.
+//!
+//! | of | contract |
+//! |---|---|
+//! | time | [`Instant`]s come from one monotonic clock, whose zero is where [`Options::wall_clock`] was read; [`Input::Timer`] comes by [`Hub::next_deadline`], or a little later. |
+//! | a connection | [`Hub::connect`], then one verdict on its token, any number of frames in the order in which they were sent, and [`Input::Closed`] once, last, and soon after [`Output::Close`] whatever the peer does. |
+//! | frames | Whole text messages, in UTF-8, of any length. Anything else is a [`Violation`] to be told. |
+//! | credit | [`Input::Writable`] grants bytes that the transport can take; what was written is granted again. Frames that were [sent](Output::Send) to one connection keep their order. |
+//! | pauses | After [`Output::PauseReading`] few more frames come from that connection. |
+//! | tokens | Each [`Output::Authenticate`] gets one verdict, unless the connection has closed. User ids are stable, and no two users have one name. |
+//! | writes | Each [`Output::Store`] gets one [`Input::Stored`], when it would survive a crash, or one [`Input::StoreFailed`], when nothing of it is left. They take effect in the order in which they were put out, and may share a commit. |
+//! | reads | Each [`Output::Load`] gets one [`Input::Loaded`] or [`Input::LoadFailed`], and sees the writes that were put out before it. |
+//! | records | Come back as they were written. A session's [`last_seq`](SessionRecord::last_seq) and [`last_message`](SessionRecord::last_message) follow its messages as in [`SessionRecord::append`]. |
+//! | the model | Each [`Output::Generate`] gets any number of [`Input::Token`]s and then one [`Input::Generated`] or [`Input::GenerationFailed`], cancelled or not. If its own queue is full it says [`GenerationFailure::Overloaded`]. |
+//! | randomness | [`Options::seed`] is secret and never used twice: session ids are made from it. |
+//! | outputs it does not know | Come with a later version of this crate. What asks for an answer gets a failure. |
+//!
+//! In return: no output names a connection after its [`Input::Closed`]; nothing is told as stored that is not; every
+//! request, token and generation is asked for once; every queue is bounded by [`limits`]; and no input panics.
 //!
 //! # States
 //!
@@ -145,6 +175,34 @@
 //! `session_joined`), for all members: a message without `parent` follows it. Only an answer to something that is not the
 //! last message any more, because somebody has said more or stepped back meanwhile, leaves the conversation where it is.
 //!
+//! # Cost
+//!
+//! A broadcast is encoded once and put out with all its recipients. A streamed piece of text allocates nothing in the
+//! steady state. A slow reader costs a cursor into the session's log and no copies, and what it has not taken comes
+//! together when it can. Without work, [`Hub::poll`] and [`Hub::next_deadline`] take some nanoseconds with one connection
+//! or a hundred thousand; deadlines stand in a timing wheel. A call's work is bounded: [`Hub::poll`] returns after
+//! [`limits::POLL_PIECES`] and goes on when called again, so a runtime can look at its sockets between.
+//!
+//! One hub serves one process: it is one `&mut` away from whoever owns it, and at a microsecond a command that is not what
+//! is scarce beside a language model.
+//!
+//! # Features
+//!
+//! None is on by default, and without them the crate has no dependencies.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `schema` | `schema`: every frame as a type for serde, and its JSON Schema, for clients and for those who check frames |
+//! | `testing` | `testing`: a reference model of what clients must see, against which any runtime can be checked |
+//! | `proptest`, `arbitrary` | strategies and `Arbitrary` for its inputs, for property tests and fuzzers |
+//!
+//! # Stability
+//!
+//! Enums that may grow ([`Input`], [`Output`], [`Write`], [`Query`], [`Loaded`], codes, reasons) are `non_exhaustive`;
+//! a new kind of them is a minor version. Records that storage keeps are not: a new field breaks every storage, and
+//! should. Frames have a version of their own, which changes only where an existing client would have to; text for people
+//! may change at any time, `type`, `code` and fields' names do not.
+//!
 //! # Modules
 //!
 //! In the order of the data: `wire` (frames to values and back, no state) · `hub` (the one machine, with a file for each
@@ -154,6 +212,8 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+#![warn(missing_debug_implementations)]
+#![warn(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 
 extern crate alloc;
 
@@ -197,3 +257,8 @@ pub use record::{Member, MessageRecord, MessageRole, SessionRecord, SessionSumma
 pub use time::{Instant, UnixMicros};
 pub use timer::Reason;
 pub use wire::Sampling;
+
+/// The package's page: its example runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
