@@ -230,7 +230,8 @@ fn every_cut(answer: &Answer, block: &Range<usize>) -> usize {
         let live = stage.answer.ends[stage.said];
         for acknowledged in block.start..block.end.min(stage.said + 1) {
             let known = answer.ends[acknowledged];
-            let (connection, frames) = stage.resume(1, (acknowledged > 0 || stage.said % 2 == 0).then_some(known));
+            let (connection, frames) =
+                stage.resume(1, (acknowledged > 0 || stage.said.is_multiple_of(2)).then_some(known));
             stage.check_suffix(&frames, known);
             here.push(connection);
             pairs += 1;
@@ -255,7 +256,7 @@ fn every_cut_with_every_acknowledged_token_goes_on_to_the_byte() {
     // Small enough that telling one more token to all who came back costs little.
     const BLOCK: usize = 24;
     let blocks: Vec<_> = (0..TOKENS).step_by(BLOCK).map(|from| from..(from + BLOCK).min(TOKENS)).collect();
-    let (even, odd): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|block| block.start / BLOCK % 2 == 0);
+    let (even, odd): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|block| (block.start / BLOCK).is_multiple_of(2));
     let pairs: usize = std::thread::scope(|scope| {
         let halves = [even, odd].map(|half| {
             let answer = &answer;
