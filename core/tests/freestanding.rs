@@ -33,6 +33,10 @@ fn read_by(name: &str, output: &str) -> Vec<Value> {
 
 #[test]
 fn a_conversation_without_std() {
+    // A published package holds no other package: there the program is missing.
+    if Path::new(env!("CARGO_MANIFEST_DIR")).join(".cargo_vcs_info.json").exists() {
+        return;
+    }
     let output = output();
     let mut answers = Vec::new();
     for name in ["Ann", "Bob"] {

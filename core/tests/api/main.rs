@@ -1,4 +1,6 @@
-//! What holds for the whole public interface.
+//! What holds for the whole public interface, and what it is.
+
+mod surface;
 
 use std::error::Error;
 use std::fmt::Debug;
