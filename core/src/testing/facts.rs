@@ -46,8 +46,8 @@ impl Message {
         let finish_reason = text("finish_reason")?;
         if assistant {
             let reason = finish_reason.as_deref();
-            require(matches!(reason, Some("stop" | "length" | "stopped")), Rule::Shape, || {
-                ("`finish_reason` is stop, length or stopped".into(), format!("{reason:?}"))
+            require(matches!(reason, Some("stop" | "length" | "stopped" | "error")), Rule::Shape, || {
+                ("`finish_reason` is stop, length, stopped or error".into(), format!("{reason:?}"))
             })?;
         }
         if role == "user" {

@@ -45,6 +45,9 @@ pub(super) enum Op<'a> {
     Stored { count: usize },
     /// `fail WRITES [READS]`: the next so many fail.
     Fail { writes: usize, reads: usize },
+    /// `earlier NAME MESSAGES [MEMBERS]`: storage has a session of somebody's from an earlier life of the server, with so
+    /// many messages, by turns a user's, an answer that broke off, and a system's.
+    Earlier { name: &'a str, messages: usize, members: usize },
     /// `text WHICH TEXT`: of an answer; `<<TEXT*9>>` as in `send`.
     Text { which: usize, text: &'a str },
     /// `notice WHICH COUNT`: so many messages did not fit.
@@ -137,6 +140,11 @@ pub(super) fn parse(line: &str) -> Option<Op<'_>> {
         "storage" => Op::Storage { held: first == "held" },
         "stored" => Op::Stored { count: number(first).unwrap_or(1) },
         "fail" => Op::Fail { writes: number(first)?, reads: number(text.trim()).unwrap_or_default() },
+        "earlier" => {
+            let mut numbers = words.map(|n| number(n).unwrap_or_default());
+            let (messages, members) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or(1));
+            Op::Earlier { name: name(first)?, messages, members }
+        }
         "text" => Op::Text { which: number(first)?, text },
         "notice" => Op::Notice { which: number(first)?, messages: text.trim().parse().ok()? },
         "end" => end(number(first)?, words)?,

@@ -4,15 +4,16 @@
 use std::time::Duration;
 
 use causerie_core::{
-    ConnectionId, Counts, FinishReason, GenerationId, Hub, Identity, Input, Instant, Loaded, Misuse, Options,
-    RequestId, Role, Timings, Usage,
+    CloseCode, ConnectionId, Counts, ErrorCode, FinishReason, GenerationId, Hub, Identity, Input, Instant, Loaded,
+    Member, MessageId, MessageRecord, MessageRole, Misuse, NoticeCode, Options, RequestId, Role, SessionId,
+    SessionRecord, Timings, UnixMicros, Usage, Uuid,
 };
 use serde_json::{Map, Value, json};
 
 use super::script::{Op, Setup};
 use crate::driver::reader::Reader;
 use crate::driver::storage::Answer;
-use crate::driver::{Driver, Peer};
+use crate::driver::{self, Driver, Peer};
 
 /// Tokens last so long where a script says nothing else.
 pub(super) const TTL_SECONDS: u64 = 100_000;
@@ -51,6 +52,8 @@ pub(super) struct World {
     sessions: Vec<String>,
     messages: Vec<String>,
     deleted: bool,
+    /// Sessions of an earlier life.
+    earlier: u8,
     sent: u64,
     bytes: usize,
     /// Inputs are not polled after.
@@ -62,13 +65,16 @@ impl World {
     pub(super) fn new(setup: Setup) -> World {
         let Setup { limits, wall_clock, has_model } = setup;
         let mut d = Driver::without_model(limits.clone());
-        d.hub = Hub::new(Options { seed: [3; 32], wall_clock, server: "Causerie test".to_string(), limits });
+        let options = Options { seed: [3; 32], wall_clock, server: "Causerie test".to_string(), limits };
+        assert!(!format!("{options:?}").contains("seed"), "the seed is a secret");
+        d.hub = Hub::new(options);
         let mut world = World {
             d,
             opened: Vec::new(),
             sessions: Vec::new(),
             messages: Vec::new(),
             deleted: false,
+            earlier: 0,
             sent: 0,
             bytes: 0,
             together: false,
@@ -119,6 +125,7 @@ impl World {
                 self.d.storage.fail_writes += writes.min(8);
                 self.d.storage.fail_reads += reads.min(8);
             }
+            Op::Earlier { name, messages, members } => self.add_earlier(name, messages.min(64), members.clamp(1, 300)),
             Op::Pass { millis } => {
                 self.apart();
                 self.d.pass(Duration::from_millis(millis).min(LONGEST_PASS));
@@ -215,8 +222,8 @@ impl World {
     fn open(&mut self, name: &str, credit: Option<u32>, knew: (u64, Option<(String, String)>)) -> Option<usize> {
         let id = match self.d.hub.connect(self.d.now) {
             Ok(id) => id,
-            Err(full) => {
-                assert!(!full.to_string().is_empty());
+            Err(refused) => {
+                assert!(!refused.to_string().is_empty());
                 return None;
             }
         };
@@ -310,6 +317,53 @@ impl World {
         let id = self.opened[who].id;
         self.opened[who].resumes = true;
         self.must(Input::Frame { connection: id, text: &text });
+    }
+
+    /// Puts a session into storage as an earlier life of the server left it.
+    fn add_earlier(&mut self, name: &str, messages: usize, members: usize) {
+        let created = UnixMicros(driver::START - 1_000_000);
+        self.earlier = self.earlier.wrapping_add(1);
+        let number = self.earlier;
+        let id = |kind: u8, n: usize| Uuid([0xea, kind, number, n as u8, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 0]);
+        let session = SessionId(id(0, 0));
+        let member = |n: usize| match n {
+            0 => Member { user_id: format!("id-{name}"), username: name.to_string() },
+            n => Member { user_id: format!("id-{n}"), username: format!("member {n}") },
+        };
+        let mut record = SessionRecord {
+            id: session,
+            title: "Earlier".to_string(),
+            system: None,
+            owner: format!("id-{name}"),
+            created,
+            ended: None,
+            last_seq: 0,
+            last_message: None,
+            members: (0..members).map(member).collect(),
+            invited: Vec::new(),
+        };
+        let mut all: Vec<MessageRecord> = Vec::new();
+        for n in 0..messages {
+            let role = [MessageRole::User, MessageRole::Assistant, MessageRole::System][n % 3];
+            let message = MessageRecord {
+                id: MessageId(id(1, n)),
+                session,
+                seq: n as u64 + 1,
+                parent: all.last().map(|before| before.id),
+                role,
+                author: (role == MessageRole::User).then(|| member(0)),
+                content: format!("message {n}"),
+                created,
+                client_id: None,
+                finish_reason: (role == MessageRole::Assistant).then_some(FinishReason::Error),
+                usage: None,
+            };
+            self.d.model.committed(&message).unwrap_or_else(|violation| panic!("{violation}"));
+            record.append(&message);
+            all.push(message);
+        }
+        self.d.storage.sessions.insert(session, record);
+        self.d.storage.messages.insert(session, all);
     }
 
     fn end_generation(&mut self, which: usize, reason: FinishReason, measured: bool) {
@@ -443,6 +497,7 @@ impl World {
         self.settle();
         self.d.model.settled().unwrap_or_else(|violation| panic!("{violation}"));
         self.check_readers();
+        self.check_codes();
         for who in 0..self.opened.len() {
             if !self.opened[who].gone {
                 self.close(who);
@@ -467,6 +522,45 @@ impl World {
             }
             self.end_generation(0, FinishReason::Stop, true);
         }
+    }
+
+    /// What clients get is what the public lists of codes say.
+    fn check_codes(&self) {
+        for peer in self.d.peers.values() {
+            for frame in &peer.frames {
+                let text = frame["code"].as_str().unwrap_or_default();
+                if frame["type"] == "error" {
+                    let code: ErrorCode = text.parse().expect("a code of the list");
+                    assert_eq!((code.to_string().as_str(), frame["retryable"] == true), (text, code.retryable()));
+                    assert!(!code.meaning().is_empty());
+                } else if frame["type"] == "notice" {
+                    assert_eq!(text.parse::<NoticeCode>().map(|code| code.to_string()), Ok(text.to_string()));
+                }
+            }
+            let code = peer.close.as_ref().map(|(number, _)| (*number, CloseCode::from_u16(*number)));
+            if let Some((number, code)) = code {
+                let code = code.expect("a code of the list");
+                assert!(number < 4_000 || code.reconnect() == (number < 4_500), "{code:?}");
+            }
+        }
+        for (id, text) in self.d.storage.sessions.keys().map(|id| (id, id.to_string())) {
+            assert_eq!((text.parse().map(SessionId), format!("{:?}", id.0)), (Ok(*id), text));
+        }
+        for message in self.d.storage.messages.values().flatten() {
+            assert_eq!(message.id.to_string().parse().map(MessageId), Ok(message.id));
+        }
+        // For a log, and without secrets.
+        let shown = format!("{:?}", self.d.hub);
+        assert!(
+            shown.contains("counts")
+                && !self
+                    .d
+                    .storage
+                    .messages
+                    .values()
+                    .flatten()
+                    .any(|m| m.content.len() > 40 && shown.contains(&m.content))
+        );
     }
 
     fn check_readers(&self) {
