@@ -180,8 +180,8 @@
 //! A broadcast is encoded once and put out with all its recipients. A streamed piece of text allocates nothing in the
 //! steady state. A slow reader costs a cursor into the session's log and no copies, and what it has not taken comes
 //! together when it can. Without work, [`Hub::poll`] and [`Hub::next_deadline`] take some nanoseconds with one connection
-//! or a hundred thousand; deadlines stand in a timing wheel. A call's work is bounded: [`Hub::poll`] returns after
-//! [`limits::POLL_PIECES`] and goes on when called again, so a runtime can look at its sockets between.
+//! or a hundred thousand; deadlines stand in a timing wheel. [`Hub::poll`] returns after [`limits::POLL_PIECES`] pieces
+//! and goes on when called again, so a runtime can look at its sockets between.
 //!
 //! One hub serves one process: it is one `&mut` away from whoever owns it, and at a microsecond a command that is not what
 //! is scarce beside a language model.
@@ -200,7 +200,7 @@
 //!
 //! Enums that may grow ([`Input`], [`Output`], [`Write`], [`Query`], [`Loaded`], codes, reasons) are `non_exhaustive`;
 //! a new kind of them is a minor version. Records that storage keeps are not: a new field breaks every storage, and
-//! should. Frames have a version of their own, which changes only where an existing client would have to; text for people
+//! should. The structs that a runtime makes ([`Options`], [`Identity`], [`Usage`], [`Timings`]) are plain, too. Frames have a version of their own, which changes only where an existing client would have to; text for people
 //! may change at any time, `type`, `code` and fields' names do not.
 //!
 //! # Modules

@@ -8,7 +8,7 @@ use core::cell::{Cell, UnsafeCell};
 use core::ptr::null_mut;
 
 /// Bytes of the array: what this program needs and some more. Its end says how much it took.
-pub const BYTES: usize = 64 * 1024;
+pub const BYTES: usize = 128 * 1024;
 
 /// The smallest block, and how blocks are aligned. Nothing in the core asks for more.
 const UNIT: usize = 16;
