@@ -1,5 +1,6 @@
 //! One world: a server, its storage and its model, a network, and the people who use it; and the order of events.
 
+mod backing;
 mod deeds;
 mod faults;
 mod people;

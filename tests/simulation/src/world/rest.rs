@@ -23,6 +23,7 @@ impl World {
         if self.server.is_some() && !self.model.up {
             self.model_loaded();
         }
+        self.next_answers();
         for id in self.open_links.clone() {
             self.links[id].stall(0);
             if self.links[id].reading_from > self.now {
