@@ -126,6 +126,12 @@ pub(crate) fn talk(server: SocketAddr) -> String {
     ann.answer(String::new(), |text| !text.is_empty());
     ann.say(&json!({ "type": "stop_generation" }));
     assert_eq!(ann.until("message")["finish_reason"], "stopped");
+
+    // More than a connection's queue may hold at once: what was written must be granted again.
+    let long = "x".repeat(30_000);
+    ann.say(&json!({ "type": "chat_message", "message": long }));
+    ann.until("ack");
+    assert_eq!(ann.answer(String::new(), |_| false).1, format!("You said: {long}"));
     session.as_str().expect("an id").to_owned()
 }
 
@@ -133,11 +139,11 @@ pub(crate) fn talk(server: SocketAddr) -> String {
 pub(crate) fn remember(server: SocketAddr, session: &str) {
     let mut ann = Visitor::new(server, "Ann");
     ann.say(&json!({ "type": "join_session", "session_id": session }));
-    assert_eq!(ann.until("session_joined")["seq"], 4, "two messages, two answers");
+    assert_eq!(ann.until("session_joined")["seq"], 6, "three messages, three answers");
     ann.say(&json!({ "type": "history" }));
     let page = ann.until("history_page");
     let roles: Vec<&Value> = page["messages"].as_array().expect("messages").iter().map(|m| &m["role"]).collect();
-    assert_eq!(roles, ["user", "assistant", "user", "assistant"]);
+    assert_eq!(roles, ["user", "assistant", "user", "assistant", "user", "assistant"]);
 }
 
 /// What a server must make of what no client should send.
