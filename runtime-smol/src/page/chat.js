@@ -49,7 +49,6 @@ export class Chat {
       edit: (id) => this.#edit(id),
       change: (id, text) => this.#change(id, text),
       step: (id, by) => this.#step(id, by),
-      closed: () => this.#current.ended,
     });
     addEventListener('beforeunload', (event) => this.#current.unsent().length && event.preventDefault());
   }

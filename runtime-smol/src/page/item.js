@@ -23,7 +23,7 @@ export function avatar(name, attributes = {}) {
 }
 
 /** What changes the look of an item: one that is the same in all of it keeps its element. */
-const LOOKS = ['kind', 'content', 'failure', 'gap', 'messageId', 'finish', 'username', 'timestamp', 'retry', 'version', 'versions', 'editing'];
+const LOOKS = ['kind', 'content', 'failure', 'gap', 'messageId', 'finish', 'username', 'timestamp', 'retry', 'version', 'versions', 'editing', 'open'];
 export const looksTheSame = (a, b) => LOOKS.every((field) => a[field] === b[field]);
 
 /** What is shown while the model has not said anything yet. */
@@ -50,7 +50,7 @@ export function element(item, who, actions) {
 function below(item, mine, actions) {
   const parts = [];
   if (item.versions > 1) parts.push(versions(item, actions));
-  if (item.kind === 'message' && !actions.closed()) {
+  if (item.kind === 'message' && item.open) {
     if (mine) parts.push(button('edit', 'i-rename', 'Edit this message', () => actions.edit(item.id)));
     if (item.role === 'assistant') parts.push(button('again', 'i-again', 'Answer this again', () => actions.again(item.id)));
   }

@@ -7,8 +7,8 @@ const NEAR = 60;
 
 /**
  * The list inside its scrolling box. `actions`: `older()`, `retry(clientId)`, `discard(clientId)`, `dismiss(key)`,
- * `again(id)`, `edit(id)` (or undefined to leave it), `change(id, text)`, `step(id, by)`, which gives the id that is shown
- * then, and `closed()`: nothing can be added any more.
+ * `again(id)`, `edit(id)` (or undefined to leave it), `change(id, text)`, and `step(id, by)`, which gives the id that is
+ * shown then.
  */
 export class Log {
   #nodes = new Map();

@@ -330,7 +330,7 @@ export class Conversation {
     const items = path.slice(0, end < 0 ? path.length : end).map((id) => {
       const item = this.messages.get(id) ?? this.streams.get(id);
       const versions = tree.versions(id);
-      return Object.assign(item, { version: versions.indexOf(id) + 1, versions: versions.length, editing: this.editing === id });
+      return Object.assign(item, { version: versions.indexOf(id) + 1, versions: versions.length, editing: this.editing === id, open: !this.ended });
     });
     for (const note of this.notes) {
       const after = items.findLastIndex((item) => (item.kind === 'note' ? item.order < note.order : item.seq <= note.after));
