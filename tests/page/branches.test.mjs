@@ -87,6 +87,16 @@ test('a new answer that fails leaves the old one', () => {
   assert.equal(c.send('c', 'next', '').parent, 'a', 'the server goes on from the question, and is told otherwise');
 });
 
+test('where an answer fails, its reader stays, even if the conversation is elsewhere', () => {
+  const c = conversation([user(1, 'q'), answer(2, 'a', 'q'), answer(3, 'b', 'q')]);
+  c.message(user(4, 'mine', 'a'));
+  c.message(user(5, 'bobs', 'b', { user_id: 'u2' }));
+  c.step('b', -1);
+  c.typing(typing('c', 'mine'));
+  c.typing(typing('c', undefined, false));
+  assert.deepEqual([shown(c), c.last], ['q a mine', 'bobs']);
+});
+
 test('what is said during an answer stands behind it', () => {
   const c = conversation([user(1, 'q')]);
   c.typing(typing('a', 'q'));
@@ -98,10 +108,15 @@ test('what is said during an answer stands behind it', () => {
   c.message({ ...answer(3, 'a', 'q'), content: 'answer' });
   assert.equal(c.last, 'q2', 'an answer to what is not the last message any more');
   c.typing(typing('a', undefined, false));
+  c.message(user(4, 'q3', 'q2'));
   c.typing(typing('a2', 'q2'));
-  c.message(answer(4, 'a2', 'q2'));
-  assert.equal(shown(c), 'q answer q2 a2');
-  assert.equal(versions(c), '1/1 1/1 1/1 1/1');
+  assert.equal(c.last, 'q3', 'nobody has gone back to what waited in line');
+  c.typing(typing('again', 'q'));
+  c.typing(typing('again', undefined, false));
+  assert.equal(c.last, 'q3', 'nor to what people have gone on from since');
+  c.message(answer(5, 'a2', 'q2'));
+  assert.equal(shown(c), 'q answer q2 a2 q3');
+  assert.equal(versions(c), '1/1 1/1 1/1 1/1 1/1');
 });
 
 test('an edit hides what followed the old version, and gives it back when it is refused', () => {

@@ -241,8 +241,9 @@ export class Conversation {
   #answers({ message_id: id, parent }) {
     this.asked = parent;
     if (id === undefined || parent === undefined || this.streams.has(id) || this.messages.has(id)) return;
-    // Somebody wants another answer: the conversation is back at the question, unless people have gone on from there.
-    if (this.messages.has(parent) && this.messages.has(this.last) && !this.#goesOnFrom(parent)) {
+    // Another answer is wanted: the conversation is back at the question, unless people have gone on from there.
+    const again = [...this.messages.values()].some((one) => one.role === 'assistant' && one.parent === parent);
+    if (again && this.messages.has(this.last) && !this.#goesOnFrom(parent)) {
       const following = this.#following();
       this.last = parent;
       if (following) this.show(parent);
