@@ -6,7 +6,7 @@
 //! what the encoder writes is read back as it was meant.
 
 use causerie_core::limits;
-use causerie_core::{MessageRecord, Sampling, SessionRecord};
+use causerie_core::{ErrorCode, MessageRecord, Sampling, SessionRecord, Uuid};
 use serde_json::{Map, Value, json};
 
 use crate::driver::{Driver, limits as default_limits};
@@ -36,6 +36,7 @@ pub fn check(data: &[u8]) {
     check_syntax(&text, oracle.as_ref(), &effects);
     let Ok(Value::Object(fields)) = oracle else { return };
     check_references(&fields, &effects);
+    check_lists(&fields);
     check_content(&fields, &effects);
     // A repeated field is written once here, so that limits on fields and bytes may be met before and not after; and where
     // a limit on levels was met stands in its error.
@@ -140,6 +141,20 @@ fn any<'a>(mut values: impl Iterator<Item = &'a Value>, is: &dyn Fn(&Value) -> b
 fn check_references(fields: &Map<String, Value>, effects: &Effects) {
     for reference in effects.frames.iter().filter_map(|frame| frame.get("ref")) {
         assert_eq!(Some(reference), fields.get("id"));
+    }
+}
+
+/// The public lists and ids read what they have written, and say of the rest what it is not.
+fn check_lists(fields: &Map<String, Value>) {
+    for text in fields.values().filter_map(Value::as_str) {
+        match text.parse::<Uuid>() {
+            Ok(id) => assert_eq!(id.to_string(), text.to_ascii_lowercase()),
+            Err(error) => assert!(error.to_string().contains("UUID")),
+        }
+        match text.parse::<ErrorCode>() {
+            Ok(code) => assert_eq!(code.as_str(), text),
+            Err(error) => assert!(error.to_string().contains("no code")),
+        }
     }
 }
 

@@ -178,6 +178,7 @@ impl World {
         let before = (self.d.hub.counts(), self.d.hub.next_deadline());
         let given = self.d.handle(input);
         if let Err(misuse) = &given {
+            assert!(misuse.to_string().len() > 20, "it says what is wrong: {misuse}");
             assert_eq!((self.d.hub.counts(), self.d.hub.next_deadline()), before, "{misuse} changes nothing");
         }
         self.run();
