@@ -51,6 +51,16 @@ fn connections_of_a_user() {
 }
 
 #[test]
+fn who_may_have_no_connection_is_not_remembered() {
+    let mut d = with(|l| l.connections_per_user = 0);
+    let ann = d.connect();
+    d.authenticate(ann, "Ann", Role::User, Duration::from_secs(60));
+    assert_eq!(d.read_one(ann)["code"], "too_many_connections");
+    d.close(ann);
+    assert_eq!(d.hub.counts().users, 0);
+}
+
+#[test]
 fn bytes_of_a_frame() {
     let mut d = with(|l| l.frame_bytes = 100);
     let ann = d.user("Ann");

@@ -57,13 +57,10 @@ impl Hub {
 
     fn recognize(&mut self, id: ConnectionId, identity: Identity) {
         let Identity { user_id, username, role, expires } = identity;
-        let key = match self.user_keys.get(&user_id) {
-            Some(&key) => key,
-            None => self.new_user(Member { user_id, username }),
-        };
-        let Some(user) = self.users.get_mut(key) else { return };
+        let known = self.user_keys.get(&user_id).copied();
         let most = self.limits.connections_per_user;
-        if user.connections.len() >= most {
+        // Before the user is made: one who may have no connection at all would never be forgotten.
+        if known.and_then(|key| self.users.get(key)).map_or(0, |user| user.connections.len()) >= most {
             let refusal = Refusal::new(
                 Code::TooManyConnections,
                 alloc::format!("You have {most} connections open, which is the limit: close one first"),
@@ -72,6 +69,8 @@ impl Hub {
             self.close(id, CloseCode::TooManyConnections, "Too many connections of this user".into());
             return;
         }
+        let key = known.unwrap_or_else(|| self.new_user(Member { user_id, username }));
+        let Some(user) = self.users.get_mut(key) else { return };
         user.connections.push(id);
         self.timers.set(self.now, Owner::User(key), &mut user.armed, None);
         let member = user.member.clone();

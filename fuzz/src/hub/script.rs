@@ -105,7 +105,7 @@ fn limit(limits: &mut Limits, name: &str, value: &str) {
     match name {
         "connections" => limits.connections = most.min(64),
         "connections_per_user" => limits.connections_per_user = most,
-        "frame_bytes" => limits.frame_bytes = most,
+        "frame_bytes" => limits.frame_bytes = most.max(1),
         "message_bytes" => limits.message_bytes = most,
         "frames_per_second" => limits.frames_per_second = value,
         "messages_per_minute" => limits.messages_per_minute = value,

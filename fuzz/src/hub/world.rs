@@ -40,8 +40,8 @@ struct Opened {
     gone: bool,
     /// What the client knew before its first frame: the last `seq`, and an answer's id and beginning.
     knew: (u64, Option<(String, String)>),
-    /// Whether it has asked for what it missed since then.
-    resumes: bool,
+    /// The `id` of the frame that asked for what it missed since then.
+    resumes: Option<u64>,
 }
 
 /// Everything that a script happens to.
@@ -230,7 +230,7 @@ impl World {
         };
         let reader = Reader { seq: knew.0, answer: knew.1.clone(), ..Reader::default() };
         self.d.peers.insert(id, Peer { credit: Some(0), reader, ..Peer::default() });
-        self.opened.push(Opened { id, name: name.to_string(), recognized: false, gone: false, knew, resumes: false });
+        self.opened.push(Opened { id, name: name.to_string(), recognized: false, gone: false, knew, resumes: None });
         let who = self.opened.len() - 1;
         self.grant(who, credit.unwrap_or(PLENTY).min(PLENTY));
         Some(who)
@@ -283,7 +283,12 @@ impl World {
         let kind = frame["type"].as_str().unwrap_or_default();
         self.deleted |= kind == "delete_session";
         // What somebody says to know is checked where the world knows it too: see `resume`.
-        peer.reader.lied |= kind == "join_session" && !frame["since"].is_null();
+        if kind == "join_session" && !frame["since"].is_null() && !peer.reader.lied {
+            peer.reader.lied = true;
+            if let Some(client) = peer.client {
+                self.d.model.closed(client, None).expect("a lost connection is no violation");
+            }
+        }
         match self.give(Input::Frame { connection: id, text: &text }) {
             Err(Misuse::Paused(_)) => assert!(self.together, "reading was paused before"),
             given => given.expect("frames may always come"),
@@ -316,7 +321,7 @@ impl World {
         self.accept(who, None, Role::User, TTL_SECONDS);
         let (text, _) = numbered(frame.to_string(), &mut self.sent);
         let id = self.opened[who].id;
-        self.opened[who].resumes = true;
+        self.opened[who].resumes = Some(self.sent);
         self.must(Input::Frame { connection: id, text: &text });
     }
 
@@ -583,8 +588,9 @@ impl World {
                 assert!(found || (self.deleted && stored.is_none()), "acknowledged is never lost");
             }
         }
-        for Opened { id, .. } in self.opened.iter().filter(|opened| opened.resumes && !opened.gone) {
-            let joined = self.d.peers[id].frames.iter().find(|frame| frame["type"] == "session_joined");
+        for Opened { id, resumes, .. } in self.opened.iter().filter(|opened| opened.resumes.is_some() && !opened.gone) {
+            let answers = |frame: &&Value| frame["type"] == "session_joined" && frame["ref"].as_u64() == *resumes;
+            let joined = self.d.peers[id].frames.iter().find(answers);
             assert!(joined.is_none_or(|frame| frame["resumed"] == true), "who is honest is not refused: {joined:?}");
         }
     }
