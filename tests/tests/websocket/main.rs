@@ -13,10 +13,12 @@
 //! | `utf8` | 6 |
 //! | `closing` | 7: close codes, who closes and how TCP ends |
 //! | `limits` | 9: sizes, floods, slowness |
+//! | `frames` | not Autobahn's: texts that are not what this protocol wants |
 
 mod closing;
 mod control;
 mod fragmentation;
+mod frames;
 mod framing;
 mod handshake;
 mod limits;
