@@ -150,6 +150,13 @@ impl ErrorCode {
 codes! {
     /// The `code` of a `notice` frame: something that a client should know, and that went wrong for nobody. New ones may
     /// come; a client shows the message of one that it does not know, or passes it over.
+    ///
+    /// ```
+    /// use causerie_core::NoticeCode;
+    ///
+    /// assert_eq!(NoticeCode::TokenExpiring.as_str(), "token_expiring");
+    /// assert!(NoticeCode::ALL.iter().all(|code| !code.meaning().is_empty()));
+    /// ```
     NoticeCode {
         /// The oldest messages no longer fit into the model's context and were left out of this answer's prompt.
         ContextTrimmed = "context_trimmed",
@@ -165,6 +172,13 @@ codes! {
 }
 
 /// A text that is no code of the kind that was asked for; newer servers may have more codes than this list.
+///
+/// ```
+/// use causerie_core::{ErrorCode, UnknownCode};
+///
+/// let read: Result<ErrorCode, UnknownCode> = "of_a_later_version".parse();
+/// assert!(read.is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownCode(());
 

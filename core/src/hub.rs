@@ -9,6 +9,7 @@ mod join;
 mod open;
 mod options;
 mod output;
+mod reply;
 mod send;
 mod stored;
 
@@ -22,25 +23,30 @@ pub use self::options::{Counts, Options};
 use self::output::Action;
 use crate::action::{GenerationId, Output, RequestId};
 use crate::bucket::Rate;
-use crate::code::CloseCode;
 use crate::connection::{Connection, User};
 use crate::error::{ConnectError, Misuse};
-use crate::event::{Input, Violation};
+use crate::event::Input;
 use crate::id::{ConnectionId, MessageId, SessionId};
 use crate::limits::{self, Limits};
-use crate::refusal::{Code, Refusal};
 use crate::rng::Rng;
 use crate::session::{Asker, Session};
 use crate::slab::{Key, Slab};
 use crate::time::{Instant, UnixMicros};
 use crate::timer::{Armed, Reason, Timers};
-use crate::wire::frames;
 
 /// The protocol of all connections and sessions, as one state machine: see the [crate's documentation](crate), whose
 /// example shows a hub at work.
 ///
 /// It is `Send` and `Sync`, and nothing in it locks: one task or thread owns it. To begin anew, drop it and make another
 /// with another seed; sessions are loaded from storage as people come back.
+///
+/// ```
+/// use causerie_core::{Hub, Instant, Options, UnixMicros, limits::Limits};
+/// # let options = Options { seed: [7; 32], wall_clock: UnixMicros(0), server: String::new(), limits: Limits::default() };
+///
+/// let hub = std::thread::spawn(|| Hub::new(options)).join().expect("no panic");
+/// assert_eq!(hub.next_deadline(), None, "nothing ever happens by itself in an empty hub");
+/// ```
 pub struct Hub {
     now: Instant,
     wall_clock: UnixMicros,
@@ -112,6 +118,14 @@ impl fmt::Debug for Hub {
 
 impl Hub {
     /// A hub without connections, sessions or a model: [`Input::BackendUp`] tells it of one.
+    ///
+    /// ```
+    /// use causerie_core::{Counts, Hub, Options, UnixMicros, limits::Limits};
+    ///
+    /// let (wall_clock, server, limits) = (UnixMicros(0), String::from("example 1.0"), Limits::default());
+    /// let hub = Hub::new(Options { seed: [7; 32], wall_clock, server, limits });
+    /// assert_eq!(hub.counts(), Counts::default());
+    /// ```
     #[must_use]
     pub fn new(options: Options) -> Hub {
         let mut rng = Rng::new(options.seed);
@@ -153,6 +167,16 @@ impl Hub {
     /// held. Nothing is sent before there is credit ([`Input::Writable`]), and the connection is known until
     /// [`Input::Closed`] is given.
     ///
+    /// ```
+    /// use causerie_core::{ConnectError, Hub, Instant, Options, UnixMicros, limits::Limits};
+    ///
+    /// let mut limits = Limits::default();
+    /// limits.connections = 1;
+    /// let mut hub = Hub::new(Options { seed: [7; 32], wall_clock: UnixMicros(0), server: String::new(), limits });
+    /// assert!(hub.connect(Instant::ZERO).is_ok());
+    /// assert_eq!(hub.connect(Instant::ZERO), Err(ConnectError::Full { limit: 1 }));
+    /// ```
+    ///
     /// # Errors
     /// [`ConnectError::Full`] when [`Limits::connections`] are open, [`ConnectError::Draining`] after [`Input::Drain`].
     pub fn connect(&mut self, now: Instant) -> Result<ConnectionId, ConnectError> {
@@ -162,6 +186,19 @@ impl Hub {
 
     /// Takes in one thing that happened. What follows from it is put out by [`poll`](Hub::poll); several inputs may
     /// be handled before.
+    ///
+    /// ```
+    /// use causerie_core::{Hub, Input, Instant, Options, Reason, UnixMicros, limits::Limits};
+    /// # let options = Options { seed: [7; 32], wall_clock: UnixMicros(0), server: String::new(), limits: Limits::default() };
+    /// # let mut hub = Hub::new(options);
+    /// # let now = Instant::ZERO;
+    ///
+    /// hub.handle(now, Input::BackendUp { model: "a small one" })?;
+    /// let connection = hub.connect(now)?;
+    /// hub.handle(now, Input::Refused { connection, reason: "no token" })?;
+    /// assert_eq!(hub.next_deadline(), Some((now, Reason::Output)), "what follows waits for `poll`");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`Misuse`] when the contract of the input is broken; nothing has changed then. Nothing that a peer, storage or
@@ -300,67 +337,6 @@ impl Hub {
             connection.ready = true;
             self.ready_connections.push_back(id);
         }
-    }
-
-    /// Queues a frame for one connection; one that is closing or gone gets no more.
-    fn reply(&mut self, id: ConnectionId, write: impl FnOnce(&mut String)) {
-        let Some(connection) = self.connections.get_mut(id.0).filter(|c| c.is_open()) else { return };
-        write(&mut self.frame);
-        connection.replies.push(&self.frame);
-        self.pause_if_full(id);
-        self.connection_ready(id);
-    }
-
-    /// Answers with an `error` frame; the connection lives on.
-    fn refuse(&mut self, asker: &Asker, refusal: &Refusal) {
-        let now = self.wall();
-        self.reply(asker.connection, |out| {
-            let context = frames::Context { reference: asker.reference.as_deref(), session: None };
-            frames::error(out, context, now, refusal, None, None);
-        });
-    }
-
-    fn refuse_with(&mut self, asker: &Asker, code: Code, message: &str) {
-        self.refuse(asker, &Refusal::new(code, message));
-    }
-
-    fn pause_if_full(&mut self, id: ConnectionId) {
-        let frame_bytes = self.limits.frame_bytes;
-        if let Some(connection) = self.connections.get_mut(id.0)
-            && !connection.paused
-            && connection.is_full(frame_bytes, 1)
-        {
-            connection.paused = true;
-            self.actions.push_back(Action::PauseReading { connection: id });
-        }
-    }
-
-    /// What the transport saw a peer do.
-    fn violated(&mut self, id: ConnectionId, violation: Violation) -> Result<(), Misuse> {
-        self.connection(id)?;
-        match violation {
-            Violation::TooBig { limit } => {
-                self.frame_too_large(id, format!("A frame has more than {limit} bytes"));
-            }
-            Violation::Binary => {
-                let asker = Asker { connection: id, reference: None };
-                self.refuse_with(
-                    &asker,
-                    Code::BinaryFrame,
-                    "Binary frames are not part of this protocol: send JSON as text",
-                );
-            }
-            Violation::NotUtf8 => self.close(id, CloseCode::InvalidUtf8, "Text that is not UTF-8".into()),
-            Violation::Framing => self.close(id, CloseCode::ProtocolError, "WebSocket protocol error".into()),
-        }
-        Ok(())
-    }
-
-    /// Told with its code, since not every client gets to see a close code, and then closed.
-    fn frame_too_large(&mut self, id: ConnectionId, reason: String) {
-        let asker = Asker { connection: id, reference: None };
-        self.refuse_with(&asker, Code::FrameTooLarge, &reason);
-        self.close(id, CloseCode::TooBig, reason.into());
     }
 
     fn connection(&self, id: ConnectionId) -> Result<&Connection, Misuse> {

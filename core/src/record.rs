@@ -62,6 +62,27 @@ impl SessionRecord {
     /// People go on talking while an answer is made, so an answer may be stored after messages that came later. It
     /// belongs to the message that it answers, and the conversation goes on from the last of those, on whichever branch
     /// that is.
+    ///
+    /// ```
+    /// use causerie_core::{Member, MessageId, MessageRecord, MessageRole, SessionId, SessionRecord, UnixMicros, Uuid};
+    ///
+    /// fn store(session: &mut SessionRecord, messages: &mut Vec<MessageRecord>, message: &MessageRecord) {
+    ///     messages.push(message.clone());
+    ///     session.append(message);
+    /// }
+    /// # let (id, ann) = (SessionId(Uuid([1; 16])), Member { user_id: "u-1".into(), username: "Ann".into() });
+    /// # let mut session = SessionRecord {
+    /// #     id, title: String::new(), system: None, owner: "u-1".into(), created: UnixMicros(0), ended: None, last_seq: 0,
+    /// #     last_message: None, members: vec![ann.clone()], invited: Vec::new(),
+    /// # };
+    /// # let message = MessageRecord {
+    /// #     id: MessageId(Uuid([2; 16])), session: id, seq: 1, parent: None, role: MessageRole::User, author: Some(ann),
+    /// #     content: "Hello".into(), created: UnixMicros(0), client_id: None, finish_reason: None, usage: None,
+    /// # };
+    /// let mut messages = Vec::new();
+    /// store(&mut session, &mut messages, &message);
+    /// assert_eq!((session.last_seq, session.last_message), (1, Some(message.id)));
+    /// ```
     pub fn append(&mut self, message: &MessageRecord) {
         self.last_seq = message.seq;
         if message.role != MessageRole::Assistant || message.parent == self.last_message {
