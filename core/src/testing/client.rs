@@ -34,10 +34,14 @@ impl Client {
             kind,
             "session_joined" | "session_left" | "ack" | "pong" | "command_response" | "history_page" | "session_list"
         );
-        if reference.is_none() && !must && kind != "session_renamed" && kind != "session_deleted" {
+        // What somebody asked for from outside of the session, who may have given no `id`.
+        let may = matches!(kind, "session_renamed" | "session_deleted" | "session_ended");
+        if reference.is_none() && !must && !may {
             return Ok(None);
         }
-        let Some(at) = self.questions.iter().position(fits) else {
+        // Without a `ref`, the first that the frame fits in all it says.
+        let explained = self.questions.iter().position(|q| fits(q) && q.explains(kind, frame));
+        let Some(at) = explained.or_else(|| self.questions.iter().position(fits)) else {
             return require(reference.is_none() && !must, Rule::Answer, || {
                 (format!("an unanswered frame that this answers, `id` {reference:?}"), kind.into())
             })

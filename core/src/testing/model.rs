@@ -29,6 +29,9 @@ const UNNAMED: usize = 1_024;
 /// Tell it of a frame that a client sends *before* it goes out, and of one that a client gets *after* it came in, in any
 /// interleaving of the clients. It need not see all clients of the server, but all those of the users that it sees.
 ///
+/// Give your frames an `id`, joins above all: a frame that is refused without a `ref` does not say which it was, so the
+/// model can only guess which of several is answered later.
+///
 /// After a violation it is of no further use. See the [module's documentation](super) for an example.
 #[derive(Debug, Default)]
 pub struct Model {
@@ -259,16 +262,21 @@ impl Model {
         if self.storage {
             facts.require_committed(id, seq)?;
         }
-        if let Some(Question { ask: Ask::Regenerate { message }, .. }) = asked {
+        let named = asked.filter(|question| question.reference.is_some());
+        if let Some(Question { ask: Ask::Regenerate { message }, .. }) = named {
             return facts.to_be_answered(message, id, seq);
         }
         let client_id = frame.maybe_text("client_id")?.map(ToOwned::to_owned);
-        let said = match (asked, &client_id) {
+        if named.is_none() && client_id.is_none() {
+            // It may acknowledge any of the messages sent without an `id`.
+            return Ok(());
+        }
+        let said = match (named, &client_id) {
             // Which of the repetitions came first is storage's to say.
             (_, Some(client_id)) => {
                 self.repeatable.get(&(user_id.clone(), client_id.clone())).cloned().unwrap_or_default()
             }
-            (Some(Question { ask: Ask::Say(said), reference: Some(_), .. }), None) => Vec::from([said]),
+            (Some(Question { ask: Ask::Say(said), .. }), None) => Vec::from([said]),
             _ => Vec::new(),
         };
         facts.promise(&Promise { id, seq, user_id, client_id, said })

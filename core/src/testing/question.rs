@@ -151,6 +151,13 @@ impl Question {
         }
     }
 
+    /// Whether a `session_joined` says nothing that this frame does not ask for.
+    pub(super) fn explains(&self, kind: &str, frame: &Frame<'_>) -> bool {
+        kind != "session_joined"
+            || frame.boolean("resumed").is_ok_and(|resumed| !resumed)
+            || matches!(&self.ask, Ask::Join { since: Some(since), .. } if frame.text("epoch").is_ok_and(|epoch| epoch == since.epoch))
+    }
+
     /// Whether silence is an answer too: what was asked is seen in the session, or changes nothing that anybody sees.
     pub(super) fn may_stay_unanswered(&self) -> bool {
         matches!(self.ask, Ask::Quiet | Ask::Rename { .. } | Ask::Delete { .. } | Ask::Cleared)
