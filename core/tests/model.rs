@@ -1,0 +1,106 @@
+//! Random interleavings of users, connections, losses, slow readers, failures of storage and of the model, expiry and
+//! drains, as a state machine: what is planned here, and a hub that lives through it under the reference model's eyes.
+//!
+//! At every step: what is acknowledged is stored, each reader sees each message once and in order, the deltas of a message
+//! are the message, nothing goes to a closed connection, limits hold. At the end, when all has come to rest: `typing` has
+//! ended, every generation has ended once, every frame with an `id` is answered, nobody lacks anything, and the hub holds
+//! nothing any more.
+
+mod driver;
+#[path = "model/world.rs"]
+mod world;
+
+use causerie_core::testing::{ClientFrame, Request, Step, strategy};
+use proptest::prelude::*;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+use std::time::Duration;
+use world::World;
+
+/// What a script has led to, as far as the choice of the next step depends on it.
+#[derive(Clone, Debug)]
+struct Plan {
+    /// Ann and Bob are in a session already.
+    conversation: bool,
+    connections: usize,
+    draining: bool,
+}
+
+impl ReferenceStateMachine for Plan {
+    type State = Plan;
+    type Transition = Step;
+
+    fn init_state() -> BoxedStrategy<Plan> {
+        prop::bool::weighted(0.7)
+            .prop_map(|conversation| Plan {
+                conversation,
+                connections: if conversation { 2 } else { 0 },
+                draining: false,
+            })
+            .boxed()
+    }
+
+    fn transitions(plan: &Plan) -> BoxedStrategy<Step> {
+        if plan.connections == 0 {
+            let user = any::<u8>();
+            return user.prop_map(|user| Step::Connect { user, credit: None, verdict: Some(true) }).boxed();
+        }
+        let drain = (0..10_u64).prop_map(|seconds| Step::Drain { within: Duration::from_secs(seconds) });
+        prop_oneof![150 => strategy::step(), 1 => drain].boxed()
+    }
+
+    fn preconditions(plan: &Plan, step: &Step) -> bool {
+        match step {
+            Step::Drain { .. } => !plan.draining,
+            // A session that is gone says nothing more: worth it, but not often.
+            Step::Send { frame: ClientFrame { request: Request::DeleteSession { session }, .. }, .. } => {
+                session.is_some()
+            }
+            _ => true,
+        }
+    }
+
+    fn apply(mut plan: Plan, step: &Step) -> Plan {
+        match step {
+            Step::Connect { .. } => plan.connections = (plan.connections + 1).min(world::CONNECTIONS),
+            Step::Lose { .. } => plan.connections = plan.connections.saturating_sub(1),
+            Step::Drain { .. } => plan.draining = true,
+            _ => {}
+        }
+        plan
+    }
+}
+
+struct Life;
+
+impl StateMachineTest for Life {
+    type SystemUnderTest = World;
+    type Reference = Plan;
+
+    fn init_test(plan: &Plan) -> World {
+        let mut world = World::new();
+        if plan.conversation {
+            world.begin_conversation();
+        }
+        world
+    }
+
+    fn apply(mut world: World, _: &Plan, step: Step) -> World {
+        world.apply(step);
+        world
+    }
+
+    fn check_invariants(world: &World, _: &Plan) {
+        world.check();
+    }
+
+    fn teardown(world: World, _: Plan) {
+        world.end();
+    }
+}
+
+prop_state_machine! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_life_is_as_the_model_says(sequential 1..250 => Life);
+}
