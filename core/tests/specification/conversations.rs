@@ -140,6 +140,7 @@ impl Play {
     fn start_anew(&mut self) {
         assert!(self.people.is_empty(), "all connections are lost first");
         self.d.running.clear();
+        self.d.model.restarted();
         let (wall_clock, server) = (UnixMicros(START), "Causerie test".to_string());
         self.d.hub = Hub::new(Options { seed: [4; 32], wall_clock, server, limits: limits() });
         self.d.give(Input::BackendUp { model: "test-model" });

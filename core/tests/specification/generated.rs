@@ -52,7 +52,7 @@ pub(crate) const ANSWERS: &[Answers] = &[
     },
     Answers {
         frame: "chat_message",
-        by: &["ack", "command_response"],
+        by: &["ack", "command_response", "session_ended"],
         errors: &[
             E::NotInSession,
             E::EmptyMessage,

@@ -1,10 +1,11 @@
 //! The specification (`docs/protocol.md`), the schemas (`docs/schema`), the AsyncAPI document and the code say the same.
 //!
-//! What is generated is written anew by `UPDATE=1 cargo test -p causerie-core --features schema --test specification`.
+//! What is generated is written anew by `UPDATE=1 cargo test -p causerie-core --test specification`.
 
 #[path = "../driver/mod.rs"]
 mod driver;
 
+mod answers;
 mod asyncapi;
 mod conversations;
 mod document;
