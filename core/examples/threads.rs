@@ -124,8 +124,8 @@ fn connection(stream: TcpStream, events: &SyncSender<Event>) {
     let outbox = Box::new({
         let gate = Arc::clone(&gate);
         move |order| match order {
-            Order::PauseReading => gate.set(true),
-            Order::ResumeReading => gate.set(false),
+            Order::PauseReading => gate.set(Way::Shut),
+            Order::ResumeReading => gate.set(Way::Open),
             order => drop(orders.send(order)),
         }
     });
@@ -138,7 +138,8 @@ fn connection(stream: TcpStream, events: &SyncSender<Event>) {
     }
     let Ok(Ok(connection)) = id.recv() else { return };
     let written = events.clone();
-    let writing = thread::spawn(move || write(writer, connection, &orders_inbox, &written));
+    let leaving = Arc::clone(&gate);
+    let writing = thread::spawn(move || write(writer, connection, &orders_inbox, &leaving, &written));
     read(&mut reader, connection, &gate, events);
     // The hub forgets the way to the writer, whose queue ends with that.
     let _ = events.send(Event::Closed { connection });
@@ -202,7 +203,13 @@ fn violation(error: &Error) -> Option<Violation> {
 }
 
 /// Writes what the hub sends, and tells it what left the queue, until the hub has forgotten the connection.
-fn write(mut socket: Socket, connection: ConnectionId, orders: &Receiver<Order>, events: &SyncSender<Event>) {
+fn write(
+    mut socket: Socket,
+    connection: ConnectionId,
+    orders: &Receiver<Order>,
+    gate: &Gate,
+    events: &SyncSender<Event>,
+) {
     while let Ok(order) = orders.recv() {
         let sent = match order {
             Order::Frame(text) => {
@@ -220,7 +227,8 @@ fn write(mut socket: Socket, connection: ConnectionId, orders: &Receiver<Order>,
             Order::PauseReading | Order::ResumeReading => Ok(()),
         };
         if sent.is_err() {
-            // Whoever reads from it now reads its end.
+            // Whoever reads from it now reads its end, and does not wait at the gate.
+            gate.set(Way::Out);
             let _ = socket.get_ref().stream.shutdown(Shutdown::Both);
         }
     }
@@ -264,20 +272,32 @@ impl Write for Shared {
 /// Holds the reader back while the hub has no room for more.
 #[derive(Default)]
 struct Gate {
-    shut: Mutex<bool>,
+    way: Mutex<Way>,
     moved: Condvar,
 }
 
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Way {
+    #[default]
+    Open,
+    Shut,
+    /// The connection is over.
+    Out,
+}
+
 impl Gate {
-    fn set(&self, shut: bool) {
-        *lock(&self.shut) = shut;
+    fn set(&self, to: Way) {
+        let mut way = lock(&self.way);
+        if *way != Way::Out {
+            *way = to;
+        }
         self.moved.notify_all();
     }
 
     fn wait(&self) {
-        let mut shut = lock(&self.shut);
-        while *shut {
-            shut = self.moved.wait(shut).expect("no thread panics with it");
+        let mut way = lock(&self.way);
+        while *way == Way::Shut {
+            way = self.moved.wait(way).expect("no thread panics with it");
         }
     }
 }
