@@ -1,6 +1,7 @@
 //! Storage with small keys that are never mistaken: an index that is used again, with a generation that is not.
 
 use alloc::vec::Vec;
+use core::ops::{Index, IndexMut};
 
 use crate::chunks::Chunks;
 
@@ -67,6 +68,21 @@ impl<T> Slab<T> {
             let key = Key { index: index as u32, generation: slot.generation };
             slot.value.as_ref().map(|value| (key, value))
         })
+    }
+}
+
+/// Of a value that is there: where a key may be stale, it is [`get`](Slab::get).
+impl<T> Index<Key> for Slab<T> {
+    type Output = T;
+
+    fn index(&self, key: Key) -> &T {
+        self.get(key).expect("who uses this key keeps its value alive")
+    }
+}
+
+impl<T> IndexMut<Key> for Slab<T> {
+    fn index_mut(&mut self, key: Key) -> &mut T {
+        self.get_mut(key).expect("who uses this key keeps its value alive")
     }
 }
 

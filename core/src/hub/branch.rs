@@ -24,7 +24,7 @@ impl Hub {
     pub(super) fn regenerate(&mut self, asker: Asker, message: Option<MessageId>, sampling: Sampling) {
         let Some(key) = self.session_of(asker.connection) else { return self.not_in_session(&asker) };
         let Some(member) = self.admit_message(&asker, key) else { return };
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let session = &mut self.sessions[key];
         let user = member.user_id;
         let regenerate = Regenerate { asker, user, sampling, message, by_answer: false, prompt: None };
         session.work.push_back(Work::Regenerate(regenerate));
@@ -33,8 +33,8 @@ impl Hub {
 
     /// Storage has said what the message is that the change in flight names.
     pub(super) fn message_looked_up(&mut self, key: Key, found: Option<MessageRecord>) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(InFlight { mut work, .. }) = session.landed() else { return };
+        let session = &mut self.sessions[key];
+        let InFlight { mut work, .. } = session.landed().expect("only what is in flight is looked up");
         let session_id = session.record.id;
         let asked = work.question();
         let found = found.filter(|r| r.session == session_id && asked == Some(Question::Message(r.id)));
@@ -49,7 +49,7 @@ impl Hub {
     /// The conversation goes on from the message that is to be answered again: as if it had just been said.
     pub(super) fn stepped_back(&mut self, key: Key, regenerate: Regenerate) {
         let Regenerate { asker, user, sampling, prompt: Some((message, seq)), .. } = regenerate else { return };
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let session = &mut self.sessions[key];
         session.record.last_message = Some(message);
         let session = session.record.id;
         self.acknowledge(&asker, session, None, message, seq);

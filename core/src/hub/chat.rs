@@ -37,7 +37,7 @@ impl Hub {
         }
         let Some(author) = self.admit_message(&asker, key) else { return };
         self.set_typing(asker.connection, false);
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let session = &mut self.sessions[key];
         session.work.push_back(Work::Message(NewMessage {
             asker,
             author,
@@ -108,7 +108,7 @@ impl Hub {
     pub(super) fn pump(&mut self, key: Key) {
         let now = self.wall();
         let Some(work) = self.next_work(key) else { return };
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let session = &mut self.sessions[key];
         let question = work.question();
         let message = match &work {
             Work::Message(_) | Work::Answer if question.is_none() => {
@@ -164,7 +164,7 @@ impl Hub {
 
     /// Storage has said whether the `client_id` of the message in flight was there before.
     pub(super) fn client_id_looked_up(&mut self, key: Key, found: Option<(MessageId, u64)>) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let session = &mut self.sessions[key];
         let Some(InFlight { work: Work::Message(mut message), .. }) = session.landed() else { return };
         match found {
             None => {
@@ -183,8 +183,8 @@ impl Hub {
 
     /// Storage could not say what the change in flight depends on.
     pub(super) fn not_looked_up(&mut self, key: Key) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(InFlight { work, .. }) = session.landed() else { return };
+        let session = &mut self.sessions[key];
+        let InFlight { work, .. } = session.landed().expect("only what is in flight is looked up");
         self.give_up_work(&work, &storage_failure());
         self.pump(key);
         self.drop_if_unused(key);
@@ -213,7 +213,7 @@ impl Hub {
 
     /// Puts a stored message in line for an answer, unless its session is about to end.
     pub(super) fn add_prompt(&mut self, key: Key, prompt: Prompt) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let session = &mut self.sessions[key];
         if session.state == SessionState::Live {
             session.prompts.push_back(prompt);
             self.next_generation(key);
@@ -238,7 +238,7 @@ impl Hub {
 
     /// Puts the end or deletion of a session in line. Its answer under way is stopped; no new one begins.
     pub(super) fn begin_end(&mut self, key: Key, work: Work) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let session = &mut self.sessions[key];
         if !transition::go(transition::SESSION, &mut session.state, SessionEvent::End) {
             if let Some(asker) = work.asker() {
                 self.refuse_with(asker, Code::SessionEnded, "The session has ended already");
@@ -257,7 +257,7 @@ impl Hub {
     /// The end or deletion of a session is committed: its people are told and are in no session then.
     pub(super) fn ended(&mut self, key: Key, asker: &Asker, by: Option<&str>) {
         let now = self.wall();
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let session = &mut self.sessions[key];
         transition::go(transition::SESSION, &mut session.state, SessionEvent::EndStored);
         session.record.ended = Some(now);
         let here = session.readers.contains(&asker.connection);

@@ -147,7 +147,7 @@ impl Hub {
 
     /// Puts a change of a session in line for storage.
     pub(super) fn add_work(&mut self, key: Key, work: Work) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let session = &mut self.sessions[key];
         let waiting = session.work.len() - session.queued_messages();
         if session.state != SessionState::Ended && waiting < limits::QUEUED_CHANGES {
             session.work.push_back(work);
@@ -171,7 +171,7 @@ impl Hub {
 
     /// Counts a storage read of a connection, or refuses it.
     pub(super) fn admit_request(&mut self, asker: &Asker) -> bool {
-        let Some(connection) = self.connections.get_mut(asker.connection.0) else { return false };
+        let connection = &mut self.connections[asker.connection.0];
         if connection.requests >= limits::REQUESTS_PER_CONNECTION {
             self.overloaded(asker, "Too many of your requests wait for storage");
             return false;
@@ -190,7 +190,7 @@ impl Hub {
 
     fn history(&mut self, asker: Asker, before: Option<u64>, limit: Option<u64>) {
         let Some(key) = self.session_of(asker.connection) else { return self.not_in_session(&asker) };
-        let Some(session) = self.sessions.get(key).map(|s| s.record.id) else { return };
+        let session = self.sessions[key].record.id;
         if self.admit_request(&asker) {
             let most = limits::PAGE_MESSAGES;
             let limit = limit.unwrap_or(u64::from(limits::PAGE_MESSAGES_DEFAULT)).clamp(1, u64::from(most));
@@ -202,7 +202,7 @@ impl Hub {
     }
 
     fn authenticate(&mut self, asker: Asker, token: String) {
-        let Some(connection) = self.connections.get_mut(asker.connection.0) else { return };
+        let connection = &mut self.connections[asker.connection.0];
         if connection.authenticating.is_some() {
             return self.overloaded(&asker, "Another token of yours is being verified");
         }
@@ -226,7 +226,7 @@ impl Hub {
     /// Tells the others that a person types or has stopped; telling it again only prolongs it.
     pub(super) fn set_typing(&mut self, id: ConnectionId, is_typing: bool) {
         let until = is_typing.then(|| self.now + limits::TYPING);
-        let Some(connection) = self.connections.get_mut(id.0) else { return };
+        let connection = &mut self.connections[id.0];
         let before = core::mem::replace(&mut connection.typing_until, until);
         let (user, reader) = (connection.user, connection.reader);
         if connection.is_open() {
@@ -236,7 +236,7 @@ impl Hub {
             return;
         }
         let (Some(user), Some(reader)) = (user, reader) else { return };
-        let Some(member) = self.users.get(user).map(|u| u.member.clone()) else { return };
+        let member = self.users[user].member.clone();
         let now = self.wall();
         self.announce(reader.session, Some(user), |out, session| {
             frames::typing(out, session, now, &frames::Typist::User(&member), is_typing);

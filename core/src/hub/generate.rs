@@ -27,7 +27,7 @@ impl Hub {
     /// Begins the next answer of a session that has none under way.
     pub(super) fn next_generation(&mut self, key: Key) {
         loop {
-            let Some(session) = self.sessions.get_mut(key) else { return };
+            let session = &mut self.sessions[key];
             if session.generation.is_some() || session.state != SessionState::Live {
                 return;
             }
@@ -35,7 +35,7 @@ impl Hub {
             self.last_generation += 1;
             let id = GenerationId(self.last_generation);
             let message = self.new_message_id();
-            let Some(session) = self.sessions.get_mut(key) else { return };
+            let session = &mut self.sessions[key];
             session.generation = Some(Box::new(Generation::new(id, message, prompt)));
             self.assistant_types(key, message, true);
             if let Backend::Up { .. } = self.backend
@@ -56,15 +56,15 @@ impl Hub {
     fn assistant_types(&mut self, key: Key, message: MessageId, is_typing: bool) {
         let now = self.wall();
         let mark = if is_typing { Mark::Begin(message) } else { Mark::Finish };
-        let Some(typist) = self.sessions.get(key).map(|s| s.typist(message)) else { return };
+        let typist = self.sessions[key].typist(message);
         self.append(key, None, None, mark, |out, session| frames::typing(out, session, now, &typist, is_typing));
     }
 
     /// There is no answer: `error` in its place, and `typing` ends. Nothing is stored.
     fn give_up(&mut self, key: Key, code: Code, detail: Option<&str>) {
         let now = self.wall();
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(generation) = session.generation.take() else { return };
+        let session = &mut self.sessions[key];
+        let generation = session.generation.take().expect("only an answer under way is given up");
         // Whoever has got a part of it is told to drop it.
         let message = (!generation.text.is_empty()).then_some(generation.message);
         let mut refusal = Refusal::new(code, FAILED);
@@ -150,8 +150,8 @@ impl Hub {
 
     /// The answer is committed: told to everybody, after its last delta.
     pub(super) fn answer_stored(&mut self, key: Key, record: &MessageRecord) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(mut generation) = session.generation.take() else { return };
+        let session = &mut self.sessions[key];
+        let mut generation = session.generation.take().expect("an answer is under way until it is stored");
         transition::go(transition::GENERATION, &mut generation.state, GenerationEvent::Stored);
         let timings = generation.ending.map(|e| e.timings);
         self.log_message(key, record, Mark::Answer(generation.message, generation.text), timings);

@@ -70,7 +70,7 @@ impl Hub {
             return;
         }
         let key = known.unwrap_or_else(|| self.new_user(Member { user_id, username }));
-        let Some(user) = self.users.get_mut(key) else { return };
+        let user = &mut self.users[key];
         user.connections.push(id);
         self.timers.set(self.now, Owner::User(key), &mut user.armed, None);
         let member = user.member.clone();
@@ -106,7 +106,7 @@ impl Hub {
     /// A fresh token on a living connection.
     fn renew(&mut self, asker: &Asker, identity: &Identity) {
         let id = asker.connection;
-        let Some(connection) = self.connections.get_mut(id.0) else { return };
+        let connection = &mut self.connections[id.0];
         let user = connection.user.and_then(|key| self.users.get(key));
         if user.is_none_or(|user| user.member.user_id != identity.user_id) {
             self.refuse_with(asker, Code::WrongUser, "The token is another user's: open another connection for it");
@@ -148,7 +148,7 @@ impl Hub {
 
     /// Lets the last frames out and then closes. The first reason counts.
     pub(super) fn close(&mut self, id: ConnectionId, code: CloseCode, reason: Cow<'static, str>) {
-        let Some(connection) = self.connections.get_mut(id.0) else { return };
+        let connection = &mut self.connections[id.0];
         if !transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::Close) {
             return;
         }
@@ -183,7 +183,7 @@ impl Hub {
     }
 
     fn user_deadline(&mut self, key: Key) {
-        let Some(user) = self.users.get_mut(key) else { return };
+        let user = &mut self.users[key];
         user.armed = None;
         if !user.connections.is_empty() {
             return;
@@ -196,7 +196,7 @@ impl Hub {
     /// Sets a connection's nearest deadline.
     pub(super) fn arm(&mut self, id: ConnectionId) {
         let idle = self.limits.idle;
-        let Some(c) = self.connections.get_mut(id.0) else { return };
+        let c = &mut self.connections[id.0];
         let deadline = match c.state {
             ConnectionState::Closing | ConnectionState::Closed => None,
             ConnectionState::Connecting => Some((c.expires, Reason::Handshake)),
@@ -230,7 +230,7 @@ impl Hub {
 
     fn connection_deadline(&mut self, id: ConnectionId) {
         let (now, idle, wall) = (self.now, self.limits.idle, self.wall());
-        let Some(c) = self.connections.get_mut(id.0) else { return };
+        let c = &mut self.connections[id.0];
         c.armed = None;
         if c.state == ConnectionState::Connecting {
             self.refuse_with(
@@ -257,7 +257,7 @@ impl Hub {
         if c.typing_until.is_some_and(|at| now >= at) {
             self.set_typing(id, false);
         }
-        let Some(c) = self.connections.get_mut(id.0) else { return };
+        let c = &mut self.connections[id.0];
         if !c.warned && now >= c.expires.saturating_sub(limits::EXPIRY_NOTICE) {
             c.warned = true;
             let seconds = c.expires.saturating_since(now).as_secs();

@@ -325,7 +325,7 @@ impl<'a> Fields<'a> {
             Some(Value::Object(text)) => text,
             Some(other) => return Err(wrong("since", "an object", other)),
         };
-        let since = Fields(json::fields(text).map_err(syntax)?);
+        let since = Fields(json::fields(text).expect("the frame around it was read, within the same limits"));
         let message = since.message_id("message_id")?;
         let offset = since.integer("offset")?;
         Ok(Some(Since {
@@ -341,7 +341,7 @@ impl<'a> Fields<'a> {
             Some(Value::Object(text)) => text,
             Some(other) => return Err(wrong("sampling", "an object", other)),
         };
-        let fields = Fields(json::fields(text).map_err(syntax)?);
+        let fields = Fields(json::fields(text).expect("the frame around it was read, within the same limits"));
         let max_tokens = fields.small("max_tokens", limits::MAX_TOKENS)?;
         if max_tokens == Some(0) {
             return Err(invalid("Field `max_tokens` must be at least 1, got 0".to_string()));
@@ -363,7 +363,9 @@ impl<'a> Fields<'a> {
         let values = match self.get("stop") {
             None => return Ok(Vec::new()),
             Some(text @ Value::String(_)) => Vec::from([text.clone()]),
-            Some(Value::Array(text)) => json::items(text).map_err(syntax)?,
+            Some(Value::Array(text)) => {
+                json::items(text).expect("the frame around it was read, within the same limits")
+            }
             Some(other) => return Err(wrong("stop", "an array of strings", other)),
         };
         if values.len() > limits::STOP_STRINGS {
