@@ -50,6 +50,7 @@ fn copy(from: &Path, to: &Path) {
 fn python() -> Result<Command, String> {
     let place = place("python");
     let list = sources().join("python/requirements.txt");
+    run(Command::new("python3").arg("--version"))?;
     if !is_installed(&list, &place) {
         // Not a virtual environment: not every system's Python comes with what makes one.
         let mut pip = Command::new("python3");
@@ -75,6 +76,7 @@ fn node() -> Result<Command, String> {
 fn node_with_ws() -> Result<Command, String> {
     let place = place("node");
     let from = sources().join("node");
+    run(Command::new("node").arg("--version"))?;
     if !is_installed(&from.join("package-lock.json"), &place.join("installed")) {
         for name in ["package.json", "package-lock.json", ".npmrc"] {
             copy(&from.join(name), &place);
