@@ -65,10 +65,11 @@ fn python() -> Result<Command, String> {
 
 /// Node's client, with nothing but Node.
 fn node() -> Result<Command, String> {
+    // Node 20 has it behind a flag; later versions know the flag and need it no more, earlier ones refuse it.
+    const FLAG: &str = "--experimental-websocket";
+    run(Command::new("node").args([FLAG, "--version"]))?;
     let mut node = Command::new("node");
-    run(Command::new("node").arg("--version"))?;
-    // Node 20 has it behind a flag; later versions know the flag and need it no more.
-    node.arg("--experimental-websocket").arg(sources().join("node/client.mjs")).arg("built-in");
+    node.arg(FLAG).arg(sources().join("node/client.mjs")).arg("built-in");
     Ok(node)
 }
 
