@@ -111,8 +111,9 @@ impl FromStr for Uuid {
     }
 }
 
-impl fmt::Display for Uuid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Uuid {
+    /// Its text: digits and hyphens.
+    pub(crate) fn text(&self) -> [u8; 36] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [b'-'; 36];
         let mut at = 0;
@@ -124,7 +125,13 @@ impl fmt::Display for Uuid {
             text[at + 1] = DIGITS[usize::from(byte & 15)];
             at += 2;
         }
-        f.write_str(core::str::from_utf8(&text).expect("digits and hyphens are ASCII"))
+        text
+    }
+}
+
+impl fmt::Display for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(core::str::from_utf8(&self.text()).expect("digits and hyphens are ASCII"))
     }
 }
 

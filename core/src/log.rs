@@ -109,6 +109,8 @@ pub(crate) struct Log {
     partial: Option<MessageId>,
     /// Where all live readers are.
     pub(crate) shared: Cursor,
+    /// Whether some readers may not be live: none needs to be looked for where this is false.
+    pub(crate) laggards: bool,
 }
 
 impl Log {

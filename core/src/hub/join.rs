@@ -238,6 +238,7 @@ impl Hub {
             session.readers.reserve_exact(1);
         }
         session.readers.push(id);
+        session.log().laggards = true;
         let typist = cursor.partial.filter(|_| typing).map(|message| session.typist(message));
         let record = session.record.clone();
         if let Some(connection) = self.connections.get_mut(id.0) {

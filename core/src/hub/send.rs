@@ -30,7 +30,7 @@ impl Hub {
                     (reader.live, reader.cursor) = (false, log.shared);
                 }
             }
-            log.shared = log.first_cursor();
+            (log.shared, log.laggards) = (log.first_cursor(), true);
             return true;
         }
         let before = log.shared;
@@ -49,12 +49,17 @@ impl Hub {
             }
         };
         self.recipients.clear();
+        let mut laggards = false;
         for &id in &session.readers {
             let Some(connection) = self.connections.get_mut(id.0) else { continue };
-            let Some(reader) = connection.reader.as_mut().filter(|r| r.live) else { continue };
+            let Some(reader) = connection.reader.as_mut().filter(|r| r.live) else {
+                laggards = true;
+                continue;
+            };
             // Replies that wait for credit come first: an acknowledgement precedes its message.
             if connection.credit <= 0 || !connection.replies.is_empty() {
                 (reader.live, reader.cursor) = (false, before);
+                laggards = true;
                 continue;
             }
             if except.is_none() || except != user_id(&self.users, connection) {
@@ -65,7 +70,7 @@ impl Hub {
         if !self.recipients.is_empty() {
             sink(Output::Send { to: &self.recipients, frame });
         }
-        log.shared = cursor;
+        (log.shared, log.laggards) = (cursor, laggards);
         if last {
             self.release_readers(key);
         }
@@ -76,6 +81,9 @@ impl Hub {
     pub(super) fn caught_up(&mut self, key: Key) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.ready = false;
+        if !session.log.as_ref().is_some_and(|log| log.laggards) {
+            return;
+        }
         for index in 0..session.readers.len() {
             let Some(&id) = self.sessions.get(key).and_then(|s| s.readers.get(index)) else { return };
             let lags = |r: &crate::connection::Reader| !r.live && r.fetching.is_none();

@@ -3,6 +3,8 @@
 use alloc::string::String;
 use core::fmt::{self, Write as _};
 
+use super::scan::plain_run;
+use crate::id::Uuid;
 use crate::time::UnixMicros;
 
 /// Writes one flat JSON object, its `type` first.
@@ -51,16 +53,26 @@ impl<'a> Frame<'a> {
         self
     }
 
-    /// A value whose text needs no escapes, as ids and times.
-    pub(crate) fn plain(mut self, name: &str, value: impl fmt::Display) -> Self {
+    /// A value whose text needs no escapes, as codes.
+    pub(crate) fn plain(mut self, name: &str, value: &str) -> Self {
         self.name(name);
-        push_display(self.out, format_args!("\"{value}\""));
+        self.out.push('"');
+        self.out.push_str(value);
+        self.out.push('"');
         self
+    }
+
+    pub(crate) fn id(self, name: &str, value: Uuid) -> Self {
+        self.ascii(name, &value.text())
+    }
+
+    fn ascii(self, name: &str, value: &[u8]) -> Self {
+        self.plain(name, core::str::from_utf8(value).expect("digits and punctuation are ASCII"))
     }
 
     pub(crate) fn number(mut self, name: &str, value: u64) -> Self {
         self.name(name);
-        push_display(self.out, value);
+        push_number(self.out, value);
         self
     }
 
@@ -89,7 +101,7 @@ impl<'a> Frame<'a> {
     }
 
     pub(crate) fn time(self, name: &str, value: UnixMicros) -> Self {
-        self.plain(name, Rfc3339(value))
+        self.ascii(name, &Rfc3339(value).text())
     }
 
     pub(crate) fn maybe<T>(self, value: Option<T>, with: impl FnOnce(Self, T) -> Self) -> Self {
@@ -137,27 +149,30 @@ fn push_display(out: &mut String, value: impl fmt::Display) {
 /// A JSON string (RFC 8259, section 7): quotes, backslashes and control characters escaped, the rest as it is.
 pub(crate) fn push_string(out: &mut String, text: &str) {
     out.push('"');
-    let mut run = 0;
-    for (i, byte) in text.bytes().enumerate() {
-        let escape = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            b'\n' => "\\n",
-            b'\r' => "\\r",
-            b'\t' => "\\t",
-            0..0x20 => "",
-            _ => continue,
-        };
-        out.push_str(&text[run..i]);
-        if escape.is_empty() {
-            push_display(out, format_args!("\\u{byte:04x}"));
-        } else {
-            out.push_str(escape);
+    let mut rest = text;
+    loop {
+        let (plain, special) = rest.split_at(plain_run(rest.as_bytes()));
+        out.push_str(plain);
+        let Some(&byte) = special.as_bytes().first() else { break };
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            _ => push_display(out, format_args!("\\u{byte:04x}")),
         }
-        run = i + 1;
+        rest = &special[1..];
     }
-    out.push_str(&text[run..]);
     out.push('"');
+}
+
+fn push_number(out: &mut String, value: u64) {
+    const DIGITS: usize = u64::MAX.ilog10() as usize + 1;
+    let mut text = [0; DIGITS];
+    let digits = value.checked_ilog10().unwrap_or(0) as usize + 1;
+    put_digits(&mut text[..digits], value);
+    out.push_str(core::str::from_utf8(&text[..digits]).expect("digits are ASCII"));
 }
 
 /// 9999-12-31T23:59:59.999999Z
@@ -166,8 +181,8 @@ const LAST_MICROS: u64 = 253_402_300_799_999_999;
 /// A time as RFC 3339 in UTC with microseconds: `2026-02-28T23:59:59.000001Z`.
 pub(crate) struct Rfc3339(pub(crate) UnixMicros);
 
-impl fmt::Display for Rfc3339 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Rfc3339 {
+    fn text(&self) -> [u8; 27] {
         // Years have four digits. What is beyond them is beyond every clock, and shown as their last moment.
         let all = self.0.0.min(LAST_MICROS);
         let (seconds, micros) = (all / 1_000_000, all % 1_000_000);
@@ -182,21 +197,26 @@ impl fmt::Display for Rfc3339 {
         let day = day_of_year - (153 * march_month + 2) / 5 + 1;
         let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
         let year = era * 400 + year_of_era + u64::from(month <= 2);
-        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
         let mut text = *b"0000-00-00T00:00:00.000000Z";
         let fields = [
             (0..4, year),
             (5..7, month),
             (8..10, day),
-            (11..13, hour),
-            (14..16, minute),
-            (17..19, second),
+            (11..13, second / 3_600),
+            (14..16, second / 60 % 60),
+            (17..19, second % 60),
             (20..26, micros),
         ];
         for (place, value) in fields {
             put_digits(&mut text[place], value);
         }
-        f.write_str(core::str::from_utf8(&text).expect("digits and punctuation are ASCII"))
+        text
+    }
+}
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(core::str::from_utf8(&self.text()).expect("digits and punctuation are ASCII"))
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Context<'a> {
 fn begin<'a>(out: &'a mut String, kind: Kind, context: Context<'_>, now: UnixMicros) -> Frame<'a> {
     Frame::new(out, kind.as_str())
         .time("timestamp", now)
-        .maybe(context.session, |f, s| f.plain("session_id", s.0))
+        .maybe(context.session, |f, s| f.id("session_id", s.0))
         .maybe(context.reference, |f, json| f.raw("ref", json))
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn error(
         .plain("code", refusal.code.as_str())
         .bool("retryable", refusal.code.retryable())
         .maybe(refusal.retry_after_ms, |f, ms| f.number("retry_after_ms", ms))
-        .maybe(message, |f, id| f.plain("message_id", id.0))
+        .maybe(message, |f, id| f.id("message_id", id.0))
         .maybe(detail, |f, text| f.string("detail", text))
         .end();
 }
@@ -82,7 +82,7 @@ pub(crate) fn session_joined<'a>(
         .number("seq", session.last_seq)
         .bool("resumed", joined.resumed)
         .string("owner", &session.owner)
-        .maybe(session.last_message, |f, id| f.plain("last_message", id.0))
+        .maybe(session.last_message, |f, id| f.id("last_message", id.0))
         .array("participants", joined.participants, push_participant)
         .end();
 }
@@ -93,11 +93,11 @@ fn push_participant(out: &mut String, (user_id, username): (&str, &str)) {
 
 pub(crate) fn message(out: &mut String, record: &MessageRecord, timings: Option<Timings>) {
     begin(out, Kind::Message, Context { reference: None, session: Some(record.session) }, record.created)
-        .plain("id", record.id.0)
+        .id("id", record.id.0)
         .plain("role", message_role(record.role))
         .string("content", &record.content)
         .number("seq", record.seq)
-        .maybe(record.parent, |f, id| f.plain("parent", id.0))
+        .maybe(record.parent, |f, id| f.id("parent", id.0))
         .maybe(record.author.as_ref(), |f, author| {
             f.string("user_id", &author.user_id).string("username", &author.username)
         })
@@ -123,8 +123,8 @@ fn push_timings(out: &mut String, timings: Timings) {
 
 pub(crate) fn message_delta(out: &mut String, session: SessionId, message: MessageId, offset: usize, text: &str) {
     Frame::new(out, Kind::MessageDelta.as_str())
-        .plain("session_id", session.0)
-        .plain("message_id", message.0)
+        .id("session_id", session.0)
+        .id("message_id", message.0)
         .number("offset", offset as u64)
         .string("content", text)
         .end();
@@ -146,8 +146,8 @@ pub(crate) fn typing(out: &mut String, session: SessionId, now: UnixMicros, who:
     match who {
         Typist::Assistant { message, parent } => frame
             .plain("role", "assistant")
-            .plain("message_id", message.0)
-            .maybe(parent.filter(|_| is_typing), |f, id| f.plain("parent", id.0)),
+            .id("message_id", message.0)
+            .maybe(parent.filter(|_| is_typing), |f, id| f.id("parent", id.0)),
         Typist::User(user) => frame.string("user_id", &user.user_id).string("username", &user.username),
     }
     .end();
@@ -163,7 +163,7 @@ pub(crate) fn ack(
 ) {
     begin(out, Kind::Ack, context, now)
         .maybe(client_id, |f, id| f.string("client_id", id))
-        .plain("message_id", message.0)
+        .id("message_id", message.0)
         .number("seq", seq)
         .end();
 }
@@ -222,7 +222,7 @@ pub(crate) fn session_list(out: &mut String, context: Context<'_>, now: UnixMicr
     begin(out, Kind::SessionList, context, now)
         .array("sessions", sessions, |out, s| {
             Frame::nested(out, "session_title", &s.title)
-                .plain("session_id", s.id.0)
+                .id("session_id", s.id.0)
                 .string("owner", &s.owner)
                 .time("created", s.created)
                 .time("active", s.active)

@@ -7,6 +7,7 @@ use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::scan::plain_run;
 use crate::limits;
 
 /// What is wrong with a text that should be one JSON object.
@@ -232,9 +233,9 @@ impl<'a> Reader<'a> {
         let mut owned: Option<String> = None;
         let mut run = self.at;
         loop {
+            self.at += plain_run(&self.text.as_bytes()[self.at..]);
             match self.peek() {
                 None => return self.fail(Problem::Expected("the string's end")),
-                Some(0..0x20) => return self.fail(Problem::Expected("no control character in a string")),
                 Some(b'"') => {
                     let rest = &self.text[run..self.at];
                     self.at += 1;
@@ -254,7 +255,7 @@ impl<'a> Reader<'a> {
                     owned.get_or_insert_default().push(character);
                     run = self.at;
                 }
-                Some(_) => self.at += 1,
+                Some(_) => return self.fail(Problem::Expected("no control character in a string")),
             }
         }
     }

@@ -6,5 +6,6 @@ pub(crate) mod frames;
 pub(crate) mod json;
 pub(crate) mod kind;
 mod sampling;
+mod scan;
 
 pub use sampling::Sampling;
