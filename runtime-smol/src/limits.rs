@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// TCP connections open at once, HTTP and WebSocket together. An idle one costs some 20 KiB here and a few in the kernel,
+/// TCP connections open at once, HTTP and WebSocket together. An idle one costs some 7 KiB here and a few in the kernel,
 /// so that all of them fit into a small machine's memory; further ones are answered 503.
 pub const SOCKETS: usize = 16_384;
 

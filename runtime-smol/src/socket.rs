@@ -3,6 +3,7 @@
 //! Bytes become [`Arrival`]s for the hub, [`Outgoing`]s become bytes; what they say is the hub's business. RFC 6455 is
 //! tungstenite's: pings are answered there. Here are the limits in time and space, and the closing.
 
+mod mailbox;
 mod watched;
 
 use std::cell::Cell;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream};
 use causerie_core::{ConnectionId, Violation};
-use smol::channel::{Receiver, Sender};
+use smol::channel::Sender;
 use smol::future::{or, yield_now};
 use smol::io::AsyncReadExt;
 use smol::net::TcpStream;
@@ -22,6 +23,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
+use mailbox::{Bell, Mailbox};
 use watched::Watched;
 
 use crate::auth::Claims;
@@ -76,11 +78,9 @@ enum Outgoing {
     Close { code: u16, reason: Utf8Bytes },
 }
 
-/// The drive's end of one socket.
+/// The drive's end of one socket. Dropping it ends the connection when all that was given before is written.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    // Not a bounded channel, which would hold all its slots for every idle connection: `send` bounds it.
-    queue: Sender<Outgoing>,
     flow: Rc<Flow>,
     raw: TcpStream,
 }
@@ -89,17 +89,19 @@ pub(crate) struct Outbox {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Overfull;
 
-/// What the drive and the two tasks of one socket tell each other besides frames.
+/// What the drive and the two tasks of one socket tell each other.
 #[derive(Debug)]
 struct Flow {
+    /// [`Outbox::send`] bounds it.
+    outgoing: Mailbox<Outgoing>,
     paused: Cell<bool>,
     /// A close frame is on its way: frames of the peer are read for the closing handshake alone.
     closing: Cell<bool>,
     /// The peer's bytes make no frames any more.
     violated: Cell<bool>,
-    resume: (Sender<()>, Receiver<()>),
-    /// Tells once that `closing` is set.
-    close: (Sender<()>, Receiver<()>),
+    resume: Bell,
+    /// Rung when `closing` is set.
+    close: Bell,
     /// The last moment at which the peer took bytes that had to wait for it.
     taken: Rc<Cell<Option<Instant>>>,
 }
@@ -107,20 +109,20 @@ struct Flow {
 impl Outbox {
     /// Queues a frame. Sharing, not copying: `frame` may be in many outboxes.
     pub(crate) fn send(&self, frame: Utf8Bytes) -> Result<(), Overfull> {
-        if self.queue.len() >= limits::OUTBOX_FRAMES {
+        if self.flow.outgoing.len() >= limits::OUTBOX_FRAMES {
             return Err(Overfull);
         }
-        // It fails when the tasks are gone; then `Closed` is on its way to the drive.
-        let _ = self.queue.try_send(Outgoing::Frame(frame));
+        // When the tasks are gone nobody takes it; then `Closed` is on its way to the drive.
+        self.flow.outgoing.put(Outgoing::Frame(frame));
         Ok(())
     }
 
     /// Closes the socket when all that was given before is written, or [`limits::CLOSE_DEADLINE`] is over.
     pub(crate) fn close(&self, code: u16, reason: Utf8Bytes) {
         self.flow.closing.set(true);
-        let _ = self.flow.close.0.try_send(());
+        self.flow.close.ring();
         self.resume();
-        let _ = self.queue.try_send(Outgoing::Close { code, reason });
+        self.flow.outgoing.put(Outgoing::Close { code, reason });
     }
 
     /// Ends the connection at once, whatever waits: both tasks see its end.
@@ -137,33 +139,38 @@ impl Outbox {
     /// Reads on.
     pub(crate) fn resume(&self) {
         self.flow.paused.set(false);
-        // It is full when a wake-up waits already.
-        let _ = self.flow.resume.0.try_send(());
+        self.flow.resume.ring();
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.flow.outgoing.close();
     }
 }
 
 impl Flow {
     fn new() -> Flow {
         Flow {
+            outgoing: Mailbox::new(),
             paused: Cell::new(false),
             closing: Cell::new(false),
             violated: Cell::new(false),
-            resume: smol::channel::bounded(1),
-            close: smol::channel::bounded(1),
+            resume: Bell::default(),
+            close: Bell::default(),
             taken: Rc::new(Cell::new(None)),
         }
     }
 
     async fn until_reading(&self) {
         while self.paused.get() {
-            // The other end is in `self`: it cannot fail.
-            let _ = self.resume.1.recv().await;
+            self.resume.rung().await;
         }
     }
 
     /// Until the time of a closing is over.
     async fn closed_late(&self) {
-        let _ = self.close.1.recv().await;
+        self.close.rung().await;
         sleep(limits::CLOSE_DEADLINE).await;
     }
 
@@ -195,19 +202,22 @@ pub(crate) async fn run(
     let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
     let (mut sender, receiver) = socket.split();
 
-    let (queue, outgoing) = smol::channel::unbounded();
-    let (answer, answered) = smol::channel::bounded(1);
-    let outbox = Outbox { queue, flow: flow.clone(), raw: raw.clone() };
-    if arrivals.send(Arrival::Opened { identity, outbox, answer }).await.is_err() {
-        return;
-    }
-    let Ok(Some(connection)) = answered.recv().await else {
+    let connection = {
+        // In a scope of its own: the connection is not to hold the channel of its first answer for good.
+        let (answer, answered) = smol::channel::bounded(1);
+        let outbox = Outbox { flow: flow.clone(), raw: raw.clone() };
+        if arrivals.send(Arrival::Opened { identity, outbox, answer }).await.is_err() {
+            return;
+        }
+        answered.recv().await
+    };
+    let Ok(Some(connection)) = connection else {
         let close = close_frame(1013, "the server is full: try again in a minute".into());
         or(async { drop(sender.close(Some(close)).await) }, sleep(limits::CLOSE_TIME)).await;
         return;
     };
 
-    let write = write(sender, outgoing, arrivals.clone(), connection, flow.clone(), raw.clone());
+    let write = write(sender, arrivals.clone(), connection, flow.clone(), raw.clone());
     let write = executor.spawn(write);
     let read = async {
         let end = read(receiver, &arrivals, connection, &flow, limit).await;
@@ -323,7 +333,6 @@ async fn linger(mut raw: TcpStream) {
 
 async fn write(
     mut sender: WebSocketSender<Watched>,
-    outgoing: Receiver<Outgoing>,
     arrivals: Sender<Arrival>,
     connection: ConnectionId,
     flow: Rc<Flow>,
@@ -332,16 +341,16 @@ async fn write(
     let mut written = 0u32;
     let mut ping = Timer::interval(limits::PING_INTERVAL);
     loop {
-        let next = or(async { Some(outgoing.recv().await) }, async {
+        let next = or(async { Some(flow.outgoing.next().await) }, async {
             ping.next().await;
             None
         });
         let sent = match next.await {
-            Some(Ok(Outgoing::Frame(text))) => {
+            Some(Some(Outgoing::Frame(text))) => {
                 written = written.saturating_add(u32::try_from(text.len()).unwrap_or(u32::MAX));
                 sender.send(Message::Text(text)).await
             }
-            Some(Ok(Outgoing::Close { code, reason })) => {
+            Some(Some(Outgoing::Close { code, reason })) => {
                 if sender.close(Some(close_frame(code, reason))).await.is_ok() {
                     if flow.violated.get() {
                         // The peer's own close frame would not be understood: it is to see the end at once.
@@ -352,7 +361,7 @@ async fn write(
                 return;
             }
             // The drive has dropped the outbox: it wants no more of this connection.
-            Some(Err(_)) => return,
+            Some(None) => return,
             None => sender.send(Message::Ping(Bytes::new())).await,
         };
         if sent.is_err() {

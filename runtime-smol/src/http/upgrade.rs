@@ -5,6 +5,7 @@ use std::rc::Rc;
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::upgrade::Parts;
 use hyper::{Request, StatusCode, Version};
 use smol::net::TcpStream;
 use smol_hyper::rt::FuturesIo;
@@ -50,7 +51,10 @@ pub(super) fn answer(counted: &Rc<Counted>, mut request: Request<Incoming>) -> R
         let Ok(parts) = upgraded.downcast::<FuturesIo<TcpStream>>() else {
             return tracing::error!("a connection of an unknown kind was upgraded");
         };
-        let (stream, early) = (parts.io.into_inner(), parts.read_buf.to_vec());
+        // Nothing of hyper's is to live on here: its buffer alone has 8 KiB.
+        let Parts { io, read_buf, .. } = parts;
+        let (stream, early) = (io.into_inner(), read_buf.to_vec());
+        drop(read_buf);
         let (arrivals, limit) = (site.arrivals.clone(), site.message_bytes);
         socket::run(&site.executor, arrivals, stream, early, identity, limit).await;
         drop(counted);
