@@ -1,11 +1,12 @@
-//! What the benchmarks of the core are made on: a hub with people in a session, without a network, a disk or a model.
+//! What the benchmarks of the core are made on: a hub with people in sessions, without a network, a disk or a model.
 
 use causerie_core::limits::Limits;
 use causerie_core::{
-    ConnectionId, GenerationId, Hub, Identity, Input, Instant, Options, Output, Role, UnixMicros, Write,
+    ConnectionId, FinishReason, GenerationId, Hub, Identity, Input, Instant, Options, Output, RequestId, Role, Timings,
+    UnixMicros, Usage, Write,
 };
 
-/// A session in which the model is answering, and everybody who reads along.
+/// A session in which the model is answering, everybody who reads along, and other sessions that are idle.
 pub struct Session {
     /// The machine.
     pub hub: Hub,
@@ -13,6 +14,10 @@ pub struct Session {
     pub readers: Vec<ConnectionId>,
     /// The answer under way.
     pub generation: GenerationId,
+    /// A connection in a session of its own, for messages.
+    writer: ConnectionId,
+    /// Virtual time: goes on with every message, so that no rate limit is reached.
+    now: Instant,
 }
 
 impl Session {
@@ -22,17 +27,35 @@ impl Session {
     /// When the core refuses what it should not.
     #[must_use]
     pub fn with_readers(readers: usize) -> Session {
+        Session::among(0, readers)
+    }
+
+    /// The same among so many other sessions, each with a connection in it.
+    ///
+    /// # Panics
+    /// When the core refuses what it should not.
+    #[must_use]
+    pub fn among(others: usize, readers: usize) -> Session {
         let mut limits = Limits::default();
         limits.connections = 1 << 20;
         limits.connections_per_user = 1 << 20;
         limits.frames_per_second = u32::MAX / 2;
+        limits.messages_per_minute = u32::MAX / 2;
+        limits.sessions_per_minute = u32::MAX / 2;
         let options = Options { seed: [1; 32], wall_clock: UnixMicros(0), server: "benchmark".to_owned(), limits };
         let mut opening = Opening { hub: Hub::new(options), session: String::new(), generation: None };
         opening.give(Input::BackendUp { model: "benchmark" });
+        for _ in 0..others {
+            opening.session.clear();
+            opening.reader();
+        }
+        opening.session.clear();
+        let writer = opening.reader();
+        opening.session.clear();
         let readers: Vec<ConnectionId> = (0..readers).map(|_| opening.reader()).collect();
         opening.frame(readers[0], r#"{"type":"chat_message","message":"Go on."}"#);
         let generation = opening.generation.expect("a message is answered");
-        Session { hub: opening.hub, readers, generation }
+        Session { hub: opening.hub, readers, generation, writer, now: Instant::ZERO }
     }
 
     /// The model has produced one more piece of text; returns how many bytes went out to all readers.
@@ -41,7 +64,7 @@ impl Session {
     /// When the core refuses it.
     pub fn token(&mut self, text: &str) -> usize {
         let input = Input::Token { generation: self.generation, text };
-        self.hub.handle(Instant::ZERO, input).expect("the answer is under way");
+        self.hub.handle(self.now, input).expect("the answer is under way");
         self.drain()
     }
 
@@ -51,8 +74,72 @@ impl Session {
     /// When the core refuses it.
     pub fn frame(&mut self, text: &str) -> usize {
         let connection = self.readers[0];
-        self.hub.handle(Instant::ZERO, Input::Frame { connection, text }).expect("the connection is open");
+        self.hub.handle(self.now, Input::Frame { connection, text }).expect("the connection is open");
         self.drain()
+    }
+
+    /// Somebody in another session sends a message: from the frame to the write that storage is to commit, which
+    /// [`answer`](Session::answer) is to be given before the next one.
+    ///
+    /// # Panics
+    /// When the core refuses it.
+    pub fn message(&mut self, text: &str) -> RequestId {
+        self.now = Instant::from_micros(self.now.as_micros() + 1_000_000);
+        self.hub.handle(self.now, Input::Frame { connection: self.writer, text }).expect("the connection is open");
+        let mut written = None;
+        while self.hub.poll(&mut |output| {
+            if let Output::Store { request, .. } = output {
+                written = Some(request);
+            }
+        }) {}
+        written.expect("a message is written")
+    }
+
+    /// The message is committed, answered with `text`, and that is committed too.
+    ///
+    /// # Panics
+    /// When the core refuses it.
+    pub fn answer(&mut self, message: RequestId, text: &str) -> usize {
+        self.hub.handle(self.now, Input::Stored { request: message }).expect("it was asked for");
+        let (mut generation, mut bytes) = (None, 0);
+        while self.hub.poll(&mut |output| match output {
+            Output::Generate { generation: id, .. } => generation = Some(id),
+            Output::Send { to, frame } => bytes += to.len() * frame.len(),
+            _ => {}
+        }) {}
+        let generation = generation.expect("a message is answered");
+        self.hub.handle(self.now, Input::Token { generation, text }).expect("it runs");
+        bytes += self.drain();
+        let (usage, timings) = (Usage::default(), Timings::default());
+        let ended = Input::Generated { generation, reason: FinishReason::Stop, usage, timings };
+        self.hub.handle(self.now, ended).expect("it runs");
+        let mut written = None;
+        while self.hub.poll(&mut |output| {
+            if let Output::Store { request, .. } = output {
+                written = Some(request);
+            }
+        }) {}
+        let request = written.expect("an answer is written");
+        self.hub.handle(self.now, Input::Stored { request }).expect("it was asked for");
+        bytes + self.drain()
+    }
+
+    /// Nothing happens: the hub is asked for work and for its next deadline.
+    pub fn idle(&mut self) -> bool {
+        self.hub.poll(&mut |_| ()) | self.hub.next_deadline().is_none()
+    }
+
+    /// A connection opens, is recognized, and goes; returns how many bytes went out.
+    ///
+    /// # Panics
+    /// When the core refuses it.
+    pub fn visit(&mut self) -> usize {
+        let connection = self.hub.connect(self.now).expect("there is room");
+        self.hub.handle(self.now, Input::Writable { connection, credit: 1 << 16 }).expect("it is open");
+        self.hub.handle(self.now, Input::Authenticated { connection, identity: ada() }).expect("it is awaited");
+        let bytes = self.drain();
+        self.hub.handle(self.now, Input::Closed { connection }).expect("it was open");
+        bytes + self.drain()
     }
 
     fn drain(&mut self) -> usize {
@@ -66,7 +153,12 @@ impl Session {
     }
 }
 
-/// A session in the making: storage commits at once.
+fn ada() -> Identity {
+    let expires = Instant::from_micros(u64::MAX);
+    Identity { user_id: "u-1".to_owned(), username: "Ada".to_owned(), role: Role::User, expires }
+}
+
+/// Sessions in the making: storage commits at once.
 struct Opening {
     hub: Hub,
     session: String,
@@ -77,9 +169,7 @@ impl Opening {
     fn reader(&mut self) -> ConnectionId {
         let connection = self.hub.connect(Instant::ZERO).expect("there is room");
         self.give(Input::Writable { connection, credit: u32::MAX });
-        let expires = Instant::from_micros(u64::MAX);
-        let identity = Identity { user_id: "u-1".to_owned(), username: "Ada".to_owned(), role: Role::User, expires };
-        self.give(Input::Authenticated { connection, identity });
+        self.give(Input::Authenticated { connection, identity: ada() });
         if self.session.is_empty() {
             self.frame(connection, r#"{"type":"create_session"}"#);
         } else {
