@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `cargo run --release -p causerie-benches --bin compare` | the engine beside llama.cpp, in turn |
 //! | `cargo bench -p causerie-benches --bench core` | the protocol core |
+//! | `cargo run --release -p causerie-benches --bin instructions` | the same in instructions, against the record |
+//! | `cargo run --release -p causerie-benches --bin load` | a whole server with 10,000 WebSockets |
 //! | `cargo bench -p causerie-benches --bench kernels` | matrix products beside what the machine can do |
 //! | `cargo bench -p causerie-benches --bench engine` | prompts and tokens, without a scheduler |
 //! | `cargo bench -p causerie-benches --bench scheduler` | steps with many sequences, admission, cancelling |

@@ -129,14 +129,14 @@ impl Session {
         self.hub.poll(&mut |_| ()) | self.hub.next_deadline().is_none()
     }
 
-    /// A connection opens, is recognized, and goes; returns how many bytes went out.
+    /// A connection of somebody else opens, is recognized, and goes; returns how many bytes went out.
     ///
     /// # Panics
     /// When the core refuses it.
     pub fn visit(&mut self) -> usize {
         let connection = self.hub.connect(self.now).expect("there is room");
         self.hub.handle(self.now, Input::Writable { connection, credit: 1 << 16 }).expect("it is open");
-        self.hub.handle(self.now, Input::Authenticated { connection, identity: ada() }).expect("it is awaited");
+        self.hub.handle(self.now, Input::Authenticated { connection, identity: person("u-2") }).expect("it is awaited");
         let bytes = self.drain();
         self.hub.handle(self.now, Input::Closed { connection }).expect("it was open");
         bytes + self.drain()
@@ -153,9 +153,9 @@ impl Session {
     }
 }
 
-fn ada() -> Identity {
+fn person(user_id: &str) -> Identity {
     let expires = Instant::from_micros(u64::MAX);
-    Identity { user_id: "u-1".to_owned(), username: "Ada".to_owned(), role: Role::User, expires }
+    Identity { user_id: user_id.to_owned(), username: "Ada".to_owned(), role: Role::User, expires }
 }
 
 /// Sessions in the making: storage commits at once.
@@ -169,7 +169,7 @@ impl Opening {
     fn reader(&mut self) -> ConnectionId {
         let connection = self.hub.connect(Instant::ZERO).expect("there is room");
         self.give(Input::Writable { connection, credit: u32::MAX });
-        self.give(Input::Authenticated { connection, identity: ada() });
+        self.give(Input::Authenticated { connection, identity: person("u-1") });
         if self.session.is_empty() {
             self.frame(connection, r#"{"type":"create_session"}"#);
         } else {

@@ -87,7 +87,8 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
         _ => Server::start(program, options.model.as_deref())?,
     };
     let executor = Rc::new(LocalExecutor::new());
-    let measured = smol::block_on(executor.run(load::measure(executor.clone(), &server, options.sockets, options.active)))?;
+    let measured =
+        smol::block_on(executor.run(load::measure(executor.clone(), &server, options.sockets, options.active)))?;
     let report = Report::new(measured);
     report.print();
     if let Some(path) = &options.record {
