@@ -23,7 +23,8 @@ use crate::time::UnixMicros;
 pub struct Options {
     /// Randomness, from the operating system: ids are made from it.
     pub seed: [u8; 32],
-    /// The wall clock's time at [`Instant::ZERO`](crate::Instant::ZERO) of the caller's monotonic clock: timestamps are made from both.
+    /// The wall clock's time at [`Instant::ZERO`](crate::Instant::ZERO) of the caller's monotonic clock: timestamps are
+    /// made from both.
     pub wall_clock: UnixMicros,
     /// Name and version of the server, shown by `/stat`.
     pub server: String,
