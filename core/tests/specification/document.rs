@@ -69,14 +69,20 @@ fn no_name_in_the_text_is_invented() {
     }
 }
 
+/// Where the text says with what the server closes, it is a code of the list.
 #[test]
 fn close_codes_in_the_text_are_in_the_list() {
     let text = read("protocol.md");
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| word.len() == 4);
-    for code in words.filter_map(|word| word.parse::<u16>().ok()).filter(|code| (1000..1016).contains(code)) {
-        // 1000 is the client's, and 1006 is never sent: it is what libraries call a connection that just broke.
-        assert!([1000, 1006].contains(&code) || CloseCode::from_u16(code).is_some(), "{code}");
+    let mut count = 0;
+    for phrase in ["close ", "closed ", "closed with ", "closes with "] {
+        for (at, _) in text.match_indices(phrase) {
+            let code = text[at + phrase.len()..].split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+            let Ok(code) = code.parse::<u16>() else { continue };
+            assert!(CloseCode::from_u16(code).is_some(), "{phrase}{code}");
+            count += 1;
+        }
     }
+    assert!(count >= 10, "{count}");
 }
 
 /// The source of all tests, of the core and of the whole server.
