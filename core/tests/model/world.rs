@@ -15,12 +15,17 @@ const USERS: [&str; 3] = ["Ann", "Bob", "Eve"];
 /// Open connections, of everybody.
 pub(crate) const CONNECTIONS: usize = 12;
 
+/// Open connections of one user.
+const CONNECTIONS_OF_A_USER: usize = 3;
+
 /// All the credit there is.
 const PLENTY: u32 = 1 << 30;
 
 struct Open {
     id: ConnectionId,
     user: usize,
+    /// The verdict on its token was good.
+    recognized: bool,
 }
 
 pub(crate) struct World {
@@ -36,12 +41,12 @@ impl World {
     pub(crate) fn new() -> World {
         let mut limits = limits();
         // Small, so that they are met.
-        limits.log_bytes = 3_000;
+        limits.log_bytes = 1_000;
         limits.queued_generations = 3;
         limits.queued_messages = 3;
         limits.generations_per_user = 4;
         limits.connections = CONNECTIONS;
-        limits.connections_per_user = 6;
+        limits.connections_per_user = CONNECTIONS_OF_A_USER;
         limits.frames_per_second = 1_000;
         let mut d = Driver::new(limits);
         (d.storage.held, d.model_only) = (true, true);
@@ -163,7 +168,7 @@ impl World {
     fn connect(&mut self, user: usize, credit: Option<u16>) -> Option<ConnectionId> {
         let id = self.d.hub.connect(self.d.now).ok()?;
         self.d.peers.insert(id, Peer { credit: Some(0), ..Peer::default() });
-        self.open.push(Open { id, user });
+        self.open.push(Open { id, user, recognized: false });
         self.d.grant(id, credit.map_or(PLENTY, u32::from));
         Some(id)
     }
@@ -183,7 +188,9 @@ impl World {
             Input::Refused { connection, reason: "no" }
         };
         // Misuse where no verdict is awaited, and then nothing happens.
-        let _ = self.d.handle(input);
+        if self.d.handle(input).is_ok() {
+            self.open.iter_mut().filter(|open| open.id == connection).for_each(|open| open.recognized |= good);
+        }
         self.d.run();
     }
 
@@ -244,7 +251,10 @@ impl World {
         let counts = self.d.hub.counts();
         assert!(counts.connections <= CONNECTIONS, "{counts:?}");
         assert_eq!(counts.connections, self.open.len(), "a connection lives until it is gone");
-        assert!(counts.users <= USERS.len(), "{counts:?}");
+        for (user, name) in USERS.iter().enumerate() {
+            let theirs = self.open.iter().filter(|open| open.user == user && open.recognized).count();
+            assert!(theirs <= CONNECTIONS_OF_A_USER, "{name} has {theirs} connections");
+        }
         assert!(counts.generations <= counts.sessions, "a session has one answer at a time: {counts:?}");
         assert_eq!(counts.generations, self.d.running.len(), "a generation runs until its end is told");
         assert!(counts.waiting_messages <= 4 * USERS.len(), "{counts:?}");
