@@ -217,7 +217,7 @@ impl Model {
             }
             "session_joined" => self.joined(client, &frame, answered),
             "ack" => self.acknowledged_to(client, &frame, answered),
-            "history_page" => self.history(&frame, answered.as_ref()),
+            "history_page" => self.history(&frame, answered.as_ref().filter(|question| question.reference.is_some())),
             "error" => self.error(client, &frame, answered.is_some()),
             "session_list" => history::check_list(&frame),
             "connection" | "pong" | "command_response" | "invited" => Ok(()),
