@@ -8,6 +8,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::id::MessageId;
 use crate::limits;
@@ -38,7 +39,7 @@ impl Cursor {
         self.next += 1;
         match mark {
             Mark::Answer(..) | Mark::Failure => self.over = true,
-            Mark::Plain => {}
+            Mark::Plain | Mark::Title | Mark::Presence => {}
             Mark::Begin(_) | Mark::Finish | Mark::End => {
                 (self.partial, self.offset, self.over) = (partial_after(mark, self.partial), 0, false);
             }
@@ -51,6 +52,10 @@ impl Cursor {
 pub(crate) enum Mark {
     /// Nothing.
     Plain,
+    /// The session's title from here on.
+    Title,
+    /// Who is there from here on.
+    Presence,
     /// An answer begins: `typing` true.
     Begin(MessageId),
     /// The answer itself, after its last delta; with its text for those who lack deltas.
@@ -107,6 +112,8 @@ pub(crate) struct Log {
     stored_seq: u64,
     /// The answer under way before the first entry.
     partial: Option<MessageId>,
+    /// The frames before the first entry that still say how things are, with their numbers: see [`Log::lose`].
+    lost: Vec<(u64, Entry)>,
     /// Where all live readers are.
     pub(crate) shared: Cursor,
     /// Whether some readers may not be live: none needs to be looked for where this is false.
@@ -140,7 +147,39 @@ impl Log {
             self.bytes -= entry.bytes();
             self.stored_seq = entry.seq.unwrap_or(self.stored_seq);
             self.partial = partial_after(&entry.mark, self.partial);
+            self.lose(entry);
         }
+    }
+
+    /// Keeps what fell out and still holds, for those who are behind it: the last title, the last frame that says who is
+    /// there, and the last one that somebody else caused, since nobody is told of themselves. No more than three.
+    fn lose(&mut self, entry: Entry) {
+        match entry.mark {
+            Mark::Title => self.lost.retain(|(_, old)| old.mark != Mark::Title),
+            Mark::Presence => {
+                self.lost.retain(|(_, old)| old.mark != Mark::Presence || old.except != entry.except);
+                let presence = |(_, old): &&(u64, Entry)| old.mark == Mark::Presence;
+                if self.lost.iter().filter(presence).count() > 1
+                    && let Some(oldest) = self.lost.iter().position(|(_, old)| old.mark == Mark::Presence)
+                {
+                    self.lost.remove(oldest);
+                }
+            }
+            _ => return,
+        }
+        self.lost.push((self.first - 1, entry));
+    }
+
+    /// What a reader of `user` who stands before the first entry must still be told of how things are.
+    pub(crate) fn missed(&self, cursor: &Cursor, user: Option<&str>) -> Vec<String> {
+        let told = |entry: &Entry| entry.except.is_none() || entry.except.as_deref() != user;
+        let missed = |(number, entry): &&(u64, Entry)| *number >= cursor.next && told(entry);
+        let of = |mark: Mark| self.lost.iter().filter(missed).rfind(|(_, entry)| entry.mark == mark);
+        [of(Mark::Title), of(Mark::Presence)]
+            .into_iter()
+            .flatten()
+            .map(|(_, entry)| String::from(&*entry.frame))
+            .collect()
     }
 
     /// Whether the first entry must go; the last one stays, however large it is.
@@ -232,7 +271,7 @@ fn partial_after(mark: &Mark, partial: Option<MessageId>) -> Option<MessageId> {
     match mark {
         Mark::Begin(message) => Some(*message),
         Mark::Finish | Mark::End => None,
-        Mark::Plain | Mark::Answer(..) | Mark::Failure => partial,
+        Mark::Plain | Mark::Title | Mark::Presence | Mark::Answer(..) | Mark::Failure => partial,
     }
 }
 

@@ -225,3 +225,38 @@ fn a_second_device_that_comes_back_to_an_empty_log_gets_what_only_storage_has() 
     d.send(phone, &json!({ "type": "join_session", "session_id": session, "since": { "epoch": epoch, "seq": 0 } }));
     assert_eq!(texts(&d.read(phone)), ["Hello", "Good day"]);
 }
+
+/// Comings, goings and titles are no messages, so they are in no storage.
+#[test]
+fn who_falls_behind_the_log_still_hears_who_is_there_and_the_title() {
+    let mut limits = limits();
+    limits.log_bytes = 4_000;
+    let mut d = Driver::new(limits);
+    let ann = d.user("Ann");
+    let session = d.session(ann);
+    d.send(ann, &json!({ "type": "invite", "username": "Bob" }));
+    let bob = d.slow_user("Bob", 1);
+    d.send(bob, &json!({ "type": "join_session", "session_id": session }));
+    assert_eq!(d.read(bob)[0]["type"], "session_joined");
+    let eve = d.user("Eve");
+    d.share(ann, &session, eve, "Eve");
+    for title in ["Coffee", "Cocoa"] {
+        d.send(ann, &json!({ "type": "rename_session", "title": title }));
+    }
+    d.send(eve, &json!({ "type": "leave_session" }));
+    // Bob caused the last of these himself, from another device.
+    let phone = d.user("Bob");
+    d.send(phone, &json!({ "type": "join_session", "session_id": session }));
+    for _ in 0..20 {
+        d.send(ann, &json!({ "type": "chat_message", "message": "Hello" }));
+        d.answer("Good day");
+    }
+    d.grant(bob, 1 << 30);
+    let frames = d.read(bob);
+    let titles: Vec<_> = frames.iter().filter_map(|f| f.get("session_title")).collect();
+    assert_eq!(titles, ["Cocoa"]);
+    let there = frames.iter().rfind(|f| f["type"] == "presence").map(|f| f["participants"].clone());
+    let both = json!([{ "user_id": "id-Ann", "username": "Ann" }, { "user_id": "id-Bob", "username": "Bob" }]);
+    assert_eq!(there, Some(both));
+    assert_eq!(texts(&frames).len(), 40);
+}

@@ -322,7 +322,7 @@ impl Hub {
         let now = self.wall();
         let mut frame = String::new();
         frames::presence(&mut frame, id, now, member, joined, self.participants(key));
-        self.announce(key, Some(user), |out, _| *out = frame);
+        self.append(key, None, Some(user), Mark::Presence, |out, _| *out = frame);
     }
 
     /// Adds a frame that is no message to a session's log.

@@ -318,7 +318,14 @@ impl Hub {
         let Some(session) = self.sessions.get(key) else { return };
         let Some(log) = session.log.as_deref() else { return };
         let (session_id, first) = (session.record.id, log.first_cursor());
-        let Some(mut cursor) = self.connections.get(id.0).and_then(|c| c.reader).map(|r| r.cursor) else { return };
+        let Some(connection) = self.connections.get(id.0) else { return };
+        let Some(mut cursor) = connection.reader.map(|r| r.cursor) else { return };
+        for frame in log.missed(&cursor, user_id(&self.users, connection)) {
+            self.reply(id, |out| {
+                out.clear();
+                out.push_str(&frame);
+            });
+        }
         cursor.next = cursor.next.max(first.next);
         if cursor.next == first.next && cursor.partial != first.partial {
             if let Some(message) = cursor.partial {

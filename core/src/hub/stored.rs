@@ -9,6 +9,7 @@ use crate::error::Misuse;
 use crate::event::Loaded;
 use crate::id::ConnectionId;
 use crate::limits;
+use crate::log::Mark;
 use crate::record::MessageRecord;
 use crate::session::{Asker, InFlight, Work};
 use crate::slab::Key;
@@ -70,7 +71,7 @@ impl Hub {
                 session.record.title.clone_from(&title);
                 let here = session.readers.contains(&asker.connection);
                 let (id, now) = (session.record.id, self.wall());
-                self.announce(key, None, |out, session| {
+                self.append(key, None, None, Mark::Title, |out, session| {
                     let context = Context { reference: None, session: Some(session) };
                     frames::session_renamed(out, context, now, &title);
                 });

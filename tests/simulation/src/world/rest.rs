@@ -7,7 +7,6 @@ use causerie_core::{Counts, Input, Instant, SessionId};
 
 use super::{Event, World};
 use crate::check;
-use crate::client::Nature;
 use crate::report::Report;
 use crate::settings::{HOUR, MINUTE, SECOND};
 
@@ -123,10 +122,6 @@ impl World {
         check!(counts.connections == self.open_links.len(), "{counts:?}, of {} connections", self.open_links.len());
         for me in &self.clients {
             let Some(session) = me.view.session else { continue };
-            // Whoever fell behind the log has not heard of all comings and goings.
-            if me.nature == Nature::Slow || self.settings.limits.log_bytes < 262_144 {
-                continue;
-            }
             let mut others = there[&session].clone();
             others.remove(&me.user_id);
             check!(me.view.participants == others, "{} sees others than are there: {others:?}, {:?}", me.name, me.view);
