@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # How many regions of core/src the committed corpora reach: the source-based coverage of LLVM, while stable Rust replays
-# them. Prints a table by file and every region that is not reached. Fails below the share given (default: 99 %).
+# them. Prints a table by file and every region that is not reached. Fails below the share given (default: 98.5 %, see
+# COVERAGE.md).
 #
 #   fuzz/coverage.sh [PERCENT]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-least=${1:-99}
+least=${1:-98.5}
 
 # The tools must be of the LLVM that rustc has: those of rustup, or a distribution's of the same number.
 host=$(rustc -vV | sed -n 's/^host: //p')

@@ -67,9 +67,7 @@ impl Hub {
             return Err(Refusal::new(Code::ServerDraining, "The server is about to stop: connect again soon"));
         }
         let (now, rate) = (self.now, self.message_rate());
-        let Some(session) = self.sessions.get(key) else {
-            return Err(Refusal::new(Code::NotInSession, "Not connected to a session"));
-        };
+        let session = &self.sessions[key];
         if session.state != SessionState::Live {
             return Err(Refusal::new(Code::SessionEnded, "The session has ended: create or join another"));
         }
@@ -81,8 +79,8 @@ impl Hub {
         if waiting + session.prompts.len() >= self.limits.queued_generations {
             return overloaded("Too many messages of this session wait for their answer: try again soon");
         }
-        let Some(user) = self.connections.get(asker.connection.0).and_then(|c| c.user) else { return Ok(()) };
-        let Some(user) = self.users.get_mut(user) else { return Ok(()) };
+        let user = self.connections[asker.connection.0].user.expect("only who is recognized is served");
+        let user = &mut self.users[user];
         let pending = self.generations_of_users.get(&user.member.user_id).copied().unwrap_or_default();
         if pending >= self.limits.generations_per_user {
             return overloaded("Too many of your messages wait for their answer: try again soon");
@@ -230,9 +228,7 @@ impl Hub {
         mark: Mark,
         timings: Option<crate::event::Timings>,
     ) {
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.record.append(record);
-        }
+        self.sessions[key].record.append(record);
         self.append(key, Some(record.seq), None, mark, |out, _| frames::message(out, record, timings));
     }
 
@@ -270,9 +266,7 @@ impl Hub {
                     self.join_failed(asker.connection);
                 }
             }
-            if let Some(user) = work.awaited_by() {
-                self.prompt_done(user);
-            }
+            // No messages: a session that ends takes none, and those before were stored before its end.
         }
         let write = |out: &mut String, reference: Option<&str>| {
             let context = Context { reference, session: Some(id) };

@@ -141,9 +141,7 @@ impl Hub {
         self.statistics.prompt_tokens += u64::from(usage.prompt_tokens);
         self.statistics.completion_tokens += u64::from(usage.completion_tokens);
         self.statistics.tokens_per_second = timings.tokens_per_second;
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.work.push_front(Work::Answer);
-        }
+        self.sessions[key].work.push_front(Work::Answer);
         self.pump(key);
         Ok(())
     }

@@ -75,12 +75,11 @@ impl Hub {
         self.timers.set(self.now, Owner::User(key), &mut user.armed, None);
         let member = user.member.clone();
         let now = self.wall();
-        if let Some(connection) = self.connections.get_mut(id.0) {
-            transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::Authenticated);
-            connection.user = Some(key);
-            connection.role = role;
-            connection.expires = expires;
-        }
+        let connection = &mut self.connections[id.0];
+        transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::Authenticated);
+        connection.user = Some(key);
+        connection.role = role;
+        connection.expires = expires;
         self.reply(id, |out| frames::connection_established(out, &member.user_id, &member.username, role, now));
         if self.draining.is_some() {
             self.tell_draining(id);
