@@ -39,7 +39,8 @@ pub struct Model {
     last_client: u32,
     sessions: BTreeMap<Uuid, Facts>,
     epoch: Option<String>,
-    /// Messages with a `client_id`, which anybody's connections may repeat.
+    /// Messages with a `client_id`, which any connection of a user may repeat; under no name those of clients that were
+    /// gone before they heard who they are.
     repeatable: BTreeMap<(String, String), Vec<Said>>,
     storage: bool,
 }
@@ -114,7 +115,12 @@ impl Model {
     /// # Errors
     /// [`Rule::Close`] for a code or a reason that the protocol does not have, or that was not explained.
     pub fn closed(&mut self, client: ClientId, close: Option<(u16, &str)>) -> Result<(), Violation> {
-        let Some(state) = self.clients.remove(&client) else { return Ok(()) };
+        let Some(mut state) = self.clients.remove(&client) else { return Ok(()) };
+        for said in core::mem::take(&mut state.early) {
+            // The server may know whose it is, and have stored it, before the client hears of it.
+            let key = (String::new(), said.client_id.clone().unwrap_or_default());
+            self.repeatable.entry(key).or_default().push(said);
+        }
         let Some((code, reason)) = close else { return Ok(()) };
         check_close(&state, code, reason).map_err(|breach| breach.of(Some(client), None))
     }
@@ -274,7 +280,8 @@ impl Model {
         let said = match (named, &client_id) {
             // Which of the repetitions came first is storage's to say.
             (_, Some(client_id)) => {
-                self.repeatable.get(&(user_id.clone(), client_id.clone())).cloned().unwrap_or_default()
+                let of = |user: &str| self.repeatable.get(&(user.to_owned(), client_id.clone())).into_iter().flatten();
+                of(&user_id).chain(of("")).cloned().collect()
             }
             (Some(Question { ask: Ask::Say(said), .. }), None) => Vec::from([said]),
             _ => Vec::new(),
