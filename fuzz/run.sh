@@ -2,7 +2,7 @@
 # Every target under libFuzzer for so many seconds, from the committed corpora; what it finds on the way is thrown away, and
 # an input that fails stays in fuzz/artifacts. Wants nightly Rust, cargo-fuzz and a C++ compiler; says so where they are not.
 #
-#   fuzz/run.sh [SECONDS [TARGET...]]
+#   [SEED=1] fuzz/run.sh [SECONDS [TARGET...]]     with a seed, nearly the same inputs each time
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-15}
@@ -23,5 +23,5 @@ for target in "${targets[@]}"; do
     esac
     mkdir "$found/$target"
     cargo +nightly fuzz run --fuzz-dir fuzz "${features[@]}" "$target" "$found/$target" "fuzz/corpus/$target" -- \
-        -max_total_time="$seconds" -max_len=8192 -timeout=30 -rss_limit_mb=2048 -malloc_limit_mb=512 -print_final_stats=1
+        -max_total_time="$seconds" -seed="${SEED:-0}" -max_len=8192 -timeout=30 -rss_limit_mb=2048 -malloc_limit_mb=512 -print_final_stats=1
 done
