@@ -36,7 +36,10 @@ impl Client {
         );
         // What somebody asked for from outside of the session, who may have given no `id`.
         let may = matches!(kind, "session_renamed" | "session_deleted" | "session_ended");
-        if reference.is_none() && !must && !may {
+        let here = self.view.as_ref().map(|view| view.session);
+        // What comes to all in the session may have been asked for by anybody: it uses up no question.
+        let to_all = may && frame.id("session_id").ok() == here;
+        if reference.is_none() && (!must && !may || to_all) {
             return Ok(None);
         }
         // Without a `ref`, the first that the frame fits in all it says.

@@ -281,7 +281,10 @@ impl Model {
             // Which of the repetitions came first is storage's to say.
             (_, Some(client_id)) => {
                 let of = |user: &str| self.repeatable.get(&(user.to_owned(), client_id.clone())).into_iter().flatten();
-                of(&user_id).chain(of("")).cloned().collect()
+                // Whose greeting is still on its way may be the same user's.
+                let early = self.clients.values().flat_map(|state| &state.early);
+                let early = early.filter(|said| said.client_id.as_ref() == Some(client_id));
+                of(&user_id).chain(of("")).chain(early).cloned().collect()
             }
             (Some(Question { ask: Ask::Say(said), .. }), None) => Vec::from([said]),
             _ => Vec::new(),

@@ -41,7 +41,7 @@ impl World {
     pub(crate) fn new() -> World {
         let mut limits = limits();
         // Small, so that they are met.
-        limits.log_bytes = 3_000;
+        limits.log_bytes = 1_000;
         limits.queued_generations = 3;
         limits.queued_messages = 3;
         limits.generations_per_user = 4;
