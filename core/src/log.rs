@@ -112,6 +112,8 @@ pub(crate) struct Log {
     stored_seq: u64,
     /// The answer under way before the first entry.
     partial: Option<MessageId>,
+    /// The last message before that answer began.
+    begun_after: u64,
     /// The frames before the first entry that still say how things are, with their numbers: see [`Log::lose`].
     lost: Vec<(u64, Entry)>,
     /// Where all live readers are.
@@ -146,6 +148,9 @@ impl Log {
             self.first += 1;
             self.bytes -= entry.bytes();
             self.stored_seq = entry.seq.unwrap_or(self.stored_seq);
+            if let Mark::Begin(_) = entry.mark {
+                self.begun_after = self.stored_seq;
+            }
             self.partial = partial_after(&entry.mark, self.partial);
             self.lose(entry);
         }
@@ -211,12 +216,17 @@ impl Log {
         })
     }
 
-    /// Moves a cursor behind the beginning of an answer, if that is still to come; `false` if it would pass messages.
+    /// Moves a cursor behind the beginning of an answer, if that is still to come; `false` if it would pass messages, or
+    /// if messages from before it are only in storage.
     pub(crate) fn skip_to_answer(&self, cursor: &mut Cursor, message: MessageId) -> bool {
+        if self.partial == Some(message) {
+            return cursor.seq >= self.begun_after;
+        }
         let passed = usize::try_from(cursor.next.saturating_sub(self.first)).unwrap_or(usize::MAX);
         let mut ahead = self.entries.iter().skip(passed);
         let Some(distance) = ahead.position(|entry| entry.mark == Mark::Begin(message)) else { return true };
-        if self.entries.iter().skip(passed).take(distance).any(|entry| entry.seq.is_some_and(|seq| seq > cursor.seq)) {
+        let unknown = |entry: &Entry| entry.seq.is_some_and(|seq| seq > cursor.seq);
+        if cursor.seq < self.stored_seq || self.entries.iter().skip(passed).take(distance).any(unknown) {
             return false;
         }
         cursor.next += distance as u64 + 1;
@@ -354,6 +364,21 @@ mod tests {
         assert_eq!(read(&log, Cursor::default()), ["fetch"]);
         assert_eq!(read(&log, log.first_cursor()), ["again"]);
         assert_eq!(log.bytes, log.entries[0].bytes());
+    }
+
+    #[test]
+    fn nobody_goes_on_in_an_answer_without_what_came_before_it() {
+        let mut log = Log::after(4);
+        log.push(entry("typing", None, Mark::Begin(ANSWER)), 100_000);
+        assert!(!log.skip_to_answer(&mut log.cursor_after(3), ANSWER), "message 4 is in storage");
+        assert!(log.skip_to_answer(&mut log.cursor_after(4), ANSWER));
+        // The beginning falls out, and so do two messages that came during the answer.
+        for seq in 5..8 {
+            log.push(entry("meanwhile", Some(seq), Mark::Plain), 1);
+        }
+        assert_eq!((log.stored_seq(), log.partial), (6, Some(ANSWER)));
+        assert!(!log.skip_to_answer(&mut log.cursor_after(3), ANSWER));
+        assert!(log.skip_to_answer(&mut log.cursor_after(4), ANSWER), "what came meanwhile can be fetched");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod driver;
 mod world;
 
 use causerie_core::testing::{ClientFrame, Request, Step, strategy};
+use causerie_core::{FinishReason, GenerationFailure};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
@@ -113,4 +114,44 @@ prop_state_machine! {
 
     #[test]
     fn any_life_is_as_the_model_says(sequential 1..250 => Life);
+}
+
+/// Bob was told that messages are missing, has a part of the next answer, and comes back: he cannot be given the missing
+/// ones within that answer. Random lives found it.
+#[test]
+fn who_lacks_messages_before_an_answer_does_not_go_on_in_it() {
+    let chat = || ClientFrame {
+        request: Request::ChatMessage { message: "Hello".into(), client_id: None, parent: None },
+        named: false,
+        damage: None,
+    };
+    let send = |client, request| Step::Send { client, frame: ClientFrame { request, named: false, damage: None } };
+    let mut w = World::new();
+    w.begin_conversation();
+    for step in [
+        Step::Credit { client: 0, bytes: 0 },
+        Step::Send { client: 0, frame: chat() },
+        Step::Send { client: 253, frame: chat() },
+        Step::Send { client: 0, frame: chat() },
+        Step::Lose { client: 0 },
+        send(0, Request::CreateSession { title: None, system: None }),
+        Step::ComeBack { client: 0, credit: None },
+        Step::Answer { requests: 3 },
+        Step::Finish { generation: 0, reason: FinishReason::Stop },
+        Step::Answer { requests: 2 },
+        Step::FailStorage { writes: 0, reads: 1 },
+        Step::Connect { user: 0, credit: None, verdict: None },
+        send(90, Request::JoinSession { session: 0, resume: true }),
+        Step::Connect { user: 1, credit: None, verdict: Some(true) },
+        Step::Fail { generation: 0, failure: GenerationFailure::Internal },
+        Step::Connect { user: 0, credit: None, verdict: None },
+        Step::Token { generation: 0, text: "H".into() },
+        Step::Backend { up: false },
+        Step::Send { client: 41, frame: chat() },
+        Step::Answer { requests: 2 },
+        Step::ComeBack { client: 20, credit: None },
+    ] {
+        w.apply(step);
+    }
+    w.end();
 }
