@@ -110,7 +110,7 @@ fn compare(options: &Options) -> Result<(), Box<dyn Error>> {
     if machine.load_average.is_some_and(|load| load > 0.5) {
         println!("Other work keeps this machine busy (load average above 0.5): expect figures that are too low.");
     }
-    let runs = if options.quick { 1 } else { options.runs };
+    let runs = if options.quick { options.runs.min(1) } else { options.runs };
     println!("threads: {threads}; runs: {runs}\n");
 
     let plan =
