@@ -61,6 +61,9 @@ impl Reader {
                     // A slow reader may have got nothing of it yet.
                     let dropped = self.answer.take();
                     assert!(dropped.is_none_or(|(streamed, _)| streamed == id), "only what failed is dropped");
+                } else if frame["ref"].is_null() {
+                    // An answer of which there is no byte needs no name.
+                    self.answer.take_if(|(_, streamed)| streamed.is_empty());
                 }
             }
             "notice" if frame["code"] == "messages_missing" => self.told_of_a_gap = true,
