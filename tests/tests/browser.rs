@@ -76,6 +76,18 @@ fn ask_and_stop(browser: &Browser) {
     let _ = wait_for_answer(browser);
 }
 
+/// Stops an answer after some of it has come, if it does not end by itself before, and waits until so many messages are whole.
+fn cut_short(browser: &Browser, count: usize) {
+    let script = format!(
+        "const text = document.querySelector('.message.streaming .text')?.textContent ?? '';
+        const stop = document.querySelector('#stop');
+        if (text.length > 20 && !stop.hidden) stop.click();
+        const whole = document.querySelectorAll('.message:not(.streaming):not(.thinking) .text').length;
+        return stop.hidden && whole === {count}"
+    );
+    let _ = browser.wait("the answer's end", &script);
+}
+
 fn assert_stopped(browser: &Browser) {
     let script = "return document.querySelector('.message.assistant .state')?.textContent";
     let state = browser.wait("how the answer ended", script);
@@ -217,10 +229,8 @@ fn answers_are_made_anew_and_questions_edited_and_all_versions_can_be_seen() {
 
     // Another answer takes the place of the first one, which is one key away.
     browser.click(".message.assistant .again");
-    wait_for_stream(&browser);
     wait_for_version(&browser, "assistant", "2/2");
-    browser.click("#stop");
-    let _ = wait_for_answer(&browser);
+    cut_short(&browser, 2);
     let second = messages(&browser);
     assert_ne!(browser.run(id, json!([])), first_id);
     browser.click(".versions .before");
@@ -245,9 +255,7 @@ fn answers_are_made_anew_and_questions_edited_and_all_versions_can_be_seen() {
     wait_for_focus(&browser, ".editor textarea");
     browser.type_into(".editor textarea", " Begin at sea.\n");
     wait_for_version(&browser, "user", "2/2");
-    wait_for_stream(&browser);
-    browser.click("#stop");
-    let _ = wait_for_answer(&browser);
+    cut_short(&browser, 2);
     let edited = messages(&browser);
     assert_eq!((&edited[0], edited.as_array().map(Vec::len)), (&json!(format!("{QUESTION} Begin at sea.")), Some(2)));
 
@@ -256,10 +264,7 @@ fn answers_are_made_anew_and_questions_edited_and_all_versions_can_be_seen() {
     wait_for_version(&browser, "user", "1/2");
     assert_eq!(messages(&browser), second);
     browser.type_into("#message", "Thank you for this one.\n");
-    wait_for_stream(&browser);
-    browser.click("#stop");
-    let _ = wait_for_answer(&browser);
-    wait_for_messages(&browser, 4);
+    cut_short(&browser, 4);
     let whole = messages(&browser);
     assert_eq!((&whole[0], &whole[1], &whole[2]), (&second[0], &second[1], &json!("Thank you for this one.")));
     for (width, height, scheme, name) in
