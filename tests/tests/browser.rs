@@ -189,11 +189,7 @@ fn a_second_tab_and_a_second_user_see_the_same() {
     bob.type_into("#message", "Hello ada, what did the whale say?");
     let _ = ada.wait("that bob types", "return document.querySelector('#typing').textContent === 'bob is typing…'");
     bob.type_into("#message", "\n");
-    wait_for_stream(&bob);
-    wait_for_stream(&ada);
-    bob.click("#stop");
-    let _ = wait_for_answer(&bob);
-    wait_for_messages(&bob, 4);
+    cut_short(&bob, 4);
     let all = messages(&bob);
     for tab in [&second, &first] {
         ada.switch_to(tab);
