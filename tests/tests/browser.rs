@@ -77,7 +77,7 @@ fn ask_and_stop(browser: &Browser) {
         clearInterval(timer);
         document.querySelector('#stop').click();
     }, 5)";
-    browser.run(script, json!([]));
+    let _ = browser.run(script, json!([]));
     browser.type_into("#message", &format!("{QUESTION}\n"));
     let _ = wait_for_answer(browser);
 }
