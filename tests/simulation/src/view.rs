@@ -41,7 +41,7 @@ pub struct Since {
 pub enum Joined {
     Anew,
     Resumed,
-    /// It could not go on, since the server has lived again or what it said was made up.
+    /// It could not go on: the server has lived again, what it said was made up, or storage has left it with a gap.
     Denied,
 }
 
@@ -75,7 +75,10 @@ impl View {
             None => Joined::Anew,
             Some(_) if resumed => Joined::Resumed,
             Some(since) => {
-                check!(since.invented || since.epoch != epoch, "who tells the truth can go on: {frame:?}, {self:?}");
+                // A part of an answer, and not what was said before it: the gap cannot be closed in order any more.
+                let gap = self.told_of_a_gap && self.answer.is_some();
+                let deniable = since.invented || since.epoch != epoch || gap;
+                check!(deniable, "who tells the truth can go on: {frame:?}, {self:?}");
                 Joined::Denied
             }
         };
