@@ -39,7 +39,7 @@ macro_rules! assets {
     };
 }
 
-static ASSETS: [Asset; 13] = assets! {
+static ASSETS: [Asset; 15] = assets! {
     "/", "index.html", HTML;
     "/style.css", "style.css", CSS;
     "/favicon.svg", "favicon.svg", SVG;
@@ -51,6 +51,8 @@ static ASSETS: [Asset; 13] = assets! {
     "/item.js", "item.js", JAVASCRIPT;
     "/log.js", "log.js", JAVASCRIPT;
     "/markdown.js", "markdown.js", JAVASCRIPT;
+    "/outbox.js", "outbox.js", JAVASCRIPT;
+    "/requests.js", "requests.js", JAVASCRIPT;
     "/state.js", "state.js", JAVASCRIPT;
     "/view.js", "view.js", JAVASCRIPT;
 };

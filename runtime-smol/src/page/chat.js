@@ -1,16 +1,14 @@
 // The chats of whoever is signed in: frames from the server and what people do come in, requests and drawing go out.
 
 import { Log } from './log.js';
+import { Outbox } from './outbox.js';
+import { Requests } from './requests.js';
 import { Conversation, titleFor } from './state.js';
 
 /** Messages asked for at once. */
 const PAGE = 50;
-/** Milliseconds after which a message that nobody has confirmed counts as not saved. */
-const CONFIRM = 20_000;
 /** Milliseconds between two "is typing" of one person: half of what the server lets one last. */
 const TYPING = 3_000;
-/** Questions remembered until they are answered; a server that leaves more unanswered gets no more of our memory. */
-const MAX_REQUESTS = 256;
 
 /** Frames that mean nothing here when they are about another session than the one shown. */
 const ABOUT_CURRENT = new Set(['message', 'message_delta', 'typing', 'presence', 'history_page', 'session_ended', 'notice']);
@@ -27,16 +25,23 @@ export class Chat {
   #current = new Conversation(null, null);
   /** Sessions that were left with something unsaved, by id: it is there when one comes back. */
   #unsaved = new Map();
-  /** What was asked and not answered yet, by the frame's `id`. */
-  #requests = new Map();
-  #requestCount = 0;
-  #confirmTimers = new Map();
+  #requests;
+  #outbox;
   #typingSince = 0;
 
   constructor(outside) {
     this.outside = outside;
     this.view = outside.view;
     this.me = null;
+    this.#requests = new Requests(outside.transport);
+    this.#outbox = new Outbox({
+      requests: this.#requests,
+      ready: () => outside.transport()?.ready,
+      failed: (conversation, reason) => {
+        if (conversation !== this.#current) this.view.toast(`A message in “${conversation.title}” was not saved: ${reason}`, 'error');
+      },
+      changed: () => this.#draw(),
+    });
     this.log = new Log(this.view.logParts, {
       older: () => this.#older(),
       retry: (clientId) => this.#transmit(this.#current.pending.get(clientId)),
@@ -67,7 +72,7 @@ export class Chat {
   /** The connection is there, perhaps again. */
   connected() {
     this.#requests.clear();
-    this.#request({ type: 'list_sessions' });
+    this.#requests.send({ type: 'list_sessions' });
     this.#rejoin();
     this.#draw();
   }
@@ -84,19 +89,9 @@ export class Chat {
     if (this.#current.id !== sessionInAddress()) this.#open(sessionInAddress());
   }
 
-  /** Sends a frame that will be answered; `about` is given to whoever handles the answer. */
-  #request(frame, about = {}) {
-    this.#requestCount += 1;
-    const id = `r${this.#requestCount}`;
-    if (!this.outside.transport()?.send({ ...frame, id })) return false;
-    this.#requests.set(id, { frame, ...about });
-    if (this.#requests.size > MAX_REQUESTS) this.#requests.delete(this.#requests.keys().next().value);
-    return true;
-  }
-
   /** Tells the server of a fresh token, before the old one expires. */
   authenticate(token) {
-    this.#request({ type: 'authenticate', token });
+    this.#requests.send({ type: 'authenticate', token });
   }
 
   // ---- Sessions ----
@@ -115,7 +110,7 @@ export class Chat {
     if (this.outside.transport()?.ready) {
       this.view.banner(null);
       if (id) this.#rejoin();
-      else if (left.live) this.#request({ type: 'leave_session' });
+      else if (left.live) this.#requests.send({ type: 'leave_session' });
     }
     this.#draw();
     this.view.focus();
@@ -135,7 +130,7 @@ export class Chat {
   #rejoin() {
     const conversation = this.#current;
     if (conversation.id) {
-      this.#request({ type: 'join_session', session_id: conversation.id, since: conversation.since() }, { conversation });
+      this.#requests.send({ type: 'join_session', session_id: conversation.id, since: conversation.since() }, { conversation });
     } else if (conversation.unsent().length) {
       this.#create();
     }
@@ -143,13 +138,13 @@ export class Chat {
 
   #create() {
     const [first] = this.#current.unsent();
-    this.#request({ type: 'create_session', title: titleFor(first.content) }, { conversation: this.#current });
+    this.#requests.send({ type: 'create_session', title: titleFor(first.content) }, { conversation: this.#current });
   }
 
   #older() {
     const conversation = this.#current;
     if (!conversation.more || conversation.loadingOlder) return;
-    conversation.loadingOlder = this.#request({ type: 'history', before: conversation.oldest, limit: PAGE }, { conversation });
+    conversation.loadingOlder = this.#requests.send({ type: 'history', before: conversation.oldest, limit: PAGE }, { conversation });
   }
 
   async invite() {
@@ -159,20 +154,20 @@ export class Chat {
       text: 'They find this chat in their list, and see all of it. They need a way to sign in: causerie token --user NAME prints one.',
       label: 'Their name', confirm: 'Invite',
     });
-    if (username) this.#request({ type: 'invite', session_id: id, username });
+    if (username) this.#requests.send({ type: 'invite', session_id: id, username });
   }
 
   async rename() {
     const { id, title: value } = this.#current;
     const title = await this.view.ask({ title: 'Rename this chat', text: '', label: 'Title', value, confirm: 'Rename' });
-    if (title) this.#request({ type: 'rename_session', session_id: id, title });
+    if (title) this.#requests.send({ type: 'rename_session', session_id: id, title });
   }
 
   async remove() {
     const { id, title } = this.#current;
     const text = `“${title}” and all its messages will be gone, for everybody in it.`;
     const yes = await this.view.ask({ title: 'Delete this chat?', text, confirm: 'Delete', danger: true });
-    if (yes) this.#request({ type: 'delete_session', session_id: id });
+    if (yes) this.#requests.send({ type: 'delete_session', session_id: id });
   }
 
   // ---- Messages ----
@@ -191,36 +186,12 @@ export class Chat {
     return true;
   }
 
-  /** Sends a message, maybe again: the server knows it by its `client_id` and stores it once. */
+  /** Sends a message, maybe again; the first one makes its session. */
   #transmit(sent) {
-    const conversation = this.#current;
     sent.failure = null;
+    if (this.#current.id === null) this.#create();
+    else this.#outbox.transmit(this.#current, sent);
     this.#draw();
-    if (conversation.id === null) return this.#create();
-    // Not joined yet, or no connection: it goes out when the session is joined.
-    const { content: message, clientId: client_id, edits, parent } = sent;
-    const frame = edits ? { type: 'edit_message', message_id: edits, message, client_id } : { type: 'chat_message', message, client_id, parent };
-    if (!conversation.live || !this.#request(frame, { sent, conversation })) return;
-    this.#confirmed(sent.clientId);
-    this.#confirmTimers.set(sent.clientId, setTimeout(() => {
-      this.#confirmTimers.delete(sent.clientId);
-      // While there is no connection it is not late: it goes out again when there is one.
-      if (this.outside.transport()?.ready) this.#failed(conversation, sent.clientId, 'the server has not confirmed it.', true);
-      this.#draw();
-    }, CONFIRM));
-  }
-
-  #confirmed(clientId) {
-    clearTimeout(this.#confirmTimers.get(clientId));
-    this.#confirmTimers.delete(clientId);
-  }
-
-  /** Returns whether the message was still waiting. */
-  #failed(conversation, clientId, reason, retryable) {
-    this.#confirmed(clientId);
-    if (!conversation.fail(clientId, reason, retryable)) return false;
-    if (conversation !== this.#current) this.view.toast(`A message in “${conversation.title}” was not saved: ${reason}`, 'error');
-    return true;
   }
 
   #discard(clientId) {
@@ -232,7 +203,7 @@ export class Chat {
   #command(text) {
     const conversation = this.#current;
     const note = { tone: 'command', command: text };
-    if (!this.#request({ type: 'chat_message', message: text }, { note, conversation })) {
+    if (!this.#requests.send({ type: 'chat_message', message: text }, { note, conversation })) {
       this.view.toast('Commands need a connection.', 'error');
       return false;
     }
@@ -243,13 +214,13 @@ export class Chat {
   }
 
   stop() {
-    if (this.#current.answering) this.#request({ type: 'stop_generation' });
+    if (this.#current.answering) this.#requests.send({ type: 'stop_generation' });
   }
 
   /** Asks for another answer, to the same message as this one answers, or to this one. */
   #again(id) {
     const conversation = this.#current;
-    const asked = this.#request({ type: 'regenerate', message_id: id }, { conversation });
+    const asked = this.#requests.send({ type: 'regenerate', message_id: id }, { conversation });
     if (asked) this.log.toEnd();
     else this.view.toast('Another answer needs a connection.', 'error');
     return asked;
@@ -304,8 +275,7 @@ export class Chat {
 
   /** Takes a frame of the server. */
   received(frame) {
-    const about = this.#requests.get(frame.ref) ?? {};
-    this.#requests.delete(frame.ref);
+    const about = this.#requests.answered(frame);
     const { id } = this.#current;
     const foreign = frame.session_id !== undefined && id !== null && frame.session_id !== id;
     if (!(foreign && ABOUT_CURRENT.has(frame.type))) this.#take(frame, about);
@@ -332,7 +302,7 @@ export class Chat {
         break;
       case 'ack': {
         const clientId = frame.client_id ?? about.sent?.clientId;
-        this.#confirmed(clientId);
+        this.#outbox.confirmed(clientId);
         return (about.conversation ?? current).ack({ ...frame, client_id: clientId });
       }
       case 'typing':
@@ -363,9 +333,9 @@ export class Chat {
     current.live = true;
     if (created) {
       history.replaceState(null, '', `#session=${current.id}`);
-      this.#request({ type: 'list_sessions' });
+      this.#requests.send({ type: 'list_sessions' });
     }
-    if (fresh) this.#request({ type: 'history', limit: PAGE }, { conversation: current, fresh });
+    if (fresh) this.#requests.send({ type: 'history', limit: PAGE }, { conversation: current, fresh });
     for (const sent of current.unsent()) this.#transmit(sent);
   }
 
@@ -374,7 +344,7 @@ export class Chat {
     if (current.missesBefore(frame)) return this.#rejoin();
     const isNew = current.message(frame);
     // The list is by last activity.
-    if (frame.role === 'assistant') this.#request({ type: 'list_sessions' });
+    if (frame.role === 'assistant') this.#requests.send({ type: 'list_sessions' });
     if (!isNew || (frame.role === 'user' && frame.user_id === this.me.id)) return;
     this.view.announce(`${frame.role === 'assistant' ? 'Causerie' : (frame.username ?? 'Somebody')}: ${frame.content}`);
   }
@@ -403,7 +373,7 @@ export class Chat {
       default:
         return; // of a later version
     }
-    this.#request({ type: 'list_sessions' });
+    this.#requests.send({ type: 'list_sessions' });
   }
 
   #notice(frame) {
@@ -412,7 +382,7 @@ export class Chat {
     } else if (frame.code === 'server_draining') {
       this.view.banner({ text: 'The server is about to stop; this page will be back with it.' });
     } else if (frame.code === 'messages_missing') {
-      this.#request({ type: 'history', limit: PAGE }, { conversation: this.#current });
+      this.#requests.send({ type: 'history', limit: PAGE }, { conversation: this.#current });
     } else if (frame.code !== 'token_renewed') {
       this.#current.note({ content: frame.message });
     }
@@ -425,12 +395,12 @@ export class Chat {
     const again = frame.retryable === true;
     const wait = frame.retry_after_ms ? ` Try again in ${Math.ceil(frame.retry_after_ms / 1000)} s.` : '';
     const message = `${frame.message}${frame.detail ? `: ${frame.detail}` : ''}.`.replace(/([.!?])\.$/, '$1') + wait;
-    if (sent && this.#failed(place, sent.clientId, message, again)) return;
+    if (sent && this.#outbox.failed(place, sent.clientId, message, again)) return;
     if (note) {
       place.dismiss(note.key);
       place.note({ tone: 'error', command: note.command, content: message });
     } else if (asked?.type === 'create_session') {
-      for (const waiting of place.unsent()) this.#failed(place, waiting.clientId, message, again);
+      for (const waiting of place.unsent()) this.#outbox.failed(place, waiting.clientId, message, again);
     } else if (asked?.type === 'join_session') {
       if (place !== this.#current) return;
       place.ended = !again;
