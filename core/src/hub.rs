@@ -1,8 +1,10 @@
 //! The one machine: [`Hub`].
 
+mod announce;
 mod branch;
 mod chat;
 mod command;
+mod entrance;
 mod frame;
 mod generate;
 mod join;
