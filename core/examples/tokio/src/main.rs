@@ -1,15 +1,16 @@
 //! A chat server on tokio: one task for the hub, one for each answer, one for each connection, and a thread for storage.
 //!
 //! ```text
-//! cargo run --example tokio -- 127.0.0.1:8080 chat.jsonl
+//! cargo run -p causerie-tokio -- 127.0.0.1:8080 chat.jsonl
 //! ```
 //!
 //! Then connect WebSocket clients to `ws://127.0.0.1:8080/ws/chat?token=NAME` and send, say,
 //! `{"type":"create_session"}` and `{"type":"chat_message","message":"Hello"}`. The model is an echo; Ctrl-C lets running
 //! answers end.
 //!
-//! What is not about tokio is in `shared/`, and is the same in the example `threads`.
+//! What is not about tokio is in `../shared/`, and is the same in the example `threads`.
 
+#[path = "../../shared/mod.rs"]
 mod shared;
 
 use std::io;

@@ -1,8 +1,8 @@
 //! The specification (`docs/protocol.md`), the schemas (`docs/schema`), the AsyncAPI document and the code say the same.
 //!
-//! What is generated is written anew by `UPDATE=1 cargo test -p causerie-core --test specification`.
+//! What is generated is written anew by `UPDATE=1 cargo test -p causerie-specification`.
 
-#[path = "../driver/mod.rs"]
+#[path = "../../../core/tests/driver/mod.rs"]
 mod driver;
 
 mod answers;
@@ -10,7 +10,6 @@ mod asyncapi;
 mod conversations;
 mod document;
 mod generated;
-mod since;
 mod traffic;
 
 use std::path::PathBuf;
@@ -19,7 +18,7 @@ use serde_json::Value;
 
 /// A file of the repository's `docs`.
 fn docs(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)
 }
 
 fn read(name: &str) -> String {

@@ -1,12 +1,14 @@
 //! `since` that no client can have learned from this server, and joins without measure.
 
+mod driver;
+
 use std::time::Duration;
 
 use causerie_core::ConnectionId;
 use serde_json::{Value, json};
 
-use super::driver::Driver;
-use super::driver::reader::Reader;
+use driver::Driver;
+use driver::reader::Reader;
 
 /// Ann in the middle of an answer that is "Grün" so far, and what a client knows that has all of it.
 fn in_the_middle() -> (Driver, ConnectionId, String, Value) {

@@ -321,7 +321,7 @@ fn notices() -> String {
 }
 
 fn closes() -> String {
-    let source = include_str!("../../src/code.rs");
+    let source = include_str!("../../../core/src/code.rs");
     let mut text = String::from("| code | meaning | connect again? |\n|---|---|---|\n");
     for code in CloseCode::ALL {
         let line = format!("    {code:?} = {},", code.as_u16());
@@ -426,7 +426,7 @@ fn declared(line: &str) -> Option<&str> {
 }
 
 fn limits_table(wanted: &dyn Fn(&str) -> bool) -> String {
-    let source = include_str!("../../src/limits.rs");
+    let source = include_str!("../../../core/src/limits.rs");
     let values = all_limits();
     let mut text = String::from("| name | value | meaning, and what is answered beyond |\n|---|---|---|\n");
     for (at, line) in source.lines().enumerate() {
@@ -440,7 +440,7 @@ fn limits_table(wanted: &dyn Fn(&str) -> bool) -> String {
 
 #[test]
 fn every_limit_has_its_row_and_every_row_its_limit() {
-    let source = include_str!("../../src/limits.rs");
+    let source = include_str!("../../../core/src/limits.rs");
     let mut declared: Vec<&str> = source.lines().filter_map(declared).collect();
     let mut rows: Vec<&str> = all_limits().iter().map(|(name, _)| *name).collect();
     declared.sort_unstable();
@@ -456,7 +456,7 @@ fn states(of: &str) -> String {
         "answer" => "Running",
         other => panic!("`{other}` has no states"),
     };
-    let source = include_str!("../../src/lib.rs");
+    let source = include_str!("../../../core/src/lib.rs");
     let rows = source.lines().filter_map(|line| line.strip_prefix("//! ")).skip_while(|l| !l.starts_with(first));
     let rows = rows.take_while(|line| line.contains("-->"));
     let mut text = format!("```mermaid\nstateDiagram-v2\n    [*] --> {first}\n");

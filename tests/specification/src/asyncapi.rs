@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::generated::{ANSWERS, Answers};
 use super::{keep, schemas};
 
-const HEAD: &str = r##"# Made by `UPDATE=1 cargo test -p causerie-core --test specification`.
+const HEAD: &str = r##"# Made by `UPDATE=1 cargo test -p causerie-specification`.
 asyncapi: 3.0.0
 info:
   title: Causerie

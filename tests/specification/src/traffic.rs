@@ -54,7 +54,7 @@ proptest! {
 /// The seeds of the fuzz target `hub` reach nearly every frame there is.
 #[test]
 fn all_that_the_fuzzers_seeds_send_fits_the_schema() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/hub");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/hub");
     for seed in std::fs::read_dir(folder).expect("the corpus is in the repository") {
         let data = std::fs::read(seed.expect("a file").path()).expect("a file");
         live_watched(data.as_chunks::<4>().0.iter().map(|four| Op::from(*four)), check_server);

@@ -104,8 +104,8 @@ fn every_row_of_bad_input_has_its_test() {
     let (_, section) = text.split_once("\n## Bad input\n").expect("the section");
     let section = section.split("\n## ").next().expect("a first part");
     let mut tests = String::new();
-    for folder in ["core/src", "core/tests", "tests/tests"] {
-        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder), &mut tests);
+    for folder in ["core/src", "core/tests", "tests/tests", "tests/specification"] {
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder), &mut tests);
     }
     let mut rows = 0;
     for row in section.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what ")) {
