@@ -12,14 +12,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream};
-use causerie_core::{ConnectionId, Violation};
+use causerie_core::{CloseCode, ConnectionId, Violation};
 use smol::channel::Sender;
 use smol::future::{or, yield_now};
 use smol::io::AsyncReadExt;
 use smol::net::TcpStream;
 use smol::stream::StreamExt;
 use smol::{LocalExecutor, Timer};
-use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
@@ -212,7 +211,7 @@ pub(crate) async fn run(
         answered.recv().await
     };
     let Ok(Some(connection)) = connection else {
-        let close = close_frame(1013, "the server is full: try again in a minute".into());
+        let close = close_frame(CloseCode::TryAgainLater.as_u16(), "the server is full: try again in a minute".into());
         or(async { drop(sender.close(Some(close)).await) }, sleep(limits::CLOSE_TIME)).await;
         return;
     };
@@ -377,7 +376,7 @@ async fn write(
 }
 
 fn close_frame(code: u16, reason: Utf8Bytes) -> CloseFrame {
-    CloseFrame { code: CloseCode::from(code), reason }
+    CloseFrame { code: code.into(), reason }
 }
 
 async fn sleep(time: Duration) {
