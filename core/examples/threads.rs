@@ -19,24 +19,16 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use causerie_core::{ConnectionId, FinishReason, Timings, Usage, Violation, limits::Limits};
+use causerie_core::{ConnectionId, Violation};
 use tungstenite::handshake::server::{Request, Response};
-use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tungstenite::protocol::{CloseFrame, Role};
 use tungstenite::{Error, Message, WebSocket};
 
-use shared::server::{self, Event, Order, Server, Task};
+use shared::peer::{self, GRACE};
+use shared::server::{EVENTS, Event, Order, Server, Task, WORD};
 use shared::storage::Storage;
-
-/// Events that wait for the hub; who has another one waits.
-const EVENTS: usize = 1_024;
-
-/// How long a peer that was told goodbye may take to leave, and anybody to shake hands.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// Between two words of the model.
-const WORD: Duration = Duration::from_millis(20);
 
 type Socket = WebSocket<Shared>;
 
@@ -107,13 +99,7 @@ fn answer(task: &Task, events: &SyncSender<Event>) {
         }
         said += 1;
     }
-    let reason = if said < task.words.len() { FinishReason::Stopped } else { FinishReason::Stop };
-    let usage = Usage { completion_tokens: said as u32, ..Usage::default() };
-    let timings = Timings {
-        first_token_ms: WORD.as_secs_f32() * 1e3,
-        tokens_per_second: said as f32 / begun.elapsed().as_secs_f32(),
-    };
-    let _ = events.send(Event::Ended { generation, reason, usage, timings });
+    let _ = events.send(task.ended(said, WORD, begun));
 }
 
 /// One connection: this thread reads, another one writes.
@@ -156,15 +142,13 @@ fn handshake(stream: TcpStream) -> io::Result<(Option<String>, Socket, Socket)> 
     let mut token = None;
     #[allow(clippy::result_large_err, reason = "tungstenite asks for this type")]
     let look = |request: &Request, response: Response| {
-        token = server::token(request.uri().query());
+        token = peer::token(request.uri().query());
         Ok(response)
     };
-    let limit = Limits::default().frame_bytes;
-    let config = WebSocketConfig::default().max_message_size(Some(limit)).max_frame_size(Some(limit));
-    let reader = tungstenite::accept_hdr_with_config(stream.clone(), look, Some(config));
+    let reader = tungstenite::accept_hdr_with_config(stream.clone(), look, Some(peer::config()));
     let reader = reader.map_err(|error| io::Error::other(error.to_string()))?;
     stream.stream.set_read_timeout(None)?;
-    let writer = WebSocket::from_raw_socket(stream, Role::Server, Some(config));
+    let writer = WebSocket::from_raw_socket(stream, Role::Server, Some(peer::config()));
     Ok((token, reader, writer))
 }
 
@@ -176,7 +160,7 @@ fn read(socket: &mut Socket, connection: ConnectionId, gate: &Gate, events: &Syn
             Ok(Message::Text(text)) => Event::Frame { connection, text },
             Ok(Message::Binary(_)) => Event::Violated { connection, violation: Violation::Binary },
             Ok(_) => continue,
-            Err(error) => match violation(&error) {
+            Err(error) => match peer::violation(&error) {
                 Some(violation) => {
                     // Nothing after it can be understood. The hub says so to the peer, who may not leave by itself.
                     let _ = events.send(Event::Violated { connection, violation });
@@ -188,17 +172,6 @@ fn read(socket: &mut Socket, connection: ConnectionId, gate: &Gate, events: &Syn
         if events.send(event).is_err() {
             return;
         }
-    }
-}
-
-/// What an error of the WebSocket says against the peer.
-fn violation(error: &Error) -> Option<Violation> {
-    match error {
-        Error::Capacity(_) => Some(Violation::TooBig { limit: Limits::default().frame_bytes as u32 }),
-        Error::Utf8(_) => Some(Violation::NotUtf8),
-        Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => None,
-        Error::Protocol(_) => Some(Violation::Framing),
-        _ => None,
     }
 }
 

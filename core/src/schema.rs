@@ -40,6 +40,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::wire::kind::{client_frames, server_frames};
+
 pub use document::{client_schema, server_schema};
 pub use part::{
     FinishReason, FrameId, Participant, PresenceEvent, Role, Sampling, SessionEntry, Since, Speaker, Stop, Timings,
@@ -101,48 +103,17 @@ macro_rules! frames {
     };
 }
 
-frames! {
-    /// What a client sends.
-    ClientFrame of client {
-        JoinSession = "join_session",
-        ChatMessage = "chat_message",
-        Ping = "ping",
-        CreateSession = "create_session",
-        LeaveSession = "leave_session",
-        StopGeneration = "stop_generation",
-        Regenerate = "regenerate",
-        EditMessage = "edit_message",
-        History = "history",
-        Typing = "typing",
-        Invite = "invite",
-        RenameSession = "rename_session",
-        DeleteSession = "delete_session",
-        ListSessions = "list_sessions",
-        Authenticate = "authenticate",
+client_frames! {
+    frames! {
+        /// What a client sends.
+        ClientFrame of client
     }
 }
 
-frames! {
-    /// What the server sends.
-    ServerFrame of server {
-        ConnectionEstablished = "connection_established",
-        SessionJoined = "session_joined",
-        Message = "message",
-        MessageDelta = "message_delta",
-        Typing = "typing",
-        Ack = "ack",
-        Error = "error",
-        Pong = "pong",
-        CommandResponse = "command_response",
-        Presence = "presence",
-        HistoryPage = "history_page",
-        SessionList = "session_list",
-        Invited = "invited",
-        SessionRenamed = "session_renamed",
-        SessionLeft = "session_left",
-        SessionEnded = "session_ended",
-        SessionDeleted = "session_deleted",
-        Notice = "notice",
+server_frames! {
+    frames! {
+        /// What the server sends.
+        ServerFrame of server
     }
 }
 

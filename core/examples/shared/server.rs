@@ -28,6 +28,12 @@ const CREDIT: u32 = 65_536;
 /// How long a token is good; a real one says so itself.
 const TOKEN: Duration = Duration::from_secs(3_600);
 
+/// Events that wait for the hub; who has another one waits.
+pub(crate) const EVENTS: usize = 1_024;
+
+/// Between two words of the model.
+pub(crate) const WORD: Duration = Duration::from_millis(20);
+
 /// Time that running answers have to end in when the server stops.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -91,6 +97,19 @@ pub(crate) struct Task {
     pub(crate) words: Vec<String>,
     /// Set when the answer is to end early.
     pub(crate) cancelled: Arc<AtomicBool>,
+}
+
+impl Task {
+    /// How it went: so many words were said, and the first one came `first` after it began.
+    pub(crate) fn ended(&self, said: usize, first: Duration, begun: std::time::Instant) -> Event {
+        let reason = if said < self.words.len() { FinishReason::Stopped } else { FinishReason::Stop };
+        let usage = Usage { completion_tokens: said as u32, ..Usage::default() };
+        let timings = Timings {
+            first_token_ms: first.as_secs_f32() * 1e3,
+            tokens_per_second: said as f32 / begun.elapsed().as_secs_f32(),
+        };
+        Event::Ended { generation: self.generation, reason, usage, timings }
+    }
 }
 
 /// The hub, the ways to all it speaks with, and the clock.
@@ -307,11 +326,6 @@ impl Outside<'_> {
     fn ask(&self, job: Option<Job>) -> bool {
         job.is_some_and(|job| self.storage.send(job).is_ok())
     }
-}
-
-/// The token of a handshake: its `token` parameter.
-pub(crate) fn token(query: Option<&str>) -> Option<String> {
-    query?.split('&').find_map(|pair| pair.strip_prefix("token=")).map(str::to_owned)
 }
 
 /// Randomness of the operating system, by the keys that the standard library draws for hash maps. A real server asks the

@@ -18,18 +18,10 @@ use crate::refusal::Refusal;
 use crate::time::UnixMicros;
 use crate::wire::decode::{self, ClientFrame as Decoded};
 use crate::wire::frames::{self, Context, Joined, Typist};
-use crate::wire::kind::{ClientKind, ServerKind};
+use crate::wire::kind::ServerKind;
 
 /// So that texts at the limit stay short.
 const MESSAGE_BYTES: usize = 300;
-
-#[test]
-fn all_three_know_the_same_types() {
-    let of_decoder: Vec<&str> = ClientKind::ALL.iter().map(|kind| kind.as_str()).collect();
-    let of_encoder: Vec<&str> = ServerKind::ALL.iter().map(|kind| kind.as_str()).collect();
-    assert_eq!(ClientFrame::TYPES, of_decoder);
-    assert_eq!(ServerFrame::TYPES, of_encoder);
-}
 
 fn sampling(sampling: Option<&Sampling>) -> crate::Sampling {
     let Some(sampling) = sampling.cloned() else { return crate::Sampling::default() };

@@ -335,7 +335,7 @@ pub struct SessionLeft {
     pub timestamp: String,
 }
 
-/// The session takes no more messages, and nobody is in it any more. Its history stays.
+/// The session takes no more messages, and nobody is in it any more. Its messages are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct SessionEnded {

@@ -33,48 +33,74 @@ macro_rules! kinds {
     };
 }
 
-kinds! {
-    /// The `type` of a client's frame.
-    ClientKind {
-        JoinSession = "join_session",
-        ChatMessage = "chat_message",
-        Ping = "ping",
-        CreateSession = "create_session",
-        LeaveSession = "leave_session",
-        StopGeneration = "stop_generation",
-        Regenerate = "regenerate",
-        EditMessage = "edit_message",
-        History = "history",
-        Typing = "typing",
-        Invite = "invite",
-        RenameSession = "rename_session",
-        DeleteSession = "delete_session",
-        ListSessions = "list_sessions",
-        Authenticate = "authenticate",
+/// The frames of a client, in the order of the specification: `$make! { $what { frames } }`. This is their only list; types
+/// for serde are made from it, too.
+macro_rules! client_frames {
+    ($make:ident! { $($what:tt)+ }) => {
+        $make! {
+            $($what)+ {
+                JoinSession = "join_session",
+                ChatMessage = "chat_message",
+                Ping = "ping",
+                CreateSession = "create_session",
+                LeaveSession = "leave_session",
+                StopGeneration = "stop_generation",
+                Regenerate = "regenerate",
+                EditMessage = "edit_message",
+                History = "history",
+                Typing = "typing",
+                Invite = "invite",
+                RenameSession = "rename_session",
+                DeleteSession = "delete_session",
+                ListSessions = "list_sessions",
+                Authenticate = "authenticate",
+            }
+        }
+    };
+}
+
+/// The frames of the server: see `client_frames`.
+macro_rules! server_frames {
+    ($make:ident! { $($what:tt)+ }) => {
+        $make! {
+            $($what)+ {
+                ConnectionEstablished = "connection_established",
+                SessionJoined = "session_joined",
+                Message = "message",
+                MessageDelta = "message_delta",
+                Typing = "typing",
+                Ack = "ack",
+                Error = "error",
+                Pong = "pong",
+                CommandResponse = "command_response",
+                Presence = "presence",
+                HistoryPage = "history_page",
+                SessionList = "session_list",
+                Invited = "invited",
+                SessionRenamed = "session_renamed",
+                SessionLeft = "session_left",
+                SessionEnded = "session_ended",
+                SessionDeleted = "session_deleted",
+                Notice = "notice",
+            }
+        }
+    };
+}
+
+#[cfg(feature = "schema")]
+pub(crate) use {client_frames, server_frames};
+
+client_frames! {
+    kinds! {
+        /// The `type` of a client's frame.
+        ClientKind
     }
 }
 
-kinds! {
-    /// The `type` of a server's frame.
-    ServerKind {
-        ConnectionEstablished = "connection_established",
-        SessionJoined = "session_joined",
-        Message = "message",
-        MessageDelta = "message_delta",
-        Typing = "typing",
-        Ack = "ack",
-        Error = "error",
-        Pong = "pong",
-        CommandResponse = "command_response",
-        Presence = "presence",
-        HistoryPage = "history_page",
-        SessionList = "session_list",
-        Invited = "invited",
-        SessionRenamed = "session_renamed",
-        SessionLeft = "session_left",
-        SessionEnded = "session_ended",
-        SessionDeleted = "session_deleted",
-        Notice = "notice",
+server_frames! {
+    kinds! {
+        /// The `type` of a server's frame.
+        ServerKind
     }
 }
 

@@ -8,7 +8,7 @@ use causerie_core::{ConnectionId, ErrorCode, FinishReason, GenerationFailure, Ro
 use serde_json::{Value, json};
 
 use super::driver::Driver;
-use super::generated::{ANSWERS, ANY, Answers};
+use super::table::{ANSWERS, ANY, Answers};
 
 /// A frame's type and what answered it: a type, or the code of an error.
 type Seen = BTreeSet<(String, String)>;

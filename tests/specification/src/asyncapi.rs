@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::generated::{ANSWERS, Answers};
+use super::table::{ANSWERS, Answers};
 use super::{keep, schemas};
 
 const HEAD: &str = r##"# Made by `UPDATE=1 cargo test -p causerie-specification`.

@@ -6,8 +6,8 @@ use causerie_core::schema::{ClientFrame, ServerFrame};
 use causerie_core::{CloseCode, ErrorCode, NoticeCode};
 use serde_json::json;
 
-use super::generated::{ANSWERS, ANY, OF_CLOSES};
 use super::read;
+use super::table::{ANSWERS, ANY, OF_CLOSES};
 
 /// The headings of a section's frames: those of the third level with a name in backticks.
 fn headings(text: &str, section: &str) -> Vec<String> {

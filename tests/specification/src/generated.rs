@@ -3,145 +3,12 @@
 
 use std::fmt::Write as _;
 
-use causerie_core::limits::{self, Limits};
 use causerie_core::{CloseCode, ErrorCode, NoticeCode};
-use serde_json::Value;
 
+use super::bounds::{limits_table, met_by_clients};
+use super::fields::fields;
+use super::table::{ANSWERS, ANY, OF_ANSWERS, OF_CLOSES};
 use super::{keep, read, schemas};
-
-/// A client's frame, what answers it, and the errors that may answer it instead, besides [`ANY`].
-pub(crate) struct Answers {
-    pub(crate) frame: &'static str,
-    pub(crate) by: &'static [&'static str],
-    pub(crate) errors: &'static [ErrorCode],
-}
-
-/// Errors that may answer any frame.
-pub(crate) const ANY: &[ErrorCode] = &[
-    ErrorCode::FrameTooLarge,
-    ErrorCode::InvalidJson,
-    ErrorCode::TooDeeplyNested,
-    ErrorCode::UnknownType,
-    ErrorCode::InvalidField,
-    ErrorCode::BinaryFrame,
-    ErrorCode::TooManyFrames,
-];
-
-/// Errors in the place of an answer of the model: to everybody in the session, and without `ref`.
-pub(crate) const OF_ANSWERS: &[ErrorCode] = &[
-    ErrorCode::AiUnavailable,
-    ErrorCode::ContextExceeded,
-    ErrorCode::GenerationFailed,
-    ErrorCode::Overloaded,
-    ErrorCode::StorageFailed,
-    ErrorCode::ServerDraining,
-];
-
-/// Errors that come before a close.
-pub(crate) const OF_CLOSES: &[ErrorCode] =
-    &[ErrorCode::AuthenticationFailed, ErrorCode::TooManyConnections, ErrorCode::FrameTooLarge];
-
-use ErrorCode as E;
-
-/// What answers what.
-pub(crate) const ANSWERS: &[Answers] = &[
-    Answers {
-        frame: "join_session",
-        by: &["session_joined"],
-        errors: &[E::SessionNotFound, E::SessionEnded, E::Overloaded, E::StorageFailed],
-    },
-    Answers {
-        frame: "chat_message",
-        by: &["ack", "command_response", "session_ended"],
-        errors: &[
-            E::NotInSession,
-            E::EmptyMessage,
-            E::MessageTooLong,
-            E::MessageNotFound,
-            E::SessionEnded,
-            E::RateLimited,
-            E::Overloaded,
-            E::ServerDraining,
-            E::StorageFailed,
-        ],
-    },
-    Answers { frame: "ping", by: &["pong"], errors: &[] },
-    Answers {
-        frame: "create_session",
-        by: &["session_joined"],
-        errors: &[E::TitleTooLong, E::MessageTooLong, E::TooManySessions, E::ServerDraining, E::StorageFailed],
-    },
-    Answers { frame: "leave_session", by: &["session_left"], errors: &[E::NotInSession] },
-    Answers { frame: "stop_generation", by: &[], errors: &[E::NotInSession, E::NothingToStop] },
-    Answers {
-        frame: "regenerate",
-        by: &["ack"],
-        errors: &[
-            E::NotInSession,
-            E::MessageNotFound,
-            E::SessionEnded,
-            E::RateLimited,
-            E::Overloaded,
-            E::ServerDraining,
-            E::StorageFailed,
-        ],
-    },
-    Answers {
-        frame: "edit_message",
-        by: &["ack"],
-        errors: &[
-            E::NotInSession,
-            E::EmptyMessage,
-            E::MessageTooLong,
-            E::MessageNotFound,
-            E::NotAuthor,
-            E::SessionEnded,
-            E::RateLimited,
-            E::Overloaded,
-            E::ServerDraining,
-            E::StorageFailed,
-        ],
-    },
-    Answers { frame: "history", by: &["history_page"], errors: &[E::NotInSession, E::Overloaded, E::StorageFailed] },
-    Answers { frame: "typing", by: &[], errors: &[E::NotInSession] },
-    Answers {
-        frame: "invite",
-        by: &["invited"],
-        errors: &[
-            E::NotInSession,
-            E::UsernameTooLong,
-            E::NotOwner,
-            E::TooManyMembers,
-            E::SessionEnded,
-            E::Overloaded,
-            E::StorageFailed,
-        ],
-    },
-    Answers {
-        frame: "rename_session",
-        by: &["session_renamed"],
-        errors: &[
-            E::NotInSession,
-            E::TitleTooLong,
-            E::SessionNotFound,
-            E::NotOwner,
-            E::SessionEnded,
-            E::Overloaded,
-            E::StorageFailed,
-        ],
-    },
-    Answers {
-        frame: "delete_session",
-        by: &["session_deleted"],
-        errors: &[E::NotInSession, E::SessionNotFound, E::NotOwner, E::SessionEnded, E::Overloaded, E::StorageFailed],
-    },
-    Answers { frame: "list_sessions", by: &["session_list"], errors: &[E::Overloaded, E::StorageFailed] },
-    Answers {
-        frame: "authenticate",
-        by: &["notice"],
-        errors: &[E::TokenTooLong, E::AuthenticationFailed, E::WrongUser, E::Overloaded],
-    },
-];
 
 #[test]
 fn the_generated_parts_are_up_to_date() {
@@ -201,86 +68,6 @@ fn shared_object(name: &str) -> String {
     fields(definition.unwrap_or_else(|| panic!("there is no object `{name}`")))
 }
 
-/// A table of an object's fields: those that must be there first.
-fn fields(definition: &Value) -> String {
-    let properties = definition["properties"].as_object().expect("an object has properties");
-    let required: Vec<&str> =
-        definition["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let mut names: Vec<&String> = properties.keys().filter(|name| *name != "type").collect();
-    // `id` and `ref` are the same everywhere.
-    names.retain(|name| !["id", "ref"].contains(&name.as_str()) || !is_frame_id(&properties[*name]));
-    names.sort_by_key(|name| (!required.contains(&name.as_str()), name.as_str()));
-    if names.is_empty() {
-        return "No fields of its own.\n".into();
-    }
-    let mut text = String::from("| field | type | | meaning |\n|---|---|---|---|\n");
-    for name in names {
-        let property = &properties[name];
-        let nullable = property["type"].as_array().is_some_and(|kinds| kinds.contains(&"null".into()));
-        let must = match (required.contains(&name.as_str()), nullable) {
-            (true, false) => "required",
-            (true, true) => "required, may be null",
-            (false, _) => "",
-        };
-        let meaning = property["description"].as_str().unwrap_or_default();
-        let _ = writeln!(text, "| `{name}` | {} | {must} | {meaning} |", type_of(property));
-    }
-    text
-}
-
-fn is_frame_id(property: &Value) -> bool {
-    property.to_string().contains("#/$defs/FrameId")
-}
-
-/// A field's type and bounds, for people.
-fn type_of(property: &Value) -> String {
-    if let Some(target) = property["$ref"].as_str() {
-        let name = target.rsplit('/').next().expect("a name");
-        return match name {
-            "Uuid" => "UUID".into(),
-            "message" => "`message`".into(),
-            "FrameId" => "string or number".into(),
-            object => format!("[{object}](#{})", object.to_lowercase()),
-        };
-    }
-    if let Some(choices) = property["oneOf"].as_array().or(property["anyOf"].as_array()) {
-        let consts: Vec<String> = choices.iter().filter_map(|c| Some(format!("`{}`", c["const"].as_str()?))).collect();
-        if !consts.is_empty() {
-            return consts.join(", ");
-        }
-        if property["type"] == "string" {
-            return "string: a code".into();
-        }
-        let kinds = choices.iter().filter(|c| c["type"] != "null").map(type_of).collect::<Vec<_>>();
-        return kinds.join(", or ");
-    }
-    let kind = match &property["type"] {
-        Value::Array(kinds) => kinds.iter().find(|k| *k != "null").and_then(Value::as_str).unwrap_or_default(),
-        kind => kind.as_str().unwrap_or_default(),
-    };
-    match kind {
-        "array" => {
-            let most = property["maxItems"].as_u64().map_or(String::new(), |most| format!("at most {most} "));
-            format!("array of {most}{}", type_of(&property["items"]))
-        }
-        "string" if property["format"] == "date-time" => "time".into(),
-        "string" => match (property["minLength"].as_u64(), property["x-max-bytes"].as_u64()) {
-            (None | Some(0), None) => "string".into(),
-            (None | Some(0), Some(most)) => format!("string, at most {most} bytes"),
-            (Some(least), most) => format!("string, {least} to {} bytes", most.expect("both bounds")),
-        },
-        "integer" | "number" => {
-            let bounds = match (&property["minimum"], &property["maximum"]) {
-                (Value::Null, _) => String::new(),
-                (least, Value::Null) => format!(" from {least}"),
-                (least, most) => format!(", {least} to {most}"),
-            };
-            format!("{kind}{}", bounds.replace(&limits::MAX_INTEGER.to_string(), "2<sup>53</sup>−1"))
-        }
-        other => other.into(),
-    }
-}
-
 /// Where a code can come.
 fn occurs(code: ErrorCode) -> String {
     let mut places = Vec::new();
@@ -338,7 +125,7 @@ fn closes() -> String {
 }
 
 /// The documentation above a line of Rust, as one line without links.
-fn doc_before(source: &str, line: usize) -> String {
+pub(crate) fn doc_before(source: &str, line: usize) -> String {
     let lines: Vec<&str> = source.lines().collect();
     let from = lines[..line].iter().rposition(|l| !l.trim_start().starts_with("///")).map_or(0, |last| last + 1);
     let doc = lines[from..line].iter().map(|l| l.trim_start().trim_start_matches('/').trim());
@@ -358,94 +145,6 @@ fn without_links(text: &str) -> String {
         };
     }
     out + rest
-}
-
-/// Every bound of `limits.rs`: its name and value.
-fn all_limits() -> Vec<(&'static str, String)> {
-    let l = Limits::default();
-    let seconds = |time: std::time::Duration| format!("{} s", time.as_secs());
-    let range = |range: &std::ops::RangeInclusive<f64>| format!("{} to {}", range.start(), range.end());
-    macro_rules! constants {
-        ($($name:ident)+) => { vec![$((stringify!($name), limits::$name.to_string()),)+] };
-    }
-    let mut all = vec![
-        ("connections", l.connections.to_string()),
-        ("connections_per_user", l.connections_per_user.to_string()),
-        ("frame_bytes", l.frame_bytes.to_string()),
-        ("message_bytes", l.message_bytes.to_string()),
-        ("frames_per_second", l.frames_per_second.to_string()),
-        ("messages_per_minute", l.messages_per_minute.to_string()),
-        ("sessions_per_minute", l.sessions_per_minute.to_string()),
-        ("queued_messages", l.queued_messages.to_string()),
-        ("queued_generations", l.queued_generations.to_string()),
-        ("generations_per_user", l.generations_per_user.to_string()),
-        ("handshake", seconds(l.handshake)),
-        ("idle", seconds(l.idle)),
-        ("log_bytes", l.log_bytes.to_string()),
-        ("LOG_KEPT", seconds(limits::LOG_KEPT)),
-        ("EXPIRY_NOTICE", seconds(limits::EXPIRY_NOTICE)),
-        ("TYPING", seconds(limits::TYPING)),
-        ("DRAIN_GRACE", seconds(limits::DRAIN_GRACE)),
-        ("TEMPERATURE", range(&limits::TEMPERATURE)),
-        ("PROBABILITY", range(&limits::PROBABILITY)),
-        ("REPETITION_PENALTY", range(&limits::REPETITION_PENALTY)),
-    ];
-    all.extend(constants! {
-        NESTING FIELDS FIELD_BYTES REF_BYTES CLIENT_ID_BYTES TITLE_BYTES USERNAME_BYTES TOKEN_BYTES MEMBERS
-        PAGE_MESSAGES PAGE_MESSAGES_DEFAULT PAGE_BYTES LISTED_SESSIONS COMMAND_SESSIONS ANSWER_BYTES DELTA_BYTES
-        HELD_FRAMES REPLIES REPLY_BYTES PAUSED_FACTOR REQUESTS_PER_CONNECTION QUEUED_CHANGES ERRANDS FETCHED_MESSAGES
-        LOG_ENTRIES POLL_PIECES MAX_TOKENS MAX_INTEGER STOP_STRINGS STOP_BYTES CLOSE_REASON_BYTES
-    });
-    all
-}
-
-/// Bounds of what goes on inside; the others are met by what a client sends, asks or waits for.
-fn met_by_clients(name: &str) -> bool {
-    let inner = [
-        "connections",
-        "log_bytes",
-        "PAUSED_FACTOR",
-        "FETCHED_MESSAGES",
-        "LOG_ENTRIES",
-        "LOG_KEPT",
-        "POLL_PIECES",
-        "CLOSE_REASON_BYTES",
-        "HELD_FRAMES",
-        "REPLIES",
-        "REPLY_BYTES",
-        "DRAIN_GRACE",
-    ];
-    !inner.contains(&name)
-}
-
-/// A line of `limits.rs` that declares a bound: its name.
-fn declared(line: &str) -> Option<&str> {
-    let name =
-        line.strip_prefix("pub const ").or_else(|| line.strip_prefix("    pub ").filter(|l| !l.contains("fn ")))?;
-    Some(name.split_once(':')?.0)
-}
-
-fn limits_table(wanted: &dyn Fn(&str) -> bool) -> String {
-    let source = include_str!("../../../core/src/limits.rs");
-    let values = all_limits();
-    let mut text = String::from("| name | value | meaning, and what is answered beyond |\n|---|---|---|\n");
-    for (at, line) in source.lines().enumerate() {
-        let Some(name) = declared(line).filter(|name| wanted(name)) else { continue };
-        let value = values.iter().find(|(known, _)| *known == name);
-        let (_, value) = value.unwrap_or_else(|| panic!("`{name}` of limits.rs has no row: add it to `all_limits`"));
-        let _ = writeln!(text, "| `{name}` | {value} | {} |", doc_before(source, at));
-    }
-    text
-}
-
-#[test]
-fn every_limit_has_its_row_and_every_row_its_limit() {
-    let source = include_str!("../../../core/src/limits.rs");
-    let mut declared: Vec<&str> = source.lines().filter_map(declared).collect();
-    let mut rows: Vec<&str> = all_limits().iter().map(|(name, _)| *name).collect();
-    declared.sort_unstable();
-    rows.sort_unstable();
-    assert_eq!(rows, declared);
 }
 
 /// A state graph for Mermaid, from the crate's documentation, which a test of the core compares with its tables.

@@ -7,9 +7,12 @@ mod driver;
 
 mod answers;
 mod asyncapi;
+mod bounds;
 mod conversations;
 mod document;
+mod fields;
 mod generated;
+mod table;
 mod traffic;
 
 use std::path::PathBuf;

@@ -18,9 +18,9 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc as blocking;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use causerie_core::{ConnectionId, FinishReason, Timings, Usage, Violation, limits::Limits};
+use causerie_core::{ConnectionId, Violation};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,20 +28,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
+use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 
-use shared::server::{self, Event, Order, Server, Task};
+use shared::peer::{self, GRACE};
+use shared::server::{EVENTS, Event, Order, Server, Task, WORD};
 use shared::storage::Storage;
-
-/// Events that wait for the hub; who has another one waits.
-const EVENTS: usize = 1_024;
-
-/// How long a peer that was told goodbye may take to leave, and anybody to shake hands.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// Between two words of the model.
-const WORD: Duration = Duration::from_millis(20);
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -119,13 +110,7 @@ async fn answer(task: Task, events: mpsc::Sender<Event>) {
         }
         said += 1;
     }
-    let reason = if said < task.words.len() { FinishReason::Stopped } else { FinishReason::Stop };
-    let usage = Usage { completion_tokens: said as u32, ..Usage::default() };
-    let timings = Timings {
-        first_token_ms: WORD.as_secs_f32() * 1e3,
-        tokens_per_second: said as f32 / begun.elapsed().as_secs_f32(),
-    };
-    let _ = events.send(Event::Ended { generation, reason, usage, timings }).await;
+    let _ = events.send(task.ended(said, WORD, begun)).await;
 }
 
 async fn accept(listener: TcpListener, events: mpsc::Sender<Event>) {
@@ -180,12 +165,10 @@ async fn handshake(stream: TcpStream) -> Option<(Option<String>, Socket)> {
     let mut token = None;
     #[allow(clippy::result_large_err, reason = "tungstenite asks for this type")]
     let look = |request: &Request, response: Response| {
-        token = server::token(request.uri().query());
+        token = peer::token(request.uri().query());
         Ok(response)
     };
-    let limit = Limits::default().frame_bytes;
-    let config = WebSocketConfig::default().max_message_size(Some(limit)).max_frame_size(Some(limit));
-    let socket = tokio_tungstenite::accept_hdr_async_with_config(stream, look, Some(config)).await.ok()?;
+    let socket = tokio_tungstenite::accept_hdr_async_with_config(stream, look, Some(peer::config())).await.ok()?;
     Some((token, socket))
 }
 
@@ -207,7 +190,7 @@ async fn read(
             Some(Ok(Message::Binary(_))) => Event::Violated { connection, violation: Violation::Binary },
             Some(Ok(_)) => continue,
             Some(Err(error)) => {
-                let Some(violation) = violation(&error) else { return };
+                let Some(violation) = peer::violation(&error) else { return };
                 let _ = events.send(Event::Violated { connection, violation }).await;
                 // Nothing after it can be understood. It is read all the same, until the connection is closed: a peer
                 // whose bytes are refused would not get to see why.
@@ -218,17 +201,6 @@ async fn read(
         if events.send(event).await.is_err() {
             return;
         }
-    }
-}
-
-/// What an error of the WebSocket says against the peer.
-fn violation(error: &Error) -> Option<Violation> {
-    match error {
-        Error::Capacity(_) => Some(Violation::TooBig { limit: Limits::default().frame_bytes as u32 }),
-        Error::Utf8(_) => Some(Violation::NotUtf8),
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
-        Error::Protocol(_) => Some(Violation::Framing),
-        _ => None,
     }
 }
 
