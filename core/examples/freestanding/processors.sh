@@ -5,6 +5,8 @@
 #
 #     core/examples/freestanding/processors.sh             what cannot run here (no qemu) is only built, and named
 #     CAUSERIE_REQUIRE_QEMU=1 core/examples/...            it is an error then
+#
+# Ends with 2 where Rust's libraries for these processors are missing and cannot be fetched.
 set -euo pipefail
 cd "$(dirname "$0")"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$(cd ../../.. && pwd)/target}/processors"
@@ -22,7 +24,7 @@ processors=(
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=rust-lld
 
 if command -v rustup >/dev/null; then
-    rustup target add "${processors[@]%% *}"
+    rustup target add "${processors[@]%% *}" || exit 2
 fi
 for processor in "${processors[@]}"; do
     read -r target emulator <<<"$processor"
