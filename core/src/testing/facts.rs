@@ -119,6 +119,7 @@ pub(super) struct Facts {
     failed: BTreeSet<Uuid>,
     promises: BTreeMap<Uuid, Promise>,
     client_ids: BTreeMap<(String, String), Uuid>,
+    told_seq: u64,
     /// What storage has committed, where the model is told.
     committed: BTreeMap<Uuid, u64>,
     /// Somebody wants it deleted.
@@ -126,6 +127,11 @@ pub(super) struct Facts {
 }
 
 impl Facts {
+    /// The largest `seq` that a client was told of. The server may not know of more yet, even if storage has committed it.
+    pub(super) fn told_seq(&self) -> u64 {
+        self.told_seq
+    }
+
     /// The largest `seq` that is known.
     pub(super) fn last_seq(&self) -> u64 {
         let seen = self.messages.last_key_value().map_or(0, |(seq, _)| *seq);
@@ -157,6 +163,9 @@ impl Facts {
     /// A message was seen, live or in a page of history.
     pub(super) fn learn(&mut self, message: Message) -> Result<(), Breach> {
         let Message { id, seq, .. } = message;
+        if message.told.is_some() {
+            self.told_seq = self.told_seq.max(seq);
+        }
         if let Some(known) = self.messages.get_mut(&seq) {
             require(known.agrees_with(&message), Rule::Agreement, || (format!("{known:?}"), format!("{message:?}")))?;
             if known.told.is_none() {
@@ -199,6 +208,7 @@ impl Facts {
 
     /// A client was told that its message is stored.
     pub(super) fn promise(&mut self, promise: &Promise) -> Result<(), Breach> {
+        self.told_seq = self.told_seq.max(promise.seq);
         if let Some(client_id) = &promise.client_id {
             let first = self.client_ids.entry((promise.user_id.clone(), client_id.clone())).or_insert(promise.id);
             require(*first == promise.id, Rule::Acknowledgement, || {

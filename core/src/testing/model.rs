@@ -78,7 +78,7 @@ impl Model {
         };
         let facts = concerns.and_then(|session| self.sessions.get_mut(&session));
         if let Some(facts) = facts {
-            question.known_seq = facts.last_seq();
+            question.known_seq = facts.told_seq();
             facts.deleting |= matches!(question.ask, Ask::Delete { .. });
         }
         question.concerns = concerns;

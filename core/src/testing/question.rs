@@ -17,7 +17,7 @@ pub(super) struct Question {
     pub(super) ask: Ask,
     /// The session that it concerns, as far as that is known.
     pub(super) concerns: Option<Uuid>,
-    /// The largest `seq` that anybody knew of it when this was sent.
+    /// The largest `seq` of it that a client knew of when this was sent.
     pub(super) known_seq: u64,
 }
 

@@ -58,9 +58,9 @@ pub struct Frame {
     pub participants: Option<Vec<Participant>>,
     pub messages: Option<Vec<Frame>>,
     pub retry_after_ms: Option<u64>,
-    /// Its length as text.
+    /// As it was sent.
     #[serde(skip)]
-    pub bytes: usize,
+    pub text: Box<str>,
 }
 
 /// Somebody who is in a session.
@@ -73,7 +73,7 @@ impl Frame {
     /// Reads a frame, or panics because no client could.
     pub fn read(text: &str) -> Frame {
         match serde_json::from_str::<Frame>(text) {
-            Ok(frame) => Frame { bytes: text.len(), ..frame },
+            Ok(frame) => Frame { text: text.into(), ..frame },
             Err(error) => panic!("a client cannot read {text}: {error}"),
         }
     }

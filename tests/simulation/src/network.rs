@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use causerie_core::testing::ClientId;
 use causerie_core::{ConnectionId, Violation};
 
 use crate::frame::Frame;
@@ -21,13 +22,15 @@ pub enum Up {
 #[derive(Debug)]
 pub enum Down {
     Frame(Rc<Frame>),
-    Close(u16),
+    Close(u16, String),
 }
 
 #[derive(Debug)]
 pub struct Link {
     pub connection: ConnectionId,
     pub client: usize,
+    /// The client's end, as the reference model names it.
+    pub peer: ClientId,
     pub opened: Time,
     /// On the way, with the time of arrival.
     pub up: VecDeque<(Time, Up)>,
@@ -60,10 +63,11 @@ pub struct Link {
 }
 
 impl Link {
-    pub fn new(connection: ConnectionId, client: usize, now: Time, latency: Time) -> Link {
+    pub fn new(connection: ConnectionId, client: usize, peer: ClientId, now: Time, latency: Time) -> Link {
         Link {
             connection,
             client,
+            peer,
             opened: now,
             up: VecDeque::new(),
             down: VecDeque::new(),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use causerie_core::testing::Violation;
+
 use crate::settings::HOUR;
 
 thread_local! {
@@ -28,6 +30,15 @@ macro_rules! check {
         $crate::report::checked();
         assert!($condition, $($about)+);
     }};
+}
+
+/// What the reference model says: nothing, in every world; counted.
+#[track_caller]
+pub fn judge(verdict: Result<(), Violation>) {
+    checked();
+    if let Err(violation) = verdict {
+        panic!("{violation}");
+    }
 }
 
 /// Sums over one or several worlds.

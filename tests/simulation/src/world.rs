@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
 
-use causerie_core::{ConnectionId, GenerationId, Hub, Reason, RequestId};
+use causerie_core::{ConnectionId, GenerationId, Hub, Reason, RequestId, testing};
 
 use crate::client::{Client, NATURES, Nature};
 use crate::model::Model;
@@ -159,6 +159,8 @@ pub struct World {
     storage_free: Time,
     storage_slow: bool,
     model: Model,
+    /// Hears all that clients send and get, and what storage commits.
+    reference: testing::Model,
     links: Vec<Link>,
     open_links: Vec<usize>,
     /// Links that got a frame without credit since the hub was last drained.
@@ -195,6 +197,7 @@ impl World {
             storage_free: 0,
             storage_slow: false,
             model: Model::default(),
+            reference: testing::Model::with_storage(),
             links: Vec::new(),
             open_links: Vec::new(),
             overdrawn: Vec::new(),

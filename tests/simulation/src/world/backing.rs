@@ -4,6 +4,7 @@ use causerie_core::{GenerationId, GenerationNotice, Input, RequestId, Timings, U
 
 use super::{Event, World};
 use crate::model::Said;
+use crate::report::judge;
 use crate::storage::{Answer, Request, What};
 
 impl World {
@@ -37,6 +38,7 @@ impl World {
 
     pub(super) fn commit(&mut self, what: What) {
         if let What::Message(record) = &what {
+            judge(self.reference.committed(record));
             self.report.messages += 1;
             if record.author.is_none() {
                 self.report.answers += 1;

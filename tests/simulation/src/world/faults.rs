@@ -108,6 +108,7 @@ impl World {
     fn end_life(&mut self) {
         self.storage.queue.clear();
         self.model.crash();
+        self.reference.restarted();
         self.server = None;
         self.life += 1;
         self.overdrawn.clear();

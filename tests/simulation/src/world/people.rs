@@ -9,6 +9,7 @@ use crate::check;
 use crate::client::{Asked, Nature, Pending};
 use crate::frame::{Frame, Kind};
 use crate::network::{Down, Link, Up};
+use crate::report::judge;
 use crate::settings::{MILLISECOND, MINUTE, SECOND};
 use crate::view::{Joined, Since};
 
@@ -24,7 +25,7 @@ impl World {
         let id = self.links.len();
         let latency = self.settings.latency;
         let latency = latency / 2 + self.rng.below(latency * 2);
-        let mut link = Link::new(connection, client, self.now, latency);
+        let mut link = Link::new(connection, client, self.reference.connect(), self.now, latency);
         let nature = self.clients[client].nature;
         if nature == Nature::Slow {
             link.window = self.rng.between(200, 8_000) as u32;
@@ -121,6 +122,9 @@ impl World {
         if link.cut || !link.client_open {
             return;
         }
+        if let Up::Text(text) = &what {
+            self.reference.sent(link.peer, text);
+        }
         let first = link.up.is_empty();
         let at = link.send_up(self.now, &mut self.rng, what);
         if first {
@@ -142,25 +146,28 @@ impl World {
             }
             let Some((_, what)) = link.down.pop_front() else { return };
             match what {
-                Down::Close(code) => return self.closed_by_server(id, code),
+                Down::Close(code, reason) => return self.closed_by_server(id, code, &reason),
                 Down::Frame(frame) => {
                     if link.rate > 0 && !self.calm {
-                        link.reading_from = self.now + frame.bytes as u64 * SECOND / link.rate;
+                        link.reading_from = self.now + frame.text.len() as u64 * SECOND / link.rate;
                     }
                     // Frames are far smaller than four gigabytes.
-                    link.consumed += frame.bytes as u32;
+                    link.consumed += frame.text.len() as u32;
                     if link.consumed > link.window / 2 || link.down.is_empty() {
                         let bytes = std::mem::take(&mut link.consumed);
                         let at = link.travel(self.now, &mut self.rng);
                         self.at(at, Event::Credit { link: id, bytes });
                     }
-                    self.read(self.links[id].client, &frame);
+                    let Link { client, peer, .. } = self.links[id];
+                    judge(self.reference.received(peer, &frame.text));
+                    self.read(client, &frame);
                 }
             }
         }
     }
 
-    fn closed_by_server(&mut self, id: usize, code: u16) {
+    fn closed_by_server(&mut self, id: usize, code: u16, reason: &str) {
+        judge(self.reference.closed(self.links[id].peer, Some((code, reason))));
         let client = self.links[id].client;
         let me = &self.clients[client];
         let expected = match code {
@@ -179,7 +186,8 @@ impl World {
         if !std::mem::replace(&mut self.links[id].client_open, false) {
             return;
         }
-        let client = self.links[id].client;
+        let Link { client, peer, .. } = self.links[id];
+        judge(self.reference.closed(peer, None));
         self.trace(|| format!("{id:>6} is gone for client {client}: {code}"));
         let me = &mut self.clients[client];
         (me.link, me.known, me.joining, me.inside) = (None, false, false, false);

@@ -7,7 +7,7 @@ use causerie_core::{Counts, Input, Instant, SessionId};
 
 use super::{Event, World};
 use crate::check;
-use crate::report::Report;
+use crate::report::{Report, judge};
 use crate::settings::{HOUR, MINUTE, SECOND};
 
 /// Looks, ten seconds apart, after which a world that is not at rest never will be.
@@ -115,6 +115,14 @@ impl World {
             if let Some(session) = me.view.session {
                 there.entry(session).or_default().insert(me.user_id.clone());
             }
+        }
+        judge(self.reference.settled());
+        for (session, message, seq) in self.reference.acknowledged() {
+            let stored = self.storage.sessions.get(&session).and_then(|s| s.message(message));
+            check!(
+                stored.is_some_and(|m| m.seq == seq),
+                "acknowledged is never lost: {message:?} of {session:?}, {seq}"
+            );
         }
         let Some(server) = &self.server else { return };
         let counts = server.hub.counts();

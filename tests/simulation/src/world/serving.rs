@@ -17,8 +17,8 @@ const START: u64 = 1_767_225_600_000_000;
 
 /// An output of the hub, kept.
 enum Effect {
-    Send { to: Vec<ConnectionId>, frame: Rc<Frame>, text: Option<String> },
-    Close { connection: ConnectionId, code: u16 },
+    Send { to: Vec<ConnectionId>, frame: Rc<Frame> },
+    Close { connection: ConnectionId, code: u16, reason: String },
     Authenticate { connection: ConnectionId, token: String },
     Storage(Request),
     Generate { generation: GenerationId, session: causerie_core::SessionId, prompt: causerie_core::MessageId },
@@ -29,16 +29,12 @@ enum Effect {
 }
 
 impl Effect {
-    fn keep(output: Output<'_>, text: bool) -> Effect {
+    fn keep(output: Output<'_>) -> Effect {
         match output {
-            Output::Send { to, frame } => Effect::Send {
-                to: to.to_vec(),
-                text: text.then(|| frame.to_string()),
-                frame: Rc::new(Frame::read(frame)),
-            },
+            Output::Send { to, frame } => Effect::Send { to: to.to_vec(), frame: Rc::new(Frame::read(frame)) },
             Output::Close { connection, code, reason } => {
                 check!(reason.len() <= 123, "a close frame has room for 123 bytes: {reason}");
-                Effect::Close { connection, code }
+                Effect::Close { connection, code, reason: reason.to_string() }
             }
             Output::Authenticate { connection, token } => Effect::Authenticate { connection, token: token.to_string() },
             Output::Store { request, write } => Effect::Storage(Request { id: request, what: What::of_write(write) }),
@@ -110,12 +106,11 @@ impl World {
     }
 
     pub(super) fn poll(&mut self) {
-        let text = self.trace.is_some();
         let mut effects = Vec::new();
         loop {
             let Some(server) = &mut self.server else { return };
             server.poll_due = false;
-            let more = server.hub.poll(&mut |output| effects.push(Effect::keep(output, text)));
+            let more = server.hub.poll(&mut |output| effects.push(Effect::keep(output)));
             for effect in effects.drain(..) {
                 self.effect(effect);
             }
@@ -144,13 +139,13 @@ impl World {
 
     fn effect(&mut self, effect: Effect) {
         match effect {
-            Effect::Send { to, frame, text } => self.send_down(&to, &frame, text.as_deref()),
-            Effect::Close { connection, code } => {
+            Effect::Send { to, frame } => self.send_down(&to, &frame),
+            Effect::Close { connection, code, reason } => {
                 let link = self.link_of(connection, "a close");
                 self.trace(|| format!("server closes {link} with {code}"));
                 check!(!self.links[link].closing, "closed once");
                 self.links[link].closing = true;
-                self.put_down(link, Down::Close(code));
+                self.put_down(link, Down::Close(code, reason));
                 // The runtime waits for the peer's answer so long.
                 self.at(self.now + 10 * SECOND, Event::ServerNotices { link });
             }
@@ -192,7 +187,7 @@ impl World {
         }
     }
 
-    fn send_down(&mut self, to: &[ConnectionId], frame: &Rc<Frame>, text: Option<&str>) {
+    fn send_down(&mut self, to: &[ConnectionId], frame: &Rc<Frame>) {
         if matches!(frame.kind, Kind::Ack | Kind::Message) {
             let id = if frame.kind == Kind::Ack { frame.message_id } else { frame.id };
             let stored = frame.session_id.and_then(|s| self.storage.sessions.get(&s)).and_then(|s| s.message(id?));
@@ -201,7 +196,7 @@ impl World {
         for (i, connection) in to.iter().enumerate() {
             let id = self.link_of(*connection, "a frame");
             check!(!to[..i].contains(connection) || to.len() > 64, "each recipient once");
-            self.trace(|| format!("{id:>6} <- {}", text.unwrap_or_default()));
+            self.trace(|| format!("{id:>6} <- {}", frame.text));
             self.report.frames_out += 1;
             let now = self.now;
             let late = self.settings.lag;
@@ -213,7 +208,7 @@ impl World {
             if link.credit <= 0 {
                 self.overdrawn.push(id);
             }
-            link.credit -= frame.bytes as i64;
+            link.credit -= frame.text.len() as i64;
             self.put_down(id, Down::Frame(Rc::clone(frame)));
         }
     }
