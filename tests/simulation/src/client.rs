@@ -1,10 +1,10 @@
 //! A person's device: what it has asked, what it waits for, and what kind of person it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use causerie_core::SessionId;
+use causerie_core::{MessageId, SessionId};
 
-use crate::frame::Kind;
+use crate::frame::{Frame, Kind};
 use crate::view::{Since, View};
 
 /// What kind of person holds the device.
@@ -174,6 +174,12 @@ pub struct Client {
     pub count: u64,
     /// It has done something that the server may close it for.
     pub guilty: bool,
+    /// What was stored before it came, it may get without all that went with it.
+    pub joined_at: u64,
+    /// Messages that it saw, and no answer begin.
+    pub unanswered: BTreeSet<MessageId>,
+    /// Other people who type.
+    pub typists: BTreeSet<String>,
 }
 
 impl Client {
@@ -194,6 +200,34 @@ impl Client {
             pending: Vec::new(),
             count: device as u64 * 1_000_000_000,
             guilty: false,
+            joined_at: 0,
+            unanswered: BTreeSet::new(),
+            typists: BTreeSet::new(),
+        }
+    }
+
+    /// It may miss what is no message from now on: it enters or leaves a session, or cannot be told everything at once.
+    pub fn awaits_nothing(&mut self) {
+        self.unanswered.clear();
+        self.typists.clear();
+    }
+
+    /// What it sees others do, and what must come of it before all is at rest. Only frames that come as they are made tell:
+    /// who was short of credit may have missed some.
+    pub fn watch(&mut self, frame: &Frame) {
+        let (user, assistant) = (frame.user_id.as_ref(), frame.role.as_deref() == Some("assistant"));
+        match (frame.kind, user) {
+            (Kind::Message, Some(_)) if frame.seq > Some(self.joined_at) => self.unanswered.extend(frame.id),
+            (Kind::Typing, None) if assistant && frame.is_typing == Some(true) => {
+                frame.parent.map(|prompt| self.unanswered.remove(&prompt));
+            }
+            (Kind::Typing, Some(user)) if frame.is_typing == Some(true) => {
+                self.typists.insert(user.clone());
+            }
+            (Kind::Typing, Some(user)) => {
+                self.typists.remove(user);
+            }
+            _ => {}
         }
     }
 

@@ -60,6 +60,10 @@ pub struct Link {
     pub consumed: u32,
     /// Bytes that the hub may send, by our own count.
     pub credit: i64,
+    /// When there was no more credit last.
+    pub short_at: Option<Time>,
+    /// When the server last heard of the client.
+    pub heard: Time,
 }
 
 impl Link {
@@ -86,6 +90,8 @@ impl Link {
             reading_from: 0,
             consumed: 0,
             credit: 0,
+            short_at: None,
+            heard: now,
         }
     }
 

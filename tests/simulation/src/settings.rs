@@ -15,6 +15,8 @@ pub const SECOND: Time = 1_000_000;
 pub const MINUTE: Time = 60 * SECOND;
 pub const HOUR: Time = 60 * MINUTE;
 
+const LARGE_LOG: usize = 262_144;
+
 /// How one world is. Times are means; 0 is never.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -27,6 +29,12 @@ pub struct Settings {
     pub crash: Time,
     /// The server is stopped in order and starts again.
     pub drain: Time,
+    /// The server's process stands still: its clock jumps, and everything comes at once then.
+    pub freeze: Time,
+    /// The machine's clock is set while the server is down, by at most so much forth or back.
+    pub clock_set: Time,
+    /// An input comes with a time before the last one's, once in so many.
+    pub clock_back: u64,
     /// Storage fails often for a while.
     pub storage_fails: Time,
     /// Storage is slow for a while.
@@ -52,10 +60,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether the log never loses what a reader with credit has not got yet.
+    pub fn log_is_large(&self) -> bool {
+        self.limits.log_bytes >= LARGE_LOG
+    }
+
     pub fn draw(rng: &mut Rng, users: usize) -> Settings {
         let mut limits = Limits::default();
         limits.connections = users * 8;
-        limits.log_bytes = [1, 3_000, 20_000, 262_144, 262_144][rng.index(5)];
+        limits.log_bytes = [1, 3_000, 20_000, LARGE_LOG, LARGE_LOG][rng.index(5)];
         limits.idle = Duration::from_secs(rng.between(600, 4 * 3_600));
         limits.messages_per_minute = [20, 60, 240][rng.index(3)];
         limits.queued_generations = [1, 3, 8][rng.index(3)];
@@ -70,6 +83,9 @@ impl Settings {
             stall: fault(2 * MINUTE, 3 * HOUR) / users as u64,
             crash: fault(20 * MINUTE, 4 * HOUR),
             drain: fault(40 * MINUTE, 8 * HOUR),
+            freeze: fault(20 * MINUTE, 4 * HOUR),
+            clock_set: fault(SECOND, 2 * HOUR),
+            clock_back: fault(20, 2_000),
             storage_fails: fault(5 * MINUTE, HOUR),
             storage_slow: fault(5 * MINUTE, HOUR),
             model_gone: fault(5 * MINUTE, HOUR),

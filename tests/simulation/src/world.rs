@@ -101,6 +101,33 @@ enum Event {
     },
 }
 
+impl Event {
+    /// Whether it needs the server's process, which may stand still. Whatever waits for that keeps its order.
+    fn is_for_the_server(&self) -> bool {
+        match self {
+            Event::Up { .. }
+            | Event::Credit { .. }
+            | Event::Verdict { .. }
+            | Event::ServerNotices { .. }
+            | Event::StorageTurn { .. }
+            | Event::StorageAnswers { .. }
+            | Event::ModelSays { .. }
+            | Event::ModelLoaded { .. }
+            | Event::Poll { .. }
+            | Event::Connect { .. }
+            | Event::Mend(_)
+            | Event::Stopped { .. }
+            | Event::Calm => true,
+            Event::Deed { .. }
+            | Event::Down { .. }
+            | Event::ClientNotices { .. }
+            | Event::Fault(_)
+            | Event::Restart
+            | Event::Rest { .. } => false,
+        }
+    }
+}
+
 /// What a token says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token {
@@ -155,6 +182,8 @@ pub struct World {
     /// Counts the server's lives: events of an earlier one mean nothing.
     life: u64,
     server: Option<Server>,
+    /// From when to when the server last stood still.
+    frozen: (Time, Time),
     storage: Storage,
     storage_free: Time,
     storage_slow: bool,
@@ -193,6 +222,7 @@ impl World {
             queue: BinaryHeap::new(),
             life: 0,
             server: None,
+            frozen: (0, 0),
             storage: Storage::default(),
             storage_free: 0,
             storage_slow: false,
@@ -216,6 +246,7 @@ impl World {
             let next = self.queue.peek().map(|Reverse(scheduled)| scheduled.at);
             let deadline = self.server.as_ref().and_then(|s| s.hub.next_deadline());
             let deadline = deadline.filter(|(_, reason)| *reason != Reason::Output).map(|(at, _)| at.as_micros());
+            let deadline = deadline.map(|at| at.max(self.frozen.1));
             if let Some(at) = deadline.filter(|at| next.is_none_or(|next| *at < next)) {
                 // A runtime is late at times, but not early.
                 let late = if self.settings.lag > 0 { self.rng.below(self.settings.lag) } else { 0 };
@@ -274,6 +305,9 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         let life = self.life;
+        if self.frozen() && event.is_for_the_server() {
+            return self.at(self.frozen.1, event);
+        }
         match event {
             Event::Deed { client } => self.deed(client),
             Event::Connect { client } => self.connect(client),

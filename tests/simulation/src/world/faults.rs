@@ -13,13 +13,22 @@ pub(super) enum Fault {
     Stall,
     Crash,
     Drain,
+    Freeze,
     StorageFails,
     StorageSlow,
     ModelGone,
 }
 
-pub(super) const ALL: [Fault; 7] =
-    [Fault::Loss, Fault::Stall, Fault::Crash, Fault::Drain, Fault::StorageFails, Fault::StorageSlow, Fault::ModelGone];
+pub(super) const ALL: [Fault; 8] = [
+    Fault::Loss,
+    Fault::Stall,
+    Fault::Crash,
+    Fault::Drain,
+    Fault::Freeze,
+    Fault::StorageFails,
+    Fault::StorageSlow,
+    Fault::ModelGone,
+];
 
 impl World {
     pub(super) fn next_fault(&mut self, fault: Fault) {
@@ -29,6 +38,7 @@ impl World {
             Fault::Stall => s.stall,
             Fault::Crash => s.crash,
             Fault::Drain => s.drain,
+            Fault::Freeze => s.freeze,
             Fault::StorageFails => s.storage_fails,
             Fault::StorageSlow => s.storage_slow,
             Fault::ModelGone => s.model_gone,
@@ -40,7 +50,9 @@ impl World {
 
     pub(super) fn fault(&mut self, fault: Fault) {
         self.next_fault(fault);
-        if self.calm || self.server.is_none() {
+        // A process that stands still hears of nothing but its end.
+        let deaf = self.frozen() && !matches!(fault, Fault::Loss | Fault::Stall | Fault::Crash);
+        if self.calm || self.server.is_none() || deaf {
             return;
         }
         match fault {
@@ -53,6 +65,7 @@ impl World {
             }
             Fault::Crash => self.crash(),
             Fault::Drain => self.drain(),
+            Fault::Freeze => self.freeze(),
             Fault::StorageFails => {
                 self.storage.failing = self.rng.between(1, 10);
                 self.after(20 * SECOND, Event::Mend(fault));
@@ -76,7 +89,7 @@ impl World {
             Fault::StorageFails => self.storage.failing = 0,
             Fault::StorageSlow => self.storage_slow = false,
             Fault::ModelGone => self.model_loaded(),
-            Fault::Loss | Fault::Stall | Fault::Crash | Fault::Drain => {}
+            Fault::Loss | Fault::Stall | Fault::Crash | Fault::Drain | Fault::Freeze => {}
         }
     }
 
@@ -105,7 +118,21 @@ impl World {
         self.after(10 * SECOND, Event::Restart);
     }
 
+    /// The server's process gets no time, as on a machine that is suspended. One that is to stop has been told when.
+    fn freeze(&mut self) {
+        if self.server.as_ref().is_some_and(|server| !server.draining) {
+            self.report.fault("times the server stood still");
+            self.frozen = (self.now, self.now + self.rng.wait(20 * SECOND));
+            self.trace(|| "the server stands still".to_string());
+        }
+    }
+
+    pub(super) fn frozen(&self) -> bool {
+        self.now < self.frozen.1
+    }
+
     fn end_life(&mut self) {
+        self.frozen = (0, 0);
         self.storage.queue.clear();
         self.model.crash();
         self.reference.restarted();

@@ -192,6 +192,7 @@ impl World {
         let me = &mut self.clients[client];
         (me.link, me.known, me.joining, me.inside) = (None, false, false, false);
         me.asked.clear();
+        me.awaits_nothing();
         me.view.lose();
         let wait = match code {
             4500.. => MINUTE,
@@ -230,17 +231,24 @@ impl World {
             _ => {}
         }
         let me = &mut self.clients[client];
+        // A reader that was short of credit minutes ago has long caught up with the log.
+        let short = me.link.and_then(|link| self.links[link].short_at);
+        if me.inside && self.settings.log_is_large() && short.is_none_or(|at| self.now > at + 5 * MINUTE) {
+            me.watch(frame);
+        }
         me.view.take(frame, &me.user_id, &self.storage);
         if me.inside && me.view.session.is_none() {
             // Left, or over: nobody is there to say it to.
             me.inside = false;
+            me.awaits_nothing();
             me.pending.clear();
         }
     }
 
     fn joined(&mut self, client: usize, frame: &Frame, asked: Option<&Asked>) {
         let me = &mut self.clients[client];
-        (me.joining, me.inside) = (false, true);
+        (me.joining, me.inside, me.joined_at) = (false, true, frame.seq.unwrap_or_default());
+        me.awaits_nothing();
         let since = asked.and_then(|a| a.since.as_ref());
         match me.view.joined(frame, since, &me.user_id, &self.storage) {
             Joined::Anew => {}

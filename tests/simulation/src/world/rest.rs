@@ -87,6 +87,11 @@ impl World {
             if let Some((id, asked)) = me.asked.iter().find(|(_, asked)| asked.must) {
                 return Some(format!("frame {id} of client {client} is not answered: {asked:?}, {link:?}"));
             }
+            let ending = me.view.session.is_some_and(|session| self.storage.wishes.ended.contains(&session));
+            if !ending && !(me.unanswered.is_empty() && me.typists.is_empty()) {
+                let (unanswered, typists) = (&me.unanswered, &me.typists);
+                return Some(format!("client {client} waits for answers to {unanswered:?}, and {typists:?} type"));
+            }
             if let Some(behind) = self.behind(client) {
                 return Some(format!("client {client} has not got everything: {behind}; {:?}, {link:?}", me.view));
             }
@@ -123,6 +128,12 @@ impl World {
                 stored.is_some_and(|m| m.seq == seq),
                 "acknowledged is never lost: {message:?} of {session:?}, {seq}"
             );
+        }
+        let idle = self.settings.limits.idle.as_micros() as u64;
+        for id in &self.open_links {
+            let link = &self.links[*id];
+            let due = link.expires.map_or(u64::MAX, |at| at.min(link.heard + idle)).saturating_add(MINUTE);
+            check!(self.now <= due, "whose token has expired or who says nothing is closed: {link:?}");
         }
         let Some(server) = &self.server else { return };
         let counts = server.hub.counts();

@@ -60,9 +60,10 @@ impl World {
         for eight in seed.chunks_mut(8) {
             eight.copy_from_slice(&self.rng.any().to_le_bytes());
         }
+        let set = self.settings.clock_set;
         let hub = Hub::new(Options {
             seed,
-            wall_clock: UnixMicros(START),
+            wall_clock: UnixMicros(START - set + self.rng.below(2 * set + 1)),
             server: "simulated".to_string(),
             limits: self.settings.limits.clone(),
         });
@@ -81,7 +82,17 @@ impl World {
 
     /// Gives the hub an input. What comes of it is looked at when the runtime gets round to it.
     pub(super) fn give(&mut self, input: Input<'_>) {
-        let now = Instant::from_micros(self.now);
+        let mut now = self.now;
+        let back = self.settings.clock_back;
+        if back > 0 && self.rng.one_in(back) {
+            self.report.fault("times that went back");
+            now = now.saturating_sub(self.rng.wait(10 * MILLISECOND));
+        }
+        self.give_at(now, input);
+    }
+
+    fn give_at(&mut self, now: Time, input: Input<'_>) {
+        let now = Instant::from_micros(now);
         let Some(server) = &mut self.server else { return };
         if let Err(misuse) = server.hub.handle(now, input) {
             panic!("the contract of `Hub::handle` was kept, and yet: {misuse}");
@@ -101,7 +112,7 @@ impl World {
 
     /// A deadline of the hub has come.
     pub(super) fn time_passes(&mut self) {
-        self.give(Input::Timer);
+        self.give_at(self.now, Input::Timer);
         self.poll();
     }
 
@@ -200,15 +211,21 @@ impl World {
             self.report.frames_out += 1;
             let now = self.now;
             let late = self.settings.lag;
+            let (froze, thawed) = self.frozen;
             let link = &mut self.links[id];
             check!(!link.closing, "no frame after the close: {frame:?}");
             // An expired token gets its error, and nothing else.
             let last = frame.kind == Kind::Error;
-            check!(last || link.expires.is_none_or(|at| now <= at + late), "its token has expired: {frame:?}");
+            let due = link.expires.map(|at| if at + late >= froze { at.max(thawed) } else { at });
+            check!(last || due.is_none_or(|at| now <= at + late), "its token has expired: {frame:?}");
             if link.credit <= 0 {
                 self.overdrawn.push(id);
             }
             link.credit -= frame.text.len() as i64;
+            if link.credit <= 0 {
+                link.short_at = Some(now);
+                self.clients[link.client].awaits_nothing();
+            }
             self.put_down(id, Down::Frame(Rc::clone(frame)));
         }
     }
@@ -242,6 +259,7 @@ impl World {
             }
             let Some((_, what)) = link.up.pop_front() else { return };
             let connection = link.connection;
+            link.heard = self.now;
             self.report.frames_in += 1;
             match &what {
                 Up::Text(text) => {
