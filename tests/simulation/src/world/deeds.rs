@@ -107,6 +107,7 @@ impl World {
             }
             Deed::Garbage => self.garbage(client),
             Deed::MadeUpSince => self.made_up(client),
+            Deed::Trespass => self.trespass(client),
             Deed::Violate => self.violate(client),
             Deed::Drop | Deed::GoOffline => self.drop_out(client, deed == Deed::GoOffline),
             Deed::StopReading => {
@@ -249,6 +250,28 @@ impl World {
         let known = Since { epoch: me.view.epoch.clone(), invented: true };
         let asked = Asked { since: Some(known), ..Asked::once(Kind::SessionJoined) };
         self.ask(client, asked, &format!(r#""type":"join_session","session_id":"{}","since":{since}"#, session.0));
+    }
+
+    /// A session of somebody else: what comes of it is checked against storage, as for everybody.
+    fn trespass(&mut self, client: usize) {
+        let victim = format!("id-user{}", self.rng.index(self.settings.users));
+        let sessions = self.storage.open_sessions(&victim);
+        let Some(session) = self.rng.pick(&sessions).copied() else { return };
+        let me = &self.clients[client];
+        if self.storage.session(session).is_none_or(|s| s.record.owner == me.user_id) {
+            return;
+        }
+        match self.rng.below(3) {
+            0 if !me.joining => self.join(client, session, None),
+            1 => {
+                let fields = format!(r#""type":"rename_session","session_id":"{}","title":"Mine""#, session.0);
+                self.ask(client, Asked::maybe(Kind::Error), &fields);
+            }
+            _ => {
+                let fields = format!(r#""type":"delete_session","session_id":"{}""#, session.0);
+                self.ask(client, Asked::maybe(Kind::Error), &fields);
+            }
+        }
     }
 
     fn violate(&mut self, client: usize) {

@@ -95,7 +95,7 @@ impl World {
         }
     }
 
-    fn join(&mut self, client: usize, session: SessionId, since: Option<(Since, String)>) {
+    pub(super) fn join(&mut self, client: usize, session: SessionId, since: Option<(Since, String)>) {
         let part = since.as_ref().map(|(_, text)| format!(r#","since":{text}"#)).unwrap_or_default();
         let asked = Asked { since: since.map(|(known, _)| known), ..Asked::once(Kind::SessionJoined) };
         self.clients[client].joining = true;
