@@ -75,9 +75,10 @@ impl Model {
             Said::End(if rng.one_in(8) { FinishReason::Length } else { FinishReason::Stop })
         } else {
             running.left -= 1;
-            let times = match rng.below(400) {
+            let times = match rng.below(1_000) {
+                // Rare, since nearly all bytes are in these.
                 0 => rng.between(1, 20_000) as usize,
-                1..20 => 0,
+                1..50 => 0,
                 n => n as usize % 4 + 1,
             };
             let text: String = (0..times).map(|_| PIECES[rng.index(PIECES.len())]).collect();
