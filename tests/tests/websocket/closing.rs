@@ -55,6 +55,23 @@ fn close_frames_that_are_none() {
     }
 }
 
+/// The next connection of a user is told why it is one too many; the others go on, and where one has left there is room.
+#[test]
+fn a_user_with_too_many_connections_is_told_and_closed_with_4500() {
+    let room = Room::enter();
+    let token = room.server.token("everywhere");
+    let mut open: Vec<Raw> = (0..64).map(|_| Raw::connect(room.address(), &token)).collect();
+    let ending = Raw::open(room.address(), &token).ending();
+    assert_closed(&ending, 4500, "one too many");
+    assert_eq!(ending.errors, ["too_many_connections"]);
+    open.iter_mut().for_each(|raw| assert_lives(raw, "those before it"));
+    assert_lives(&mut room.connect(), "other users");
+    let mut leaving = open.swap_remove(0);
+    leaving.send(&close(1000, b""));
+    assert_closed(&leaving.ending(), 1000, "who leaves");
+    assert_lives(&mut Raw::connect(room.address(), &token), "who comes instead");
+}
+
 /// Nothing after a close frame is read (section 5.5.1), and no reset takes the answer away.
 #[test]
 fn what_comes_after_a_close_is_passed_over() {

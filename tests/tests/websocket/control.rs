@@ -1,5 +1,7 @@
 //! Pings and pongs of RFC 6455.
 
+use std::time::Instant;
+
 use causerie_tests::raw::{FIN, Length, PING, PONG, Raw, Seen, TEXT, frame, frame_with};
 
 use crate::{Closed, Lives, Room, assert_answered, question, question_text};
@@ -72,6 +74,19 @@ fn pings_come_between_fragments_and_are_answered_at_once() {
     raw.send(&frame(FIN | PONG, b""));
     raw.send(&frame(FIN, two));
     assert_answered(&mut raw, "whole", "a message with pings in it");
+}
+
+/// Often enough for proxies, which commonly cut what is silent for a minute.
+#[test]
+fn the_server_pings_who_is_silent_every_25_seconds() {
+    let room = Room::enter();
+    let mut raw = room.connect();
+    let begun = Instant::now();
+    assert_eq!(raw.see(), Seen::Frame(FIN | PING, Vec::new()));
+    let after = begun.elapsed().as_secs();
+    assert!((20..60).contains(&after), "after {after} s");
+    raw.send(&frame(FIN | PONG, b""));
+    crate::assert_lives(&mut raw, "who answers");
 }
 
 /// A server may leave out pongs while it has no room for them, but never the last one, and never change their order.

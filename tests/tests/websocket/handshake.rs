@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use causerie_tests::WITHIN;
 use causerie_tests::raw::{ACCEPT, FIN, KEY, PING, PONG, Raw, Response, Seen, TEXT, frame, handshake};
 
-use crate::{Room, assert_answered, assert_lives, question};
+use crate::{Room, assert_answered, assert_closed, assert_lives, question};
 
 /// Good headers by name; a case replaces, drops or adds some.
 const GOOD: [(&str, &str); 4] =
@@ -87,6 +87,7 @@ fn what_is_no_handshake_is_answered_by_http() {
     for (name, status, without, with) in cases {
         let (_, response) = answer(&room, &request(&room, &line, without, with));
         assert_eq!(response.status, *status, "{name}: {response:?}");
+        assert_eq!(response.header("content-type"), Some("application/json"), "{name}");
         if *status == 426 {
             // Which version it is to be (section 4.4), and that it is to be an upgrade (RFC 9110, 15.5.22).
             assert_eq!(response.header("sec-websocket-version"), Some("13"), "{name}");
@@ -102,6 +103,9 @@ fn what_is_no_handshake_is_answered_by_http() {
         let (_, response) = answer(&room, &request(&room, &line, &[], ""));
         assert_eq!(response.status, status, "{name}: {response:?}");
     }
+    let foreign =
+        request(&room, &line, &[], "").replace(&format!("Host: {}", room.address()), "Host: attacker.example");
+    assert_eq!(answer(&room, &foreign).1.status, 421, "a foreign host name");
     for (name, garbage) in [
         ("no HTTP", "\u{16}\u{3}\u{1}\u{2}\u{0}\r\n\r\n".to_owned()),
         ("HTTP/2.0", line.replace("HTTP/1.1", "HTTP/2.0") + "\r\n\r\n"),
@@ -110,6 +114,40 @@ fn what_is_no_handshake_is_answered_by_http() {
     ] {
         let (_, response) = answer(&room, &garbage);
         assert_eq!(response.status, 400, "{name}: {response:?}");
+    }
+}
+
+/// In `Authorization`, as a subprotocol, in the query: the first of these that there is counts, good or bad.
+#[test]
+fn the_token_stands_in_one_of_three_places() {
+    let room = Room::enter();
+    let [header, protocol, query] = ["ada", "bob", "eve"].map(|name| room.server.token(name));
+    let connect = |header: &str, protocol: &str, query: &str| {
+        let line = format!("GET /ws/chat{query} HTTP/1.1");
+        answer(&room, &request(&room, &line, &[], &format!("{header}{protocol}"))).0
+    };
+    let header = format!("Authorization: Bearer {header}\r\n");
+    let protocol = format!("Sec-WebSocket-Protocol: causerie.v1, bearer.{protocol}\r\n");
+    let query = format!("?token={query}");
+    for (name, mut raw, user) in [
+        ("the header", connect(&header, "", ""), "ada"),
+        ("the subprotocol", connect("", &protocol, ""), "bob"),
+        ("the query", connect("", "", &query), "eve"),
+        ("all three", connect(&header, &protocol, &query), "ada"),
+        ("subprotocol and query", connect("", &protocol, &query), "bob"),
+        ("header and query", connect(&header, "", &query), "ada"),
+        ("another scheme is no token", connect("Authorization: Basic YTpi\r\n", "", &query), "eve"),
+    ] {
+        assert_eq!(raw.expect("connection_established")["username"], user, "{name}");
+    }
+    for (name, mut raw) in [
+        ("a bad header", connect("Authorization: Bearer bad\r\n", &protocol, &query)),
+        ("a bad subprotocol", connect("", "Sec-WebSocket-Protocol: bearer.bad\r\n", &query)),
+        ("none", connect("", "Sec-WebSocket-Protocol: causerie.v1\r\n", "")),
+    ] {
+        let ending = raw.ending();
+        assert_closed(&ending, 1008, name);
+        assert_eq!(ending.errors, ["authentication_failed"], "{name}");
     }
 }
 
