@@ -2,12 +2,14 @@
 //!
 //! The hub is the real one. Its clock, network, storage and model are simulated, and everything that happens follows
 //! from one seed: thousands of people on a network that delays, stands still and breaks; storage that is slow and fails;
-//! a model that stops answering; a server that dies at any moment and lives again with what storage had committed. Idle
-//! time costs nothing, since the simulation goes from event to event.
+//! a model that stops answering; a server that gets no time for a while, or dies at any moment and lives again with what
+//! storage had committed; clocks that are set, and times that go back. Idle time costs nothing, since the simulation goes
+//! from event to event.
 //!
-//! Every frame is checked when it reaches its client, against what that client knows ([`view`]) and what storage holds.
-//! From time to time everything comes to rest, and then everybody must have everything. At the end everybody leaves, and
-//! the hub must hold nothing.
+//! Every frame is checked when it reaches its client: by the public reference model, [`causerie_core::testing::Model`],
+//! which hears all that clients send and get and all that storage commits; and against what only a simulation knows
+//! ([`view`]), above all what storage really holds. From time to time everything comes to rest, and then everybody must
+//! have everything. At the end everybody leaves, and the hub must hold nothing.
 //!
 //! - [`world`]: the order of events, and what happens at each
 //! - [`client`], [`view`], [`frame`]: people, what they know, what they read

@@ -1,4 +1,6 @@
-//! What one client knows, and what it may be told next: the reference that every frame is checked against.
+//! What one client knows, as its program keeps it, from another JSON reader than the core's. Frames are compared with
+//! what storage really holds, which the reference model cannot know: who may be in a session, what a message is, whether
+//! who tells the truth is resumed. Their order is checked again on the way, by a second reading of the specification.
 
 use std::collections::BTreeSet;
 
