@@ -174,6 +174,8 @@ impl World {
                 let fields = format!(r#""type":"delete_session","session_id":"{}""#, session.0);
                 self.ask(client, Asked::maybe(Kind::SessionDeleted), &fields);
             }
+            // While it is about to enter another session, it would not know which one it ends.
+            _ if me.joining => {}
             _ => {
                 // It may be in another session of its own by then.
                 let mine = self.storage.of_user.get(&me.user_id).into_iter().flatten();
