@@ -88,7 +88,8 @@ impl World {
                 return Some(format!("frame {id} of client {client} is not answered: {asked:?}, {link:?}"));
             }
             let ending = me.view.session.is_some_and(|session| self.storage.wishes.ended.contains(&session));
-            if !ending && !(me.unanswered.is_empty() && me.typists.is_empty()) {
+            let waits = !me.unanswered.is_empty() || !me.typists.is_empty();
+            if waits && !ending {
                 let (unanswered, typists) = (&me.unanswered, &me.typists);
                 return Some(format!("client {client} waits for answers to {unanswered:?}, and {typists:?} type"));
             }
