@@ -26,7 +26,10 @@ pub(crate) fn fields(definition: &Value) -> String {
             (true, true) => "required, may be null",
             (false, _) => "",
         };
-        let meaning = property["description"].as_str().unwrap_or_default();
+        let mut meaning = property["description"].as_str().unwrap_or_default().to_owned();
+        if let Some(default) = property["default"].as_u64() {
+            let _ = write!(meaning, " {default} where it is left out.");
+        }
         let _ = writeln!(text, "| `{name}` | {} | {must} | {meaning} |", type_of(property));
     }
     text
