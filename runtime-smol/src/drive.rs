@@ -137,7 +137,7 @@ impl Drive {
     fn arrived(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::Opened { identity, outbox, answer } => {
-                let connected = self.connect(identity, outbox);
+                let connected = self.connect(*identity, outbox);
                 let _ = answer.try_send(connected.ok());
             }
             Arrival::Frame { connection, text } => {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// TCP connections open at once, HTTP and WebSocket together. An idle one costs some 7 KiB here and a few in the kernel,
+/// TCP connections open at once, HTTP and WebSocket together. An idle one costs some 4 KiB here and a few in the kernel,
 /// so that all of them fit into a small machine's memory; further ones are answered 503.
 pub const SOCKETS: usize = 16_384;
 
@@ -29,12 +29,12 @@ pub const HTTP_CONNECTION_TIME: Duration = Duration::from_secs(120);
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes reserved for reading one WebSocket, for as long as it is open. Nearly all frames of clients are smaller; a
-/// larger one grows the buffer and gives it back.
-pub const READ_BUFFER_BYTES: usize = 1024;
+/// larger one grows the buffer and is read in pieces of this size.
+pub const READ_BUFFER_BYTES: usize = 256;
 
 /// Reads of one WebSocket, each of at most [`READ_BUFFER_BYTES`], before the others have their turn: some seven hundred
 /// of the smallest frames, which take less than a millisecond.
-pub const READS_PER_TURN: u8 = 4;
+pub const READS_PER_TURN: u8 = 16;
 
 /// Bytes gathered before a write to the socket. Every frame is flushed, so that this only joins a frame and a pong.
 pub const WRITE_BUFFER_BYTES: usize = 1024;

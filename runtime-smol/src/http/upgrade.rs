@@ -13,7 +13,7 @@ use tungstenite::handshake::derive_accept_key;
 
 use super::{Counted, Refusal, Response, check_origin};
 use crate::auth::{self, Handshake};
-use crate::socket;
+use crate::socket::{self, Door};
 
 /// Answers 101 and lets the connection go on as a WebSocket; the token is checked, and its fault told there.
 pub(super) fn answer(counted: &Rc<Counted>, mut request: Request<Incoming>) -> Result<Response, Refusal> {
@@ -42,7 +42,9 @@ pub(super) fn answer(counted: &Rc<Counted>, mut request: Request<Incoming>) -> R
 
     let upgraded = hyper::upgrade::on(&mut request);
     let counted = counted.clone();
-    let executor = site.executor.clone();
+    let door =
+        Door { executor: site.executor.clone(), arrivals: site.arrivals.clone(), message_bytes: site.message_bytes };
+    let executor = door.executor.clone();
     let task = async move {
         let upgraded = match upgraded.await {
             Ok(upgraded) => upgraded,
@@ -55,9 +57,7 @@ pub(super) fn answer(counted: &Rc<Counted>, mut request: Request<Incoming>) -> R
         let Parts { io, read_buf, .. } = parts;
         let (stream, early) = (io.into_inner(), read_buf.to_vec());
         drop(read_buf);
-        let (arrivals, limit) = (site.arrivals.clone(), site.message_bytes);
-        socket::run(&site.executor, arrivals, stream, early, identity, limit).await;
-        drop(counted);
+        socket::open(door, stream, early, identity, counted).await;
     };
     executor.spawn(task).detach();
     Ok(response)

@@ -1,15 +1,15 @@
 //! A TCP connection that notices when its peer takes bytes, and takes turns with the others.
 
-use std::cell::Cell;
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use smol::io::{AsyncRead, AsyncWrite};
-use smol::net::TcpStream;
 
+use super::Flow;
 use crate::limits;
 
 /// The connection, with a note of when the peer last made room in a full send buffer.
@@ -21,16 +21,15 @@ use crate::limits;
 /// left at the other end, and makes room as the peer acknowledges.
 #[derive(Debug)]
 pub(super) struct Watched {
-    stream: TcpStream,
+    flow: Rc<Flow>,
     full: bool,
     /// Reads since the task last had to wait.
     reads: u8,
-    taken: Rc<Cell<Option<Instant>>>,
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream, taken: Rc<Cell<Option<Instant>>>) -> Watched {
-        Watched { stream, full: false, reads: 0, taken }
+    pub(super) fn new(flow: Rc<Flow>) -> Watched {
+        Watched { flow, full: false, reads: 0 }
     }
 }
 
@@ -41,7 +40,7 @@ impl AsyncRead for Watched {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let polled = Pin::new(&mut self.stream).poll_read(context, into);
+        let polled = Pin::new(&mut &*self.flow.stream).poll_read(context, into);
         self.reads = if polled.is_ready() { self.reads + 1 } else { 0 };
         polled
     }
@@ -49,23 +48,23 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let polled = Pin::new(&mut &*self.flow.stream).poll_write(context, bytes);
         if polled.is_pending() {
             self.full = true;
         }
         let written = ready!(polled)?;
         if std::mem::take(&mut self.full) {
-            self.taken.set(Some(Instant::now()));
+            self.flow.taken.set(Some(Instant::now()));
         }
         Poll::Ready(Ok(written))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self.flow.stream).poll_flush(context)
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(context)
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.flow.stream.get_ref().shutdown(Shutdown::Write))
     }
 }
 
@@ -73,7 +72,7 @@ impl AsyncWrite for Watched {
 mod tests {
     use smol::future::{self, or};
     use smol::io::{AsyncReadExt, AsyncWriteExt};
-    use smol::net::TcpListener;
+    use smol::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -82,11 +81,11 @@ mod tests {
         smol::block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            let taken = Rc::new(Cell::new(None));
-            let mut watched = Watched::new(listener.accept().await.unwrap().0, taken.clone());
+            let flow = Rc::new(Flow::new(listener.accept().await.unwrap().0.into()));
+            let mut watched = Watched::new(flow.clone());
             // The kernel alone takes these.
             watched.write_all(&[0; 100]).await.unwrap();
-            assert_eq!(taken.get(), None);
+            assert_eq!(flow.taken.get(), None);
             // The buffers between are full when no more is written, and then the peer reads.
             let piece = vec![0; 1 << 16];
             while future::poll_once(watched.write_all(&piece)).await.is_some() {}
@@ -96,7 +95,7 @@ mod tests {
                 while peer.read(&mut buffer).await.is_ok_and(|n| n > 0) {}
             };
             or(read, async { watched.write_all(&piece).await.unwrap() }).await;
-            assert!(taken.get().is_some_and(|at| at >= before));
+            assert!(flow.taken.get().is_some_and(|at| at >= before));
         });
     }
 
@@ -105,7 +104,7 @@ mod tests {
         smol::block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            let mut watched = Watched::new(listener.accept().await.unwrap().0, Rc::new(Cell::new(None)));
+            let mut watched = Watched::new(Rc::new(Flow::new(listener.accept().await.unwrap().0.into())));
             peer.write_all(&[0; 1000]).await.unwrap();
             let mut read = 0;
             let mut turns = 0;
