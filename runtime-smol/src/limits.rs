@@ -103,9 +103,15 @@ pub const SAVE_PAUSE: Duration = Duration::from_secs(2);
 /// it. Each may hold a page of history: together some 16 MiB.
 pub const STORE_REPLIES: usize = 64;
 
-/// Generations with the inference thread, running or waiting; further ones fail as overloaded. At a second an answer,
-/// the last of them waits four minutes: longer than anybody does.
-pub const WORKER_GENERATIONS: usize = 256;
+/// Generations with the inference thread, running or waiting; they are answered in the order in which they came. Further ones
+/// fail as overloaded, and then it is luck who comes at the right moment, so there is room for a thousand people who ask
+/// at once: with ten short answers a second the last of them waits some two minutes. (With 256, half of a thousand clients
+/// that asked again and again got nothing in a minute and a half.)
+pub const WORKER_GENERATIONS: usize = 1024;
+
+/// Bytes of the conversations of these generations: a quarter of a MiB each, were they all so long. The longest that storage
+/// gives still fits.
+pub const WORKER_CONVERSATION_BYTES: usize = 256 << 20;
 
 /// Events of the inference thread that wait for the hub; when it is full, the thread waits.
 pub const WORKER_EVENTS: usize = 1024;

@@ -131,13 +131,23 @@ pub(crate) fn stopped_unheard(generation: GenerationId) -> Event {
 #[derive(Debug)]
 pub(crate) struct Worker {
     commands: SyncSender<Command>,
-    /// Generations that were given and have not ended, and whether they were cancelled: each puts at most two commands
-    /// into the queue, which is why the queue has room for them.
-    running: HashMap<GenerationId, bool>,
+    /// Generations that were given and have not ended: each puts at most two commands into the queue, which is why the queue
+    /// has room for them.
+    running: HashMap<GenerationId, Running>,
+    /// Of the conversations of all of them.
+    bytes: usize,
     /// Shared with a reload that the thread has not taken yet.
     reload: Arc<()>,
     /// Closed when the thread has ended. Nothing comes.
     ended: Receiver<()>,
+}
+
+/// A generation that was given and has not ended.
+#[derive(Debug)]
+struct Running {
+    cancelled: bool,
+    /// Of its conversation.
+    bytes: usize,
 }
 
 /// Room for two commands of each generation, and for those that belong to none.
@@ -156,27 +166,29 @@ impl Worker {
             thread.run();
             drop(running);
         })?;
-        Ok(Worker { commands, running: HashMap::new(), reload: Arc::new(()), ended })
+        Ok(Worker { commands, running: HashMap::new(), bytes: 0, reload: Arc::new(()), ended })
     }
 
     /// Gives the thread a conversation to answer.
     ///
     /// # Errors
-    /// `Overloaded` when [`limits::WORKER_GENERATIONS`] are with it already.
+    /// `Overloaded` when [`limits::WORKER_GENERATIONS`] are with it already, or conversations of
+    /// [`limits::WORKER_CONVERSATION_BYTES`].
     pub(crate) fn generate(&mut self, generate: Generate) -> Result<(), GenerationFailure> {
-        if self.running.len() >= limits::WORKER_GENERATIONS {
+        let (generation, bytes) = (generate.generation, generate.conversation.bytes());
+        if self.running.len() >= limits::WORKER_GENERATIONS || self.bytes + bytes > limits::WORKER_CONVERSATION_BYTES {
             return Err(GenerationFailure::Overloaded);
         }
-        let generation = generate.generation;
         self.give(Command::Generate(Box::new(generate))).map_err(|NotTaken| GenerationFailure::Internal)?;
-        self.running.insert(generation, false);
+        self.running.insert(generation, Running { cancelled: false, bytes });
+        self.bytes += bytes;
         Ok(())
     }
 
     /// Ends a generation early; its end comes as an event all the same.
     pub(crate) fn cancel(&mut self, generation: GenerationId) {
-        if let Some(cancelled @ false) = self.running.get_mut(&generation) {
-            *cancelled = true;
+        if let Some(running) = self.running.get_mut(&generation).filter(|running| !running.cancelled) {
+            running.cancelled = true;
             let _ = self.give(Command::Cancel(generation));
         }
     }
@@ -198,7 +210,7 @@ impl Worker {
     /// To be called with every event that comes: it keeps the books.
     pub(crate) fn note(&mut self, event: &Event) {
         if let Event::Generated { generation, .. } | Event::Failed { generation, .. } = event {
-            self.running.remove(generation);
+            self.bytes -= self.running.remove(generation).map_or(0, |running| running.bytes);
         }
     }
 
@@ -229,22 +241,57 @@ impl Drop for Worker {
 
 #[cfg(test)]
 mod tests {
+    use causerie_core::MessageRole;
+
     use super::*;
+    use crate::store::ConversationTurn;
+
+    fn worker() -> (Worker, Receiver<Command>) {
+        let (commands, inbox) = sync_channel(QUEUE);
+        let (_, ended) = sync_channel(0);
+        (Worker { commands, running: HashMap::new(), bytes: 0, reload: Arc::new(()), ended }, inbox)
+    }
+
+    /// A generation about a message of so many bytes.
+    fn generate(number: u64, bytes: usize) -> Generate {
+        let turn = ConversationTurn { role: MessageRole::User, username: None, content: "x".repeat(bytes) };
+        let conversation = Conversation { system: None, turns: vec![turn], cut: false };
+        let (generation, session) = (GenerationId(number), SessionId(causerie_core::Uuid([1; 16])));
+        Generate { generation, session, conversation, sampling: Sampling::default() }
+    }
+
+    #[test]
+    fn as_many_generations_as_there_is_room_for_and_one_more() {
+        let (mut worker, _inbox) = worker();
+        for number in 0..limits::WORKER_GENERATIONS as u64 {
+            assert_eq!(worker.generate(generate(number, 1)), Ok(()), "{number}");
+        }
+        assert_eq!(worker.generate(generate(u64::MAX, 1)), Err(GenerationFailure::Overloaded));
+        worker.note(&stopped_unheard(GenerationId(7)));
+        assert_eq!(worker.generate(generate(u64::MAX, 1)), Ok(()));
+    }
+
+    #[test]
+    fn as_many_bytes_as_there_is_room_for_and_one_more() {
+        let (mut worker, inbox) = worker();
+        let each = limits::WORKER_CONVERSATION_BYTES / 8;
+        for number in 0..8 {
+            assert_eq!(worker.generate(generate(number, each)), Ok(()));
+            // The thread has it.
+            drop(inbox.try_recv());
+        }
+        assert_eq!(worker.generate(generate(8, 1)), Err(GenerationFailure::Overloaded));
+        worker.note(&stopped_unheard(GenerationId(0)));
+        assert_eq!(worker.generate(generate(8, each)), Ok(()));
+    }
 
     #[test]
     fn many_reloads_leave_the_queue_to_others() {
-        let (commands, inbox) = sync_channel(QUEUE);
-        let (_, ended) = sync_channel(0);
-        let mut worker = Worker { commands, running: HashMap::new(), reload: Arc::new(()), ended };
+        let (mut worker, inbox) = worker();
         for _ in 0..10 * QUEUE {
             worker.reload();
         }
-        let generation = GenerationId(1);
-        let conversation = Conversation { system: None, turns: Vec::new(), cut: false };
-        let sampling = Sampling::default();
-        let generate =
-            Generate { generation, session: SessionId(causerie_core::Uuid([1; 16])), conversation, sampling };
-        assert_eq!(worker.generate(generate), Ok(()));
+        assert_eq!(worker.generate(generate(1, 1)), Ok(()));
         assert!(matches!(inbox.try_recv(), Ok(Command::Reload(_))));
         assert!(matches!(inbox.try_recv(), Ok(Command::Generate(_))));
         assert!(inbox.try_recv().is_err());

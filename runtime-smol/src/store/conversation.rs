@@ -27,6 +27,14 @@ pub struct Conversation {
     pub cut: bool,
 }
 
+impl Conversation {
+    /// Bytes of its texts.
+    pub(crate) fn bytes(&self) -> usize {
+        let turns = self.turns.iter().map(|turn| turn.content.len());
+        turns.sum::<usize>() + self.system.as_ref().map_or(0, String::len)
+    }
+}
+
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConversationTurn {
