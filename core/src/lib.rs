@@ -222,6 +222,9 @@ pub mod limits;
 pub mod testing;
 
 mod action;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod bucket;
 mod chunks;
 mod code;

@@ -27,11 +27,17 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn push_back(&mut self, value: T) {
-        self.0.get_or_insert_default().push_back(value);
+        self.begun().push_back(value);
     }
 
     pub(crate) fn push_front(&mut self, value: T) {
-        self.0.get_or_insert_default().push_front(value);
+        self.begun().push_front(value);
+    }
+
+    /// Most queues never hold a second element, so room is made for one: four, the usual beginning, of what is large are
+    /// more than allocators give out quickly.
+    fn begun(&mut self) -> &mut VecDeque<T> {
+        self.0.get_or_insert_with(|| Box::new(VecDeque::with_capacity(1)))
     }
 
     pub(crate) fn pop_front(&mut self) -> Option<T> {

@@ -37,8 +37,7 @@ impl Hub {
         }
         let Some(author) = self.admit_message(&asker, key) else { return };
         self.set_typing(asker.connection, false);
-        let session = &mut self.sessions[key];
-        session.work.push_back(Work::Message(NewMessage {
+        let message = Work::Message(NewMessage {
             asker,
             author,
             content: message.message.into_owned(),
@@ -46,7 +45,13 @@ impl Hub {
             sampling: message.sampling,
             looked_up: false,
             place,
-        }));
+        });
+        let session = &mut self.sessions[key];
+        if session.in_flight.is_none() && session.work.is_empty() {
+            // Nearly always: then it need not go through the queue.
+            return self.begin(key, message);
+        }
+        session.work.push_back(message);
         self.pump(key);
     }
 
@@ -57,7 +62,10 @@ impl Hub {
             return None;
         }
         let author = self.member(asker.connection).cloned()?;
-        *self.generations_of_users.entry(author.user_id.clone()).or_default() += 1;
+        match self.generations_of_users.get_mut(&author.user_id) {
+            Some(count) => *count += 1,
+            None => drop(self.generations_of_users.insert(author.user_id.clone(), 1)),
+        }
         Some(author)
     }
 
@@ -101,11 +109,20 @@ impl Hub {
         }
     }
 
-    /// Gives storage the next change of a session, if it is not busy with one. Only then is a message's `seq` known:
-    /// one that fails leaves no gap.
+    /// Gives storage the next change of a session, if it is not busy with one.
     pub(super) fn pump(&mut self, key: Key) {
+        while let Some(work) = self.next_work(key) {
+            self.begin(key, work);
+        }
+    }
+
+    /// Gives storage a change of a session with which it is not busy, or tells why not. Only then is a message's `seq` known:
+    /// one that fails leaves no gap.
+    fn begin(&mut self, key: Key, mut work: Work) {
         let now = self.wall();
-        let Some(work) = self.next_work(key) else { return };
+        if let Err(refusal) = branch::resolve(&self.sessions[key], &mut work) {
+            return self.give_up_work(&work, &refusal);
+        }
         let session = &mut self.sessions[key];
         let question = work.question();
         let message = match &work {
@@ -114,7 +131,7 @@ impl Hub {
                     (Work::Answer, Some(generation)) => generation.message,
                     _ => MessageId(self.rng.uuid()),
                 };
-                new_record(session, &work, id, now)
+                new_record(session, &mut work, id, now)
             }
             _ => None,
         };
@@ -132,22 +149,16 @@ impl Hub {
 
     /// The next change of a session that storage can be given now.
     fn next_work(&mut self, key: Key) -> Option<Work> {
-        loop {
-            let session = self.sessions.get_mut(key)?;
-            if session.in_flight.is_some() {
-                return None;
-            }
-            // An end waits for the answer under way: `typing` must end before the session does.
-            let ends = matches!(session.work.front(), Some(Work::End { .. } | Work::Delete { .. }));
-            if ends && session.generation.is_some() {
-                return None;
-            }
-            let mut work = session.work.pop_front()?;
-            match branch::resolve(session, &mut work) {
-                Ok(()) => return Some(work),
-                Err(refusal) => self.give_up_work(&work, &refusal),
-            }
+        let session = self.sessions.get_mut(key)?;
+        if session.in_flight.is_some() {
+            return None;
         }
+        // An end waits for the answer under way: `typing` must end before the session does.
+        let ends = matches!(session.work.front(), Some(Work::End { .. } | Work::Delete { .. }));
+        if ends && session.generation.is_some() {
+            return None;
+        }
+        session.work.pop_front()
     }
 
     /// Something that was to be answered is refused after all.
@@ -282,8 +293,9 @@ impl Hub {
     }
 }
 
-/// The record of a message or of the finished answer, with the session's next `seq`.
-fn new_record(session: &Session, work: &Work, id: MessageId, created: UnixMicros) -> Option<MessageRecord> {
+/// The record of a message or of the finished answer, with the session's next `seq`. The text moves into it: nobody asks
+/// the change for it any more.
+fn new_record(session: &Session, work: &mut Work, id: MessageId, created: UnixMicros) -> Option<MessageRecord> {
     let record = MessageRecord {
         id,
         session: session.record.id,
@@ -304,7 +316,7 @@ fn new_record(session: &Session, work: &Work, id: MessageId, created: UnixMicros
                 _ => record.parent,
             },
             author: Some(message.author.clone()),
-            content: message.content.clone(),
+            content: core::mem::take(&mut message.content),
             client_id: message.client_id.clone(),
             ..record
         }),

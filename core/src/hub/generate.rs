@@ -36,7 +36,7 @@ impl Hub {
             let id = GenerationId(self.last_generation);
             let message = self.new_message_id();
             let session = &mut self.sessions[key];
-            session.generation = Some(Box::new(Generation::new(id, message, prompt)));
+            session.generation = Some(Box::new(Generation::new(id, session.record.id, message, prompt)));
             self.assistant_types(key, message, true);
             if let Backend::Up { .. } = self.backend
                 && self.draining.is_none()

@@ -1,11 +1,13 @@
 //! Frames go out: broadcasts encoded once, laggards from their own place.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{Action, Hub, Purpose};
 use crate::action::{Output, RequestId};
 use crate::code::NoticeCode;
 use crate::connection::{Connection, User};
+use crate::generation::Generation;
 use crate::id::{ConnectionId, MessageId, SessionId};
 use crate::limits;
 use crate::log::{Cursor, Step};
@@ -44,7 +46,8 @@ impl Hub {
             }
             Step::Frame { frame, except, last } => (frame, except, last),
             Step::Delta { message, offset, text } => {
-                frames::message_delta(&mut self.frame, session.record.id, message, offset, text);
+                let generation = session.generation.as_deref();
+                write_delta(&mut self.frame, session.record.id, generation, message, offset, text);
                 (self.frame.as_str(), None, false)
             }
         };
@@ -186,7 +189,8 @@ impl Hub {
                     if text.is_empty() {
                         return false;
                     }
-                    frames::message_delta(&mut self.frame, session.record.id, message, offset, text);
+                    let generation = session.generation.as_deref();
+                    write_delta(&mut self.frame, session.record.id, generation, message, offset, text);
                     (self.frame.as_str(), None, false)
                 }
             };
@@ -344,6 +348,21 @@ impl Hub {
             reader.cursor = cursor;
         }
         self.connection_ready(id);
+    }
+}
+
+/// A part of the answer under way, or of one that is over, for somebody who lacks it.
+fn write_delta(
+    out: &mut String,
+    session: SessionId,
+    generation: Option<&Generation>,
+    message: MessageId,
+    offset: usize,
+    text: &str,
+) {
+    match generation.filter(|generation| generation.message == message) {
+        Some(generation) => frames::next_delta(out, &generation.beginning, offset, text),
+        None => frames::message_delta(out, session, message, offset, text),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Every frame that the server sends.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 
 use super::encode::Frame;
@@ -20,7 +21,7 @@ pub(crate) struct Context<'a> {
 }
 
 fn begin<'a>(out: &'a mut String, kind: Kind, context: Context<'_>, now: UnixMicros) -> Frame<'a> {
-    Frame::new(out, kind.as_str())
+    Frame::new(out, kind)
         .time("timestamp", now)
         .maybe(context.session, |f, s| f.id("session_id", s.0))
         .maybe(context.reference, |f, json| f.raw("ref", json))
@@ -29,7 +30,7 @@ fn begin<'a>(out: &'a mut String, kind: Kind, context: Context<'_>, now: UnixMic
 pub(crate) fn connection_established(out: &mut String, user_id: &str, username: &str, role: Role, now: UnixMicros) {
     let mut message = String::from("Connected as ");
     message.push_str(username);
-    Frame::new(out, Kind::ConnectionEstablished.as_str())
+    Frame::new(out, Kind::ConnectionEstablished)
         .string("message", &message)
         .string("user_id", user_id)
         .time("timestamp", now)
@@ -122,12 +123,28 @@ fn push_timings(out: &mut String, timings: Timings) {
 }
 
 pub(crate) fn message_delta(out: &mut String, session: SessionId, message: MessageId, offset: usize, text: &str) {
-    Frame::new(out, Kind::MessageDelta.as_str())
-        .id("session_id", session.0)
-        .id("message_id", message.0)
-        .number("offset", offset as u64)
-        .string("content", text)
-        .end();
+    end_delta(begin_delta(out, session, message), offset, text);
+}
+
+/// What all deltas of an answer begin with: a token is told a hundred times as often as an answer begins.
+pub(crate) fn delta_beginning(session: SessionId, message: MessageId) -> Box<str> {
+    let mut beginning = String::new();
+    begin_delta(&mut beginning, session, message);
+    beginning.into_boxed_str()
+}
+
+/// As [`message_delta`], after what [`delta_beginning`] made.
+pub(crate) fn next_delta(out: &mut String, beginning: &str, offset: usize, text: &str) {
+    end_delta(Frame::after(out, beginning), offset, text);
+}
+
+fn begin_delta(out: &mut String, session: SessionId, message: MessageId) -> Frame<'_> {
+    Frame::new(out, Kind::MessageDelta).id("session_id", session.0).id("message_id", message.0)
+}
+
+#[inline]
+fn end_delta(frame: Frame<'_>, offset: usize, text: &str) {
+    frame.number("offset", offset as u64).string("content", text).end();
 }
 
 /// Who is typing.

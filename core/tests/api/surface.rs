@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules behind features.
-const FEATURES: [&str; 4] = ["schema", "schema.rs", "testing", "testing.rs"];
+const FEATURES: [&str; 5] = ["bench.rs", "schema", "schema.rs", "testing", "testing.rs"];
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(folder).expect("a folder of sources").map(|entry| entry.expect("an entry").path());
