@@ -3,7 +3,8 @@
 //! | command | measures |
 //! |---|---|
 //! | `cargo run --release -p causerie-benches --bin compare` | the engine beside llama.cpp, in turn |
-//! | `cargo bench -p causerie-benches --bench core` | the protocol core |
+//! | `cargo run --release -p causerie-benches --bin cost` | the protocol core, in a table beside its goals |
+//! | `cargo bench -p causerie-benches --bench core` | the same by criterion |
 //! | `cargo run --release -p causerie-benches --bin instructions` | the same in instructions, against the record |
 //! | `cargo run --release -p causerie-benches --bin load` | a whole server with 10,000 WebSockets |
 //! | `cargo bench -p causerie-benches --bench kernels` | matrix products beside what the machine can do |
@@ -17,4 +18,4 @@ mod session;
 
 pub use model_file::{GEMMA_FILE, MODEL_FILE, ModelMissing, model_file, model_named};
 pub use roofline::Roofline;
-pub use session::Session;
+pub use session::{Commands, Session};

@@ -14,8 +14,8 @@ pub struct Session {
     pub readers: Vec<ConnectionId>,
     /// The answer under way.
     pub generation: GenerationId,
-    /// A connection in a session of its own, for messages.
-    writer: ConnectionId,
+    /// Connections, each in a session of its own, for messages.
+    writers: Vec<ConnectionId>,
     /// Virtual time: goes on with every message, so that no rate limit is reached.
     now: Instant,
 }
@@ -27,21 +27,23 @@ impl Session {
     /// When the core refuses what it should not.
     #[must_use]
     pub fn with_readers(readers: usize) -> Session {
-        Session::among(0, readers)
+        Session::among(0, readers, 1)
     }
 
-    /// The same among so many other sessions, each with a connection in it.
+    /// The same among so many other sessions, each with a connection in it; of as many as `writers` more a connection can
+    /// send messages.
     ///
     /// # Panics
     /// When the core refuses what it should not.
     #[must_use]
-    pub fn among(others: usize, readers: usize) -> Session {
+    pub fn among(others: usize, readers: usize, writers: usize) -> Session {
         let mut limits = Limits::default();
         limits.connections = 1 << 20;
         limits.connections_per_user = 1 << 20;
         limits.frames_per_second = u32::MAX / 2;
         limits.messages_per_minute = u32::MAX / 2;
         limits.sessions_per_minute = u32::MAX / 2;
+        limits.generations_per_user = 1 << 20;
         let options = Options { seed: [1; 32], wall_clock: UnixMicros(0), server: "benchmark".to_owned(), limits };
         let mut opening = Opening { hub: Hub::new(options), session: String::new(), generation: None };
         opening.give(Input::BackendUp { model: "benchmark" });
@@ -50,12 +52,17 @@ impl Session {
             opening.reader();
         }
         opening.session.clear();
-        let writer = opening.reader();
+        let writers = (0..writers)
+            .map(|_| {
+                opening.session.clear();
+                opening.reader()
+            })
+            .collect();
         opening.session.clear();
         let readers: Vec<ConnectionId> = (0..readers).map(|_| opening.reader()).collect();
         opening.frame(readers[0], r#"{"type":"chat_message","message":"Go on."}"#);
         let generation = opening.generation.expect("a message is answered");
-        Session { hub: opening.hub, readers, generation, writer, now: Instant::ZERO }
+        Session { hub: opening.hub, readers, generation, writers, now: Instant::ZERO }
     }
 
     /// The model has produced one more piece of text; returns how many bytes went out to all readers.
@@ -78,14 +85,30 @@ impl Session {
         self.drain()
     }
 
-    /// Somebody in another session sends a message: from the frame to the write that storage is to commit, which
-    /// [`answer`](Session::answer) is to be given before the next one.
+    /// A second goes by, and what is to happen in it happens, so that it is not measured with something else.
     ///
     /// # Panics
     /// When the core refuses it.
-    pub fn message(&mut self, text: &str) -> RequestId {
+    pub fn second(&mut self) -> usize {
         self.now = Instant::from_micros(self.now.as_micros() + 1_000_000);
-        self.hub.handle(self.now, Input::Frame { connection: self.writer, text }).expect("the connection is open");
+        self.hub.handle(self.now, Input::Timer).expect("there is always time");
+        self.drain()
+    }
+
+    /// How many can send messages.
+    #[must_use]
+    pub fn writers(&self) -> usize {
+        self.writers.len()
+    }
+
+    /// Somebody in another session sends a message: from the frame to the write that storage is to commit, which
+    /// [`answer`](Session::answer) is to be given before the same one sends another.
+    ///
+    /// # Panics
+    /// When the core refuses it.
+    pub fn message(&mut self, writer: usize, text: &str) -> RequestId {
+        let connection = self.writers[writer];
+        self.hub.handle(self.now, Input::Frame { connection, text }).expect("the connection is open");
         let mut written = None;
         while self.hub.poll(&mut |output| {
             if let Output::Store { request, .. } = output {
@@ -204,5 +227,35 @@ impl Opening {
                 self.hub.handle(Instant::ZERO, Input::Stored { request }).expect("it was asked for");
             }
         }
+    }
+}
+
+/// Frames of some 150 bytes.
+#[derive(Clone, Debug)]
+pub struct Commands {
+    /// `ping`.
+    pub ping: String,
+    /// `typing`.
+    pub typing: String,
+    /// `chat_message`.
+    pub message: String,
+}
+
+impl Default for Commands {
+    fn default() -> Commands {
+        let text = "Tell me more about the tea of the mountains, ".repeat(2);
+        Commands {
+            ping: format!(r#"{{"type":"ping","id":"{}"}}"#, "x".repeat(122)),
+            typing: format!(r#"{{"type":"typing","is_typing":true,"id":"{}"}}"#, "x".repeat(106)),
+            message: format!(r#"{{"type":"chat_message","message":"{text}","client_id":null,"id":7}}"#),
+        }
+    }
+}
+
+impl Commands {
+    /// Each with its name.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, &str); 3] {
+        [("ping", &self.ping), ("typing", &self.typing), ("message", &self.message)]
     }
 }

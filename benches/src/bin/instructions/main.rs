@@ -11,10 +11,13 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use causerie_benches::Session;
+use causerie_benches::{Commands, Session};
+use causerie_core::bench::{Deltas, decodes};
+use causerie_core::{MessageId, SessionId, Uuid, limits::Limits};
 use clap::{Parser, ValueEnum};
 
 /// Repetitions of the short and of the long run.
@@ -43,18 +46,28 @@ struct Options {
 /// What is counted.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Operation {
-    /// Asked for work and for the next deadline, among 1,000 sessions.
-    Idle,
+    /// Asked for work and for the next deadline, alone.
+    IdleOf1,
+    /// The same among 1,000 sessions.
+    IdleOf1000,
     /// A ping of 145 bytes to its pong.
     Ping,
     /// `typing` of 148 bytes, prolonged.
     Typing,
-    /// A message of 150 bytes, its commit, its answer, and the answer's commit.
+    /// A message of 150 bytes is decoded, and no more.
+    Decode,
+    /// A message of 150 bytes to the write that storage is to commit, decoding included.
+    Message,
+    /// The same with its commit, its answer, and the answer's commit.
     Exchange,
-    /// A piece of text to one reader.
+    /// A piece of text is encoded, and no more.
+    Encode,
+    /// A piece of text to one reader: input, encoding and output.
     TokenTo1,
-    /// A piece of text to 100 readers.
-    TokenTo100,
+    /// To ten readers.
+    TokenTo10,
+    /// To 1,000 readers.
+    TokenTo1000,
     /// A connection opens, is recognized and goes.
     Visit,
 }
@@ -87,38 +100,57 @@ impl Operation {
 
     /// Prepares, and does it so many times.
     fn repeat(self, times: u32) {
-        let ping = format!(r#"{{"type":"ping","id":"{}"}}"#, "x".repeat(122));
-        let typing = format!(r#"{{"type":"typing","is_typing":true,"id":"{}"}}"#, "x".repeat(106));
-        let text = "Tell me more about the tea of the mountains, ".repeat(2);
-        let message = format!(r#"{{"type":"chat_message","message":"{text}","client_id":null,"id":7}}"#);
-        let readers = if let Operation::TokenTo100 = self { 100 } else { 1 };
-        let others = if let Operation::Idle = self { 1_000 } else { 10 };
-        let mut session = Session::among(others, readers);
+        let commands = Commands::default();
+        let readers = match self {
+            Operation::TokenTo10 => 10,
+            Operation::TokenTo1000 => 1_000,
+            _ => 1,
+        };
+        let others = match self {
+            Operation::IdleOf1 => 0,
+            Operation::IdleOf1000 => 1_000,
+            _ => 10,
+        };
+        // As many for the short run as for the long one: what they need to open is not counted.
+        let mut session = Session::among(others, readers, 1 + RUNS[1] as usize);
+        let deltas = Deltas::new(SessionId(Uuid([0x5e; 16])), MessageId(Uuid([0xae; 16])));
+        let (mut out, message_bytes) = (String::new(), Limits::default().message_bytes);
         // What the first time needs, as room in buffers, is not counted.
         session.token(" word");
-        session.frame(&ping);
-        let first = session.message(&message);
+        session.frame(&commands.ping);
+        let first = session.message(0, &commands.message);
         session.answer(first, "Tea.");
-        for _ in 0..times {
+        deltas.encode(&mut out, 0, " word");
+        for time in 0..times as usize {
             match self {
-                Operation::Idle => {
-                    std::hint::black_box(session.idle());
+                Operation::IdleOf1 | Operation::IdleOf1000 => {
+                    black_box(session.idle());
                 }
                 Operation::Ping => {
-                    std::hint::black_box(session.frame(&ping));
+                    black_box(session.frame(&commands.ping));
                 }
                 Operation::Typing => {
-                    std::hint::black_box(session.frame(&typing));
+                    black_box(session.frame(&commands.typing));
+                }
+                Operation::Decode => {
+                    black_box(decodes(&commands.message, message_bytes));
+                }
+                Operation::Message => {
+                    black_box(session.message(1 + time, &commands.message));
                 }
                 Operation::Exchange => {
-                    let request = session.message(&message);
+                    let request = session.message(0, &commands.message);
                     session.answer(request, "Tea is good for you.");
                 }
-                Operation::TokenTo1 | Operation::TokenTo100 => {
-                    std::hint::black_box(session.token(" word"));
+                Operation::Encode => {
+                    deltas.encode(&mut out, 12_345, " word");
+                    black_box(out.len());
+                }
+                Operation::TokenTo1 | Operation::TokenTo10 | Operation::TokenTo1000 => {
+                    black_box(session.token(" word"));
                 }
                 Operation::Visit => {
-                    std::hint::black_box(session.visit());
+                    black_box(session.visit());
                 }
             }
         }

@@ -1,6 +1,5 @@
 //! The load itself, and what is measured.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use smol::channel::{Receiver, unbounded};
 use smol::future::or;
 use smol::{LocalExecutor, Timer};
 
+use crate::chat::{Chat, Wanted};
 use crate::server::Server;
 use crate::socket::{Event, Socket, What};
 
@@ -45,24 +45,11 @@ pub(crate) struct Measured {
     pub(crate) chat: Option<Chat>,
 }
 
-/// How the sockets that chat fared, while the others were pinged.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Chat {
-    pub(crate) sockets: usize,
-    /// Milliseconds from a message to the first piece of its answer, the median.
-    pub(crate) first_piece_ms: f64,
-    /// Tokens a second of all together.
-    pub(crate) tokens_per_second: f64,
-    /// Microseconds from a ping to its pong meanwhile, one socket after the other; sorted.
-    #[serde(skip)]
-    pub(crate) pings: Vec<f64>,
-}
-
 pub(crate) async fn measure(
     executor: Rc<LocalExecutor<'static>>,
     server: &Server,
     sockets: usize,
-    active: usize,
+    wanted: &Wanted,
 ) -> Result<Measured, Box<dyn Error>> {
     let mut load = Load::new(executor, server);
     load.grow(WARM.min(sockets / 2)).await?;
@@ -76,15 +63,15 @@ pub(crate) async fn measure(
     let at_once = load.ping_at_once().await?;
     Timer::after(REST).await;
     let bytes_after_pings = server.resident()?;
-    let chat = if active > 0 { Some(load.chat(active).await?) } else { None };
+    let chat = if wanted.clients > 0 { Some(load.chat(wanted).await?) } else { None };
     let sockets = sockets - warm;
     Ok(Measured { sockets, open_seconds, bytes_before, bytes_after, bytes_after_pings, in_turn, at_once, chat })
 }
 
-struct Load<'a> {
+pub(crate) struct Load<'a> {
     executor: Rc<LocalExecutor<'static>>,
-    server: &'a Server,
-    sockets: Vec<Socket>,
+    pub(crate) server: &'a Server,
+    pub(crate) sockets: Vec<Socket>,
     events: (smol::channel::Sender<Event>, Receiver<Event>),
 }
 
@@ -93,7 +80,7 @@ impl<'a> Load<'a> {
         Load { executor, server, sockets: Vec::new(), events: unbounded() }
     }
 
-    async fn next(&self) -> Result<Event, Box<dyn Error>> {
+    pub(crate) async fn next(&self) -> Result<Event, Box<dyn Error>> {
         let event = or(async { self.events.1.recv().await.map_err(|_| "all sockets are gone") }, async {
             Timer::after(PATIENCE).await;
             Err("the server does not answer")
@@ -106,7 +93,7 @@ impl<'a> Load<'a> {
     }
 
     /// Opens one more socket.
-    async fn open(&mut self, token: &str) -> Result<usize, Box<dyn Error>> {
+    pub(crate) async fn open(&mut self, token: &str) -> Result<usize, Box<dyn Error>> {
         let index = self.sockets.len();
         let events = self.events.0.clone();
         self.sockets.push(Socket::open(&self.executor, self.server.address(), token, index, events).await?);
@@ -117,7 +104,7 @@ impl<'a> Load<'a> {
         }
     }
 
-    async fn join(&mut self, index: usize, frame: &serde_json::Value) -> Result<String, Box<dyn Error>> {
+    pub(crate) async fn join(&mut self, index: usize, frame: &serde_json::Value) -> Result<String, Box<dyn Error>> {
         self.sockets[index].send(frame).await?;
         match self.next().await? {
             Event { what: What::Joined(session), .. } => Ok(session),
@@ -170,51 +157,8 @@ impl<'a> Load<'a> {
         times.sort_by(f64::total_cmp);
         Ok(times)
     }
-
-    /// Opens sockets that ask the model, and pings the others until all are answered.
-    async fn chat(&mut self, active: usize) -> Result<Chat, Box<dyn Error>> {
-        let idle = self.sockets.len();
-        let mut asked = HashMap::new();
-        for number in 0..active {
-            let token = self.server.token(&format!("active{number}"))?;
-            let index = self.open(&token).await?;
-            self.join(index, &json!({ "type": "create_session" })).await?;
-        }
-        let begun = Instant::now();
-        for index in idle..idle + active {
-            asked.insert(index, (Instant::now(), None));
-            let frame = json!({ "type": "chat_message", "message": "Write a short story about the sea.",
-                                "sampling": { "temperature": 0, "max_tokens": 128 } });
-            self.sockets[index].send(&frame).await?;
-        }
-        let (mut pings, mut waiting, mut tokens, mut answered) = (Vec::new(), None, 0, 0);
-        while answered < active {
-            if waiting.is_none() && idle > 0 {
-                waiting = Some(Instant::now());
-                self.sockets[pings.len() % idle].send(&json!({ "type": "ping" })).await?;
-            }
-            let event = self.next().await?;
-            match event.what {
-                What::Pong => pings.extend(waiting.take().map(|sent| micros(event.at - sent))),
-                What::Delta => {
-                    if let Some((_, first)) = asked.get_mut(&event.index) {
-                        first.get_or_insert(event.at);
-                    }
-                }
-                What::Answer(count) => (tokens, answered) = (tokens + count, answered + 1),
-                other => return Err(format!("socket {} got {other:?}", event.index).into()),
-            }
-        }
-        let seconds = begun.elapsed().as_secs_f64();
-        let first = asked.values().filter_map(|(sent, first)| first.map(|first| micros(first - *sent) / 1e3));
-        let mut first: Vec<f64> = first.collect();
-        first.sort_by(f64::total_cmp);
-        pings.sort_by(f64::total_cmp);
-        let first_piece_ms = first.get(first.len() / 2).copied().unwrap_or(0.0);
-        Ok(Chat { sockets: active, first_piece_ms, tokens_per_second: tokens as f64 / seconds, pings })
-    }
 }
 
-fn micros(time: Duration) -> f64 {
+pub(crate) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }

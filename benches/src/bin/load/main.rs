@@ -2,13 +2,15 @@
 //!
 //! ```sh
 //! cargo build --release -p causerie && cargo run --release -p causerie-benches --bin load
-//! cargo run --release -p causerie-benches --bin load -- --active 8 --model SmolLM2-135M-Instruct.Q4_1.gguf
+//! cargo run --release -p causerie-benches --bin load -- --active 1000 --model SmolLM2-135M-Instruct.Q4_1.gguf
 //! ```
 //!
 //! It opens the sockets, each in a session, waits until the server has come to rest, and compares the server's resident
-//! memory with that before; then every socket is pinged, one after the other and all at once. Linux only: resident memory
-//! is read from `/proc`.
+//! memory with that before; then every socket is pinged, one after the other and all at once. With `--active`, further
+//! clients all want answers all the time, and it tells how fairly they get them: it fails if one of them gets nothing.
+//! Linux only: resident memory is read from `/proc`.
 
+mod chat;
 mod load;
 mod report;
 mod server;
@@ -19,10 +21,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::Duration;
 
 use clap::Parser;
 use smol::LocalExecutor;
 
+use chat::Wanted;
 use report::Report;
 use server::Server;
 
@@ -37,6 +41,14 @@ struct Options {
     /// Further ones that chat, each in a session of its own; needs a model
     #[arg(long, value_name = "M", default_value_t = 0)]
     active: usize,
+
+    /// For how long they chat
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    seconds: u64,
+
+    /// Tokens of each of their answers
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    tokens: u32,
 
     /// The server to start [default: the `causerie` beside this program]
     #[arg(long, value_name = "PROGRAM")]
@@ -78,7 +90,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether the limit was kept.
+/// Whether the limit was kept and nobody starved.
 fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     server::raise_open_files(options.sockets + options.active)?;
     let program = server::program(options.server.clone())?;
@@ -87,8 +99,9 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
         _ => Server::start(program, options.model.as_deref())?,
     };
     let executor = Rc::new(LocalExecutor::new());
-    let measured =
-        smol::block_on(executor.run(load::measure(executor.clone(), &server, options.sockets, options.active)))?;
+    let time = Duration::from_secs(options.seconds);
+    let wanted = Wanted { clients: options.active, time, tokens: options.tokens };
+    let measured = smol::block_on(executor.run(load::measure(executor.clone(), &server, options.sockets, &wanted)))?;
     let report = Report::new(measured);
     report.print();
     if let Some(path) = &options.record {
@@ -96,6 +109,10 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     }
     if let Some(limit) = options.limit.filter(|limit| report.bytes_per_socket() > *limit) {
         eprintln!("error: an idle socket costs {} bytes, more than {limit}", report.bytes_per_socket());
+        return Ok(false);
+    }
+    if report.starved() > 0 {
+        eprintln!("error: {} clients got no piece of an answer", report.starved());
         return Ok(false);
     }
     Ok(true)

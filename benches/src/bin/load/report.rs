@@ -5,10 +5,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::chat::Chat;
 use crate::load::Measured;
 
 /// Bytes of the server's memory that one idle socket may cost: the project's goal.
-const GOAL: u64 = 8 * 1024;
+const GOAL: u64 = 4 * 1024;
 
 pub(crate) struct Report(Measured);
 
@@ -42,14 +43,13 @@ impl Report {
         println!("ping to pong, one after the other: {}", percentiles(&m.in_turn));
         println!("ping to pong, all at once:         {}", percentiles(&m.at_once));
         if let Some(chat) = &m.chat {
-            println!(
-                "{} chats: first piece after {:.0} ms, {:.0} tokens a second; pings meanwhile: {}",
-                chat.sockets,
-                chat.first_piece_ms,
-                chat.tokens_per_second,
-                percentiles(&chat.pings)
-            );
+            print_chat(chat);
         }
+    }
+
+    /// Clients that got nothing.
+    pub(crate) fn starved(&self) -> usize {
+        self.0.chat.as_ref().map_or(0, |chat| chat.starved)
     }
 
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
@@ -59,9 +59,39 @@ impl Report {
         value["ping_micros_at_once"] = table(&self.0.at_once);
         if let Some(chat) = &self.0.chat {
             value["chat"]["ping_micros"] = table(&chat.pings);
+            value["chat"]["first_piece_ms"] = table(&chat.first_piece);
+            value["chat"]["answers_of_a_client"] = shares(&chat.answers);
+            value["chat"]["tokens_of_a_client"] = shares(&chat.tokens);
         }
         std::fs::write(path, format!("{value:#}\n"))
     }
+}
+
+fn print_chat(chat: &Chat) {
+    let least = |sorted: &[f64]| (at(sorted, 0.0), at(sorted, 0.5), at(sorted, 1.0));
+    println!(
+        "{} clients for {:.0} s: {:.0} tokens a second, {} starved, told to come later {} times",
+        chat.clients, chat.seconds, chat.tokens_per_second, chat.starved, chat.refusals
+    );
+    let (answers, tokens) = (least(&chat.answers), least(&chat.tokens));
+    println!("a client's answers: least {}, median {}, most {}", answers.0, answers.1, answers.2);
+    println!(
+        "a client's tokens:  least {}, median {}, most {}; Jain's index {:.4}",
+        tokens.0, tokens.1, tokens.2, chat.jain
+    );
+    let first = |part| at(&chat.first_piece, part);
+    println!(
+        "question to first piece: median {:.0} ms, 90 % {:.0}, 99 % {:.0}, longest {:.0}",
+        first(0.5),
+        first(0.9),
+        first(0.99),
+        first(1.0)
+    );
+    println!("ping to pong meanwhile: {}", percentiles(&chat.pings));
+}
+
+fn shares(sorted: &[f64]) -> Value {
+    json!({ "min": at(sorted, 0.0), "p50": at(sorted, 0.5), "max": at(sorted, 1.0) })
 }
 
 fn at(sorted: &[f64], part: f64) -> f64 {

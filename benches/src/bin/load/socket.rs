@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_tungstenite::{WebSocketReceiver, WebSocketSender, client_async};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
@@ -35,7 +35,9 @@ pub(crate) enum What {
     Delta,
     /// A whole one, of so many tokens.
     Answer(u64),
-    /// An error frame, or the end.
+    /// There is no room for an answer now; after this time there may be.
+    Later(Duration),
+    /// Any other error frame, or the end.
     Broken(String),
 }
 
@@ -105,7 +107,10 @@ fn understood(text: &str) -> Option<What> {
         "message" if frame["role"] == "assistant" => {
             Some(What::Answer(frame["usage"]["completion_tokens"].as_u64().unwrap_or(0)))
         }
-        "error" => Some(What::Broken(frame["message"].as_str()?.to_owned())),
+        "error" => Some(match frame["retry_after_ms"].as_u64() {
+            Some(wait) if frame["code"] == "overloaded" => What::Later(Duration::from_millis(wait)),
+            _ => What::Broken(text.to_owned()),
+        }),
         _ => None,
     }
 }
