@@ -90,12 +90,7 @@ pub const NATURES: [Habits; 10] = [
         ],
     ),
     (N::Lurker, 20, 200, &[(D::Ping, 40), (D::Join, 5), (D::History, 5), (D::GoOffline, 5), (D::Leave, 1)]),
-    (
-        N::Slow,
-        10,
-        100,
-        &[(D::Chat, 10), (D::StopReading, 20), (D::Ping, 10), (D::Join, 10), (D::Rename, 10), (D::Drop, 5)],
-    ),
+    (N::Slow, 10, 100, &[(D::Chat, 10), (D::StopReading, 20), (D::Ping, 10), (D::Join, 10), (D::Drop, 5)]),
     (N::Commuter, 12, 60, &[(D::Drop, 40), (D::Chat, 20), (D::GoOffline, 10), (D::Join, 4), (D::Edit, 2)]),
     (N::Flooder, 3, 200, &[(D::Flood, 10), (D::Chat, 20), (D::Stop, 10), (D::Create, 2), (D::Regenerate, 4)]),
     (

@@ -116,6 +116,13 @@ impl World {
                     self.links[link].reading_from = until;
                     self.report.fault("clients that stopped reading");
                 }
+                // Who does not read may go on talking, and so falls behind its own session's log, titles and all.
+                if self.rng.one_in(3) {
+                    self.chat(client);
+                    self.chat(client);
+                    self.change(client, Deed::Rename);
+                    self.chat(client);
+                }
             }
         }
     }
