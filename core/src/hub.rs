@@ -68,6 +68,9 @@ pub struct Hub {
     requests: BTreeMap<RequestId, Purpose>,
     last_request: u64,
     last_generation: u64,
+    /// The last ones that were put out, each in order. What comes after them is known to nobody else yet.
+    requested: RequestId,
+    begun: GenerationId,
     backend: Backend,
     draining: Option<Instant>,
     generations_cut: bool,
@@ -103,11 +106,11 @@ enum Purpose {
     CreateSession { session: Key, asker: Asker },
     Write { session: Key },
     LookUpClientId { session: Key },
-    LookUpMessage { session: Key },
+    LookUpMessage { session: Key, message: MessageId },
     Sessions { asker: Asker, command: Option<String> },
     History { asker: Asker, session: SessionId },
     Totals { asker: Asker, command: String },
-    Fetch { connection: ConnectionId, session: Key },
+    Fetch { connection: ConnectionId },
 }
 
 /// How much it holds, not what: people's words do not belong into logs.
@@ -150,6 +153,8 @@ impl Hub {
             requests: BTreeMap::new(),
             last_request: 0,
             last_generation: 0,
+            requested: RequestId(0),
+            begun: GenerationId(0),
             backend: Backend::Down { reason: String::from("no model is loaded yet") },
             draining: None,
             generations_cut: false,

@@ -131,12 +131,12 @@ impl Frames {
 
     pub(crate) fn pop(&mut self) -> Option<Box<str>> {
         let waiting = self.0.as_mut()?;
-        let frame = waiting.frames.pop_front()?;
-        waiting.bytes -= frame.len();
+        let frame = waiting.frames.pop_front();
+        waiting.bytes -= frame.as_ref().map_or(0, |frame| frame.len());
         if waiting.frames.is_empty() {
             self.0 = None;
         }
-        Some(frame)
+        frame
     }
 
     pub(crate) fn clear(&mut self) {

@@ -124,9 +124,9 @@ pub(crate) struct Regenerate {
 
 /// What storage is asked before a change can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Question {
-    /// Was a message with this `client_id` stored before?
-    ClientId,
+pub(crate) enum Question<'a> {
+    /// Was a message of this user with this `client_id` stored before?
+    ClientId { user_id: &'a str, client_id: &'a str },
     /// Is there such a message in the session, and what is it like?
     Message(MessageId),
 }
@@ -153,6 +153,13 @@ pub(crate) struct Ending {
     pub(crate) reason: FinishReason,
     pub(crate) usage: Usage,
     pub(crate) timings: Timings,
+}
+
+impl Regenerate {
+    /// The message to be answered and its `seq`, when that is known.
+    pub(crate) fn found(&self) -> (MessageId, u64) {
+        self.prompt.expect("it is written once storage was found to have its message")
+    }
 }
 
 impl Work {
@@ -182,12 +189,14 @@ impl Work {
     }
 
     /// What storage has to be asked next before this can be written; `None`: nothing any more.
-    pub(crate) fn question(&self) -> Option<Question> {
+    pub(crate) fn question(&self) -> Option<Question<'_>> {
         match self {
-            Work::Message(message) if message.client_id.is_some() && !message.looked_up => Some(Question::ClientId),
-            Work::Message(message) => match message.place {
-                Place::After(id) | Place::Beside(id) => Some(Question::Message(id)),
-                Place::Last | Place::Found(_) => None,
+            Work::Message(message) => match (message.client_id.as_deref(), message.place) {
+                (Some(client_id), _) if !message.looked_up => {
+                    Some(Question::ClientId { user_id: &message.author.user_id, client_id })
+                }
+                (_, Place::After(id) | Place::Beside(id)) => Some(Question::Message(id)),
+                (_, Place::Last | Place::Found(_)) => None,
             },
             Work::Regenerate(regenerate) if regenerate.prompt.is_none() => regenerate.message.map(Question::Message),
             _ => None,
@@ -243,21 +252,32 @@ impl Session {
     /// missed from storage.
     pub(crate) fn may_forget(&self, all_live: bool) -> bool {
         let said = self.log.as_ref().is_none_or(|log| log.shared.next == log.end());
-        all_live && said && self.state == SessionState::Live && self.generation.is_none()
+        all_live && said && !self.ready && self.state == SessionState::Live && self.generation.is_none()
+    }
+
+    /// Its log, which is kept until all its readers are live and have been told all that is in it.
+    pub(crate) fn kept_log(&self) -> &Log {
+        self.log.as_deref().expect("who lags or has just entered has a log to read")
     }
 
     /// Takes the change that storage has answered about.
-    pub(crate) fn landed(&mut self) -> Option<InFlight> {
-        self.in_flight.take().map(|in_flight| *in_flight)
+    pub(crate) fn landed(&mut self) -> InFlight {
+        *self.in_flight.take().expect("storage answers about the change in flight alone")
+    }
+
+    fn in_flight(&self) -> &InFlight {
+        self.in_flight.as_deref().expect("a change is in flight until storage has answered")
     }
 
     /// The change in flight, as storage gets it.
-    pub(crate) fn write(&self, now: UnixMicros) -> Option<Write<'_>> {
+    pub(crate) fn write(&self, now: UnixMicros) -> Write<'_> {
         let session = self.record.id;
-        let in_flight = self.in_flight.as_ref()?;
-        Some(match &in_flight.work {
-            Work::Message(_) | Work::Answer => Write::Message(in_flight.message.as_ref()?),
-            Work::Regenerate(regenerate) => Write::Continue { session, message: regenerate.prompt?.0 },
+        let InFlight { work, message } = self.in_flight();
+        match work {
+            Work::Message(_) | Work::Answer => {
+                Write::Message(message.as_ref().expect("a message is in flight with its record"))
+            }
+            Work::Regenerate(regenerate) => Write::Continue { session, message: regenerate.found().0 },
             Work::Join { member, .. } => {
                 Write::Member { session, user_id: &member.user_id, username: &member.username }
             }
@@ -265,20 +285,15 @@ impl Session {
             Work::Rename { title, .. } => Write::RenameSession { session, title },
             Work::End { .. } => Write::EndSession { session, at: now },
             Work::Delete { .. } => Write::DeleteSession { session },
-        })
+        }
     }
 
     /// What storage is asked about the change in flight.
-    pub(crate) fn lookup(&self) -> Option<Query<'_>> {
-        let (work, session) = (&self.in_flight.as_ref()?.work, self.record.id);
-        match (work.question()?, work) {
-            (Question::Message(message), _) => Some(Query::Message { session, message }),
-            (Question::ClientId, Work::Message(message)) => {
-                let client_id = message.client_id.as_deref()?;
-                Some(Query::ClientMessage { session, user_id: &message.author.user_id, client_id })
-            }
-            // Only messages have one.
-            (Question::ClientId, _) => None,
+    pub(crate) fn lookup(&self) -> Query<'_> {
+        let session = self.record.id;
+        match self.in_flight().work.question().expect("only what depends on storage is looked up") {
+            Question::Message(message) => Query::Message { session, message },
+            Question::ClientId { user_id, client_id } => Query::ClientMessage { session, user_id, client_id },
         }
     }
 

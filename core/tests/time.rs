@@ -103,6 +103,31 @@ fn a_verdict_nobody_waits_for_is_misuse() {
 }
 
 #[test]
+fn an_answer_to_what_was_not_put_out_yet_is_misuse() {
+    let mut d = Driver::default();
+    let ann = d.user("Ann");
+    let create = Input::Frame { connection: ann, text: r#"{"type":"create_session"}"# };
+    d.handle(create).expect("a frame may always come");
+    // Storage has not heard of it, but its number can be guessed.
+    let request = causerie_core::RequestId(1);
+    assert_eq!(d.hub.handle(d.now, Input::StoreFailed { request }), Err(Misuse::UnknownRequest(request)));
+    assert_eq!(d.hub.handle(d.now, Input::Stored { request }), Err(Misuse::UnknownRequest(request)));
+    d.run();
+    assert_eq!(d.read_one(ann)["type"], "session_joined", "nothing had changed");
+
+    // Likewise of the model.
+    d.storage.held = true;
+    d.send(ann, &json!({ "type": "chat_message", "message": "Hello" }));
+    d.hub.handle(d.now, Input::Stored { request: causerie_core::RequestId(2) }).expect("it is being written");
+    d.storage.answers.clear();
+    let generation = causerie_core::GenerationId(1);
+    let token = || Input::Token { generation, text: "Hi" };
+    assert_eq!(d.hub.handle(d.now, token()), Err(Misuse::UnknownGeneration(generation)));
+    while d.hub.poll(&mut |_| {}) {}
+    assert_eq!(d.hub.handle(d.now, token()), Ok(()), "now the model was asked");
+}
+
+#[test]
 fn an_answer_of_the_wrong_kind_is_misuse() {
     let mut d = Driver::default();
     let ann = d.user("Ann");

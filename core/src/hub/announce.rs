@@ -16,8 +16,8 @@ use crate::wire::frames;
 impl Hub {
     /// The users of a session's connections, each once.
     pub(super) fn participants(&self, key: Key) -> impl Iterator<Item = (&str, &str)> {
-        let readers = self.sessions.get(key).map_or(&[][..], |s| &s.readers);
-        let users: BTreeMap<&str, &str> = readers
+        let users: BTreeMap<&str, &str> = self.sessions[key]
+            .readers
             .iter()
             .filter_map(|id| self.member(*id))
             .map(|member| (member.user_id.as_str(), member.username.as_str()))
@@ -27,9 +27,11 @@ impl Hub {
 
     /// Tells the others that a user came or went.
     pub(super) fn tell_presence(&mut self, key: Key, user: Key, member: &Member, joined: bool) {
-        let Some(id) = self.sessions.get(key).filter(|s| s.state != SessionState::Ended).map(|s| s.record.id) else {
+        let session = &self.sessions[key];
+        if session.state == SessionState::Ended {
             return;
-        };
+        }
+        let id = session.record.id;
         let now = self.wall();
         let mut frame = String::new();
         frames::presence(&mut frame, id, now, member, joined, self.participants(key));
@@ -51,8 +53,8 @@ impl Hub {
     ) {
         let log_bytes = self.limits.log_bytes;
         // By id: a user who went away and comes back is another one to the hub, and still the same to everybody.
-        let except = except.and_then(|user| self.users.get(user)).map(|user| user.member.user_id.as_str().into());
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let except = except.map(|user| self.users[user].member.user_id.as_str().into());
+        let session = &mut self.sessions[key];
         write(&mut self.frame, session.record.id);
         let frame = self.frame.as_str().into();
         let before = seq.map_or(session.record.last_seq, |seq| seq - 1);

@@ -9,7 +9,7 @@ use super::Hub;
 use crate::id::MessageId;
 use crate::record::{MessageRecord, MessageRole};
 use crate::refusal::{Code, Refusal};
-use crate::session::{Asker, InFlight, Place, Prompt, Question, Regenerate, Session, Work};
+use crate::session::{Asker, InFlight, Place, Prompt, Regenerate, Session, Work};
 use crate::slab::Key;
 use crate::wire::Sampling;
 use crate::wire::decode::ChatMessage;
@@ -32,13 +32,15 @@ impl Hub {
     }
 
     /// Storage has said what the message is that the change in flight names.
-    pub(super) fn message_looked_up(&mut self, key: Key, found: Option<MessageRecord>) {
+    pub(super) fn message_looked_up(&mut self, key: Key, message: MessageId, found: Option<MessageRecord>) {
         let session = &mut self.sessions[key];
-        let InFlight { mut work, .. } = session.landed().expect("only what is in flight is looked up");
+        let InFlight { mut work, .. } = session.landed();
         let session_id = session.record.id;
-        let asked = work.question();
-        let found = found.filter(|r| r.session == session_id && asked == Some(Question::Message(r.id)));
-        match learn(&mut work, found.as_ref()) {
+        let found = found.filter(|r| (r.session, r.id) == (session_id, message)).ok_or_else(|| {
+            let text = format!("There is no message {} in this session", message.0);
+            Refusal::new(Code::MessageNotFound, text)
+        });
+        match found.and_then(|record| learn(&mut work, &record)) {
             Ok(()) => session.work.push_front(work),
             Err(refusal) => self.give_up_work(&work, &refusal),
         }
@@ -48,7 +50,8 @@ impl Hub {
 
     /// The conversation goes on from the message that is to be answered again: as if it had just been said.
     pub(super) fn stepped_back(&mut self, key: Key, regenerate: Regenerate) {
-        let Regenerate { asker, user, sampling, prompt: Some((message, seq)), .. } = regenerate else { return };
+        let (message, seq) = regenerate.found();
+        let Regenerate { asker, user, sampling, .. } = regenerate;
         let session = &mut self.sessions[key];
         session.record.last_message = Some(message);
         let session = session.record.id;
@@ -80,8 +83,7 @@ pub(super) fn resolve(session: &Session, work: &mut Work) -> Result<(), Refusal>
 }
 
 /// Takes in what storage has said about the message that a change names.
-fn learn(work: &mut Work, found: Option<&MessageRecord>) -> Result<(), Refusal> {
-    let Some(record) = found else { return Err(not_found(work)) };
+fn learn(work: &mut Work, record: &MessageRecord) -> Result<(), Refusal> {
     match work {
         Work::Message(message) => match message.place {
             Place::Beside(_) => {
@@ -109,12 +111,4 @@ fn learn(work: &mut Work, found: Option<&MessageRecord>) -> Result<(), Refusal> 
         _ => {}
     }
     Ok(())
-}
-
-fn not_found(work: &Work) -> Refusal {
-    let message = match work.question() {
-        Some(Question::Message(id)) => format!("There is no message {} in this session", id.0),
-        _ => "There is no such message in this session".into(),
-    };
-    Refusal::new(Code::MessageNotFound, message)
 }

@@ -61,7 +61,7 @@ impl Hub {
             self.refuse(asker, &refusal);
             return None;
         }
-        let author = self.member(asker.connection).cloned()?;
+        let author = self.member_served(asker.connection).clone();
         match self.generations_of_users.get_mut(&author.user_id) {
             Some(count) => *count += 1,
             None => drop(self.generations_of_users.insert(author.user_id.clone(), 1)),
@@ -87,7 +87,7 @@ impl Hub {
         if waiting + session.prompts.len() >= self.limits.queued_generations {
             return overloaded("Too many messages of this session wait for their answer: try again soon");
         }
-        let user = self.connections[asker.connection.0].user.expect("only who is recognized is served");
+        let user = self.user_served(asker.connection);
         let user = &mut self.users[user];
         let pending = self.generations_of_users.get(&user.member.user_id).copied().unwrap_or_default();
         if pending >= self.limits.generations_per_user {
@@ -101,11 +101,10 @@ impl Hub {
 
     /// A message of a user needs no answer any more.
     pub(super) fn prompt_done(&mut self, user_id: &str) {
-        if let Some(count) = self.generations_of_users.get_mut(user_id) {
-            *count -= 1;
-            if *count == 0 {
-                self.generations_of_users.remove(user_id);
-            }
+        let count = self.generations_of_users.get_mut(user_id).expect("each was counted when it was admitted");
+        *count -= 1;
+        if *count == 0 {
+            self.generations_of_users.remove(user_id);
         }
     }
 
@@ -125,25 +124,24 @@ impl Hub {
         }
         let session = &mut self.sessions[key];
         let question = work.question();
-        let message = match &work {
-            Work::Message(_) | Work::Answer if question.is_none() => {
-                let id = match (&work, &session.generation) {
-                    (Work::Answer, Some(generation)) => generation.message,
-                    _ => MessageId(self.rng.uuid()),
-                };
-                new_record(session, &mut work, id, now)
+        let (purpose, is_write) = match question {
+            None => (Purpose::Write { session: key }, true),
+            Some(Question::ClientId { .. }) => (Purpose::LookUpClientId { session: key }, false),
+            Some(Question::Message(message)) => (Purpose::LookUpMessage { session: key, message }, false),
+        };
+        let message = match &mut work {
+            Work::Message(message) if is_write => {
+                Some(message_record(session, message, MessageId(self.rng.uuid()), now))
             }
+            Work::Answer => Some(answer_record(session, now)),
             _ => None,
         };
         session.in_flight = Some(Box::new(InFlight { work, message }));
-        let request = self.request(match question {
-            None => Purpose::Write { session: key },
-            Some(Question::ClientId) => Purpose::LookUpClientId { session: key },
-            Some(Question::Message(_)) => Purpose::LookUpMessage { session: key },
-        });
-        self.actions.push_back(match question {
-            None => Action::Write { request, session: key },
-            Some(_) => Action::LookUp { request, session: key },
+        let request = self.request(purpose);
+        self.actions.push_back(if is_write {
+            Action::Write { request, session: key }
+        } else {
+            Action::LookUp { request, session: key }
         });
     }
 
@@ -161,7 +159,7 @@ impl Hub {
         session.work.pop_front()
     }
 
-    /// Something that was to be answered is refused after all.
+    /// A change that somebody asked for is refused after all; who wished to join goes on where they were.
     pub(super) fn give_up_work(&mut self, work: &Work, refusal: &Refusal) {
         if let Some(asker) = work.asker() {
             self.refuse(asker, refusal);
@@ -169,12 +167,16 @@ impl Hub {
         if let Some(user) = work.awaited_by() {
             self.prompt_done(user);
         }
+        if let Work::Join { asker, .. } = work {
+            self.join_failed(asker.connection);
+        }
     }
 
     /// Storage has said whether the `client_id` of the message in flight was there before.
     pub(super) fn client_id_looked_up(&mut self, key: Key, found: Option<(MessageId, u64)>) {
         let session = &mut self.sessions[key];
-        let Some(InFlight { work: Work::Message(mut message), .. }) = session.landed() else { return };
+        // Only messages have a `client_id`.
+        let Work::Message(mut message) = session.landed().work else { return };
         match found {
             None => {
                 message.looked_up = true;
@@ -193,7 +195,7 @@ impl Hub {
     /// Storage could not say what the change in flight depends on.
     pub(super) fn not_looked_up(&mut self, key: Key) {
         let session = &mut self.sessions[key];
-        let InFlight { work, .. } = session.landed().expect("only what is in flight is looked up");
+        let InFlight { work, .. } = session.landed();
         self.give_up_work(&work, &storage_failure());
         self.pump(key);
         self.drop_if_unused(key);
@@ -247,9 +249,7 @@ impl Hub {
     pub(super) fn begin_end(&mut self, key: Key, work: Work) {
         let session = &mut self.sessions[key];
         if !transition::go(transition::SESSION, &mut session.state, SessionEvent::End) {
-            if let Some(asker) = work.asker() {
-                self.refuse_with(asker, Code::SessionEnded, "The session has ended already");
-            }
+            self.give_up_work(&work, &Refusal::new(Code::SessionEnded, "The session has ended already"));
             return;
         }
         let unanswered = core::mem::take(&mut session.prompts);
@@ -271,13 +271,8 @@ impl Hub {
         let id = session.record.id;
         let left_over = core::mem::take(&mut session.work);
         for work in left_over {
-            if let Some(asker) = work.asker() {
-                self.refuse_with(asker, Code::SessionEnded, "The session has ended");
-                if matches!(work, Work::Join { .. }) {
-                    self.join_failed(asker.connection);
-                }
-            }
             // No messages: a session that ends takes none, and those before were stored before its end.
+            self.give_up_work(&work, &Refusal::new(Code::SessionEnded, "The session has ended"));
         }
         let write = |out: &mut String, reference: Option<&str>| {
             let context = Context { reference, session: Some(id) };
@@ -293,44 +288,40 @@ impl Hub {
     }
 }
 
-/// The record of a message or of the finished answer, with the session's next `seq`. The text moves into it: nobody asks
-/// the change for it any more.
-fn new_record(session: &Session, work: &mut Work, id: MessageId, created: UnixMicros) -> Option<MessageRecord> {
-    let record = MessageRecord {
+/// The record of a message, with the session's next `seq`. The text moves into it: nobody asks the change for it any more.
+fn message_record(session: &Session, message: &mut NewMessage, id: MessageId, created: UnixMicros) -> MessageRecord {
+    MessageRecord {
         id,
         session: session.record.id,
         seq: session.record.last_seq + 1,
-        parent: session.record.last_message,
+        parent: match message.place {
+            Place::Found(parent) => parent,
+            _ => session.record.last_message,
+        },
         role: MessageRole::User,
-        author: None,
-        content: String::new(),
+        author: Some(message.author.clone()),
+        content: core::mem::take(&mut message.content),
         created,
-        client_id: None,
+        client_id: message.client_id.clone(),
         finish_reason: None,
         usage: None,
-    };
-    match work {
-        Work::Message(message) => Some(MessageRecord {
-            parent: match message.place {
-                Place::Found(parent) => parent,
-                _ => record.parent,
-            },
-            author: Some(message.author.clone()),
-            content: core::mem::take(&mut message.content),
-            client_id: message.client_id.clone(),
-            ..record
-        }),
-        Work::Answer => {
-            let generation = session.generation.as_ref()?;
-            Some(MessageRecord {
-                role: MessageRole::Assistant,
-                parent: Some(generation.prompt.message),
-                content: generation.text.to_string(),
-                finish_reason: Some(generation.ending.map_or(FinishReason::Stop, |e| e.reason)),
-                usage: generation.ending.map(|e| e.usage),
-                ..record
-            })
-        }
-        _ => None,
+    }
+}
+
+/// The record of the finished answer, with the session's next `seq`.
+fn answer_record(session: &Session, created: UnixMicros) -> MessageRecord {
+    let answer = session.generation.as_ref().expect("an answer is under way until it is stored");
+    MessageRecord {
+        id: answer.message,
+        session: session.record.id,
+        seq: session.record.last_seq + 1,
+        parent: Some(answer.prompt.message),
+        role: MessageRole::Assistant,
+        author: None,
+        content: answer.text.to_string(),
+        created,
+        client_id: None,
+        finish_reason: Some(answer.ending.map_or(FinishReason::Stop, |e| e.reason)),
+        usage: answer.ending.map(|e| e.usage),
     }
 }

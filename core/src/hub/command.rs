@@ -83,7 +83,7 @@ impl Hub {
     fn status(&mut self, asker: &Asker, command: &str) {
         let session = self.session_of(asker.connection).and_then(|key| self.sessions.get(key));
         let Some(session) = session else { return self.not_in_session(asker) };
-        let Some(member) = self.member(asker.connection) else { return };
+        let member = self.member_served(asker.connection);
         let role = self.connections.get(asker.connection.0).map_or(Role::User, |c| c.role);
         let record = &session.record;
         let owner = if record.owner == member.user_id { ", owner of this session" } else { "" };
@@ -120,7 +120,7 @@ impl Hub {
     /// Ends the session for everybody in it, so only its owner may.
     fn clear(&mut self, asker: Asker, command: &str) {
         let Some(key) = self.session_of(asker.connection) else { return self.not_in_session(&asker) };
-        let (Some(session), Some(member)) = (self.sessions.get(key), self.member(asker.connection)) else { return };
+        let (session, member) = (&self.sessions[key], self.member_served(asker.connection));
         if session.record.owner != member.user_id {
             return self.respond(&asker, command, "Only the session's owner can end it");
         }

@@ -16,17 +16,18 @@ impl Hub {
     pub(super) fn attach(&mut self, key: Key, asker: &Asker, since: Option<&OwnedSince>) {
         let id = asker.connection;
         let Some(connection) = self.connections.get(id.0).filter(|c| c.is_open()) else { return };
-        let Some(user) = connection.user else { return };
+        let user = connection.user.expect("only who is recognized asks for a session");
         let again = connection.reader.is_some_and(|r| r.session == key);
         if again {
-            self.unread(id);
+            self.unread(id, key);
         } else {
             self.detach(id, true);
         }
-        let Some(member) = self.users.get(user).map(|u| u.member.clone()) else { return };
+        // Whoever is open has not been forgotten.
+        let member = self.users[user].member.clone();
         let present = again || self.participants(key).any(|(user_id, _)| user_id == member.user_id);
         let now = self.wall();
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let session = &mut self.sessions[key];
         let Entrance { cursor, resumed, typing, failed } = entrance(session, since, &self.epoch);
         if session.readers.is_empty() {
             // Most sessions have one reader, for whom a vector would take room for four.
@@ -36,10 +37,9 @@ impl Hub {
         session.log().laggards = true;
         let typist = cursor.partial.filter(|_| typing).map(|message| session.typist(message));
         let record = session.record.clone();
-        if let Some(connection) = self.connections.get_mut(id.0) {
-            transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::Attached);
-            connection.reader = Some(Reader { session: key, cursor, live: false, fetching: None });
-        }
+        let connection = &mut self.connections[id.0];
+        transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::Attached);
+        connection.reader = Some(Reader { session: key, cursor, live: false, fetching: None });
         let mut joined = String::new();
         frames::session_joined(
             &mut joined,
@@ -63,35 +63,31 @@ impl Hub {
 
     /// Takes a connection out of its session, if it is in one.
     pub(super) fn detach(&mut self, id: ConnectionId, tell: bool) {
-        if self.session_of(id).is_none() {
-            return;
-        }
-        if self.connections.get(id.0).is_some_and(|c| c.typing_until.is_some()) {
+        let Some(key) = self.session_of(id) else { return };
+        if self.connections[id.0].typing_until.is_some() {
             self.set_typing(id, false);
         }
-        let Some((key, user)) = self.unread(id) else { return };
-        if let Some(user) = user
-            && tell
-            && let Some(member) = self.users.get(user).map(|u| u.member.clone())
-            && self.participants(key).all(|(user_id, _)| user_id != member.user_id)
-        {
+        self.unread(id, key);
+        // A connection that goes has left its session before its user is forgotten.
+        let user = self.user_served(id);
+        let member = self.users[user].member.clone();
+        if tell && self.participants(key).all(|(user_id, _)| user_id != member.user_id) {
             self.tell_presence(key, user, &member, false);
         }
         self.drop_if_unused(key);
     }
 
-    /// A connection reads a session no more: which one, and whose connection.
-    fn unread(&mut self, id: ConnectionId) -> Option<(Key, Option<Key>)> {
-        let connection = self.connections.get_mut(id.0)?;
-        let Reader { session: key, .. } = connection.reader.take()?;
+    /// A connection reads the session that it is in no more.
+    fn unread(&mut self, id: ConnectionId, key: Key) {
+        let connection = &mut self.connections[id.0];
+        connection.reader = None;
         transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::Detached);
-        self.sessions.get_mut(key)?.readers.retain(|r| *r != id);
-        Some((key, connection.user))
+        self.sessions[key].readers.retain(|r| *r != id);
     }
 
     pub(super) fn leave(&mut self, asker: &Asker) {
         let Some(key) = self.session_of(asker.connection) else { return self.not_in_session(asker) };
-        let session = self.sessions.get(key).map(|s| s.record.id);
+        let session = Some(self.sessions[key].record.id);
         let now = self.wall();
         self.detach(asker.connection, true);
         self.reply(asker.connection, |out| {
@@ -112,25 +108,25 @@ struct Entrance {
 
 /// Where a client begins: where it was, if it can be told without a gap what came since; otherwise with what comes now.
 fn entrance(session: &mut Session, since: Option<&OwnedSince>, epoch: &str) -> Entrance {
-    let known = since.and_then(|since| resume(session, since, epoch));
-    known.unwrap_or_else(|| {
-        let seq = session.record.last_seq;
-        let cursor = session.log().tip(seq);
+    session.log();
+    since.filter(|since| since.epoch == epoch).and_then(|since| resume(session, since)).unwrap_or_else(|| {
+        let cursor = session.kept_log().tip(session.record.last_seq);
         Entrance { cursor, resumed: false, typing: cursor.partial.is_some(), failed: None }
     })
 }
 
-fn resume(session: &mut Session, since: &OwnedSince, epoch: &str) -> Option<Entrance> {
-    if since.epoch != epoch || since.seq > session.record.last_seq {
+/// Goes on after what a client knows from this life of the server.
+fn resume(session: &Session, since: &OwnedSince) -> Option<Entrance> {
+    if since.seq > session.record.last_seq {
         return None;
     }
-    session.log();
-    let log = session.log.as_deref()?;
+    let log = session.kept_log();
     let mut cursor = log.cursor_after(since.seq);
     let mut failed = None;
     let mut typing = cursor.partial.is_some();
     if let Some((message, offset)) = since.partial {
-        let offset = usize::try_from(offset).ok()?;
+        // An offset beyond all memory is beyond any text, too.
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         let running = session.generation.as_ref().filter(|g| g.message == message).map(|g| g.text.as_str());
         let text = running.or_else(|| log.answer(message));
         if text.is_some_and(|text| !text.is_char_boundary(offset)) {

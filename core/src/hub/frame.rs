@@ -114,10 +114,20 @@ impl Hub {
         self.refuse_with(asker, Code::NotInSession, "Not connected to a session");
     }
 
-    /// Who a connection is, while it is open and recognized.
+    /// Whose connection it is that is served, or that takes part in a session: there is nobody who does before being
+    /// recognized, and a user is forgotten only after all their connections have gone.
+    pub(super) fn user_served(&self, id: ConnectionId) -> Key {
+        self.connections[id.0].user.expect("only who is recognized is served")
+    }
+
+    pub(super) fn member_served(&self, id: ConnectionId) -> &Member {
+        &self.users[self.user_served(id)].member
+    }
+
+    /// Who a connection is, if it is still there and recognized.
     pub(super) fn member(&self, id: ConnectionId) -> Option<&Member> {
-        let key = self.connections.get(id.0)?.user?;
-        Some(&self.users.get(key)?.member)
+        let user = self.connections.get(id.0).and_then(|connection| connection.user);
+        user.and_then(|key| self.users.get(key)).map(|user| &user.member)
     }
 
     /// A change of a session, of the connection's own one where it names none.
@@ -131,7 +141,7 @@ impl Hub {
 
     fn invite(&mut self, asker: Asker, username: String) {
         let Some(key) = self.session_of(asker.connection) else { return self.not_in_session(&asker) };
-        let (Some(session), Some(member)) = (self.sessions.get(key), self.member(asker.connection)) else { return };
+        let (session, member) = (&self.sessions[key], self.member_served(asker.connection));
         if session.record.owner != member.user_id {
             return self.refuse_with(&asker, Code::NotOwner, "Only the session's owner can invite");
         }
@@ -153,16 +163,12 @@ impl Hub {
             session.work.push_back(work);
             return self.pump(key);
         }
-        let ended = session.state == SessionState::Ended;
-        let Some(asker) = work.asker() else { return };
-        if ended {
-            self.refuse_with(asker, Code::SessionEnded, "The session has ended");
+        let refusal = if session.state == SessionState::Ended {
+            Refusal::new(Code::SessionEnded, "The session has ended")
         } else {
-            self.overloaded(asker, "Too many changes of this session wait for storage");
-        }
-        if matches!(work, Work::Join { .. }) {
-            self.join_failed(asker.connection);
-        }
+            Refusal::new(Code::Overloaded, "Too many changes of this session wait for storage").after(1_000)
+        };
+        self.give_up_work(&work, &refusal);
     }
 
     pub(super) fn overloaded(&mut self, asker: &Asker, message: &str) {
@@ -181,7 +187,7 @@ impl Hub {
     }
 
     pub(super) fn list_sessions(&mut self, asker: Asker, command: Option<String>, limit: u32) {
-        let Some(Member { user_id, username }) = self.member(asker.connection).cloned() else { return };
+        let Member { user_id, username } = self.member_served(asker.connection).clone();
         if self.admit_request(&asker) {
             let request = self.request(Purpose::Sessions { asker, command });
             self.actions.push_back(Action::LoadSessions { request, user_id, username, limit });
@@ -228,17 +234,17 @@ impl Hub {
         let until = is_typing.then(|| self.now + limits::TYPING);
         let connection = &mut self.connections[id.0];
         let before = core::mem::replace(&mut connection.typing_until, until);
-        let (user, reader) = (connection.user, connection.reader);
         if connection.is_open() {
             self.arm(id);
         }
         if before.is_some() == is_typing {
             return;
         }
-        let (Some(user), Some(reader)) = (user, reader) else { return };
+        // Only who is in a session types, and who leaves it ends that first.
+        let (user, session) = (self.user_served(id), self.reader(id).session);
         let member = self.users[user].member.clone();
         let now = self.wall();
-        self.announce(reader.session, Some(user), |out, session| {
+        self.announce(session, Some(user), |out, session| {
             frames::typing(out, session, now, &frames::Typist::User(&member), is_typing);
         });
     }

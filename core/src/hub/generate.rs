@@ -87,10 +87,10 @@ impl Hub {
     }
 
     fn running(&mut self, id: GenerationId) -> Result<(Key, &mut Generation), Misuse> {
-        let unknown = Misuse::UnknownGeneration(id);
-        let key = *self.generations.get(&id).ok_or(unknown)?;
-        let generation = self.sessions.get_mut(key).and_then(|s| s.generation.as_deref_mut()).filter(|g| g.id == id);
-        generation.map(|g| (key, g)).ok_or(unknown)
+        // One that was not put out yet is known to nobody else.
+        let key = self.generations.get(&id).filter(|_| id <= self.begun).ok_or(Misuse::UnknownGeneration(id))?;
+        let generation = self.sessions[*key].generation.as_deref_mut().expect("it runs in its session");
+        Ok((*key, generation))
     }
 
     pub(super) fn token(&mut self, id: GenerationId, text: &str) -> Result<(), Misuse> {
@@ -160,9 +160,8 @@ impl Hub {
 
     /// The answer could not be stored, so nobody may believe that it was.
     pub(super) fn answer_lost(&mut self, key: Key) {
-        if let Some(generation) = self.sessions.get_mut(key).and_then(|s| s.generation.as_mut()) {
-            transition::go(transition::GENERATION, &mut generation.state, GenerationEvent::StoreFailed);
-        }
+        let generation = self.sessions[key].generation.as_mut().expect("an answer is under way until it is stored");
+        transition::go(transition::GENERATION, &mut generation.state, GenerationEvent::StoreFailed);
         self.give_up(key, Code::StorageFailed, Some("the answer could not be stored"));
         self.after_generation(key);
     }

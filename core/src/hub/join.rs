@@ -33,7 +33,7 @@ impl Hub {
                 key
             }
         };
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let session = &mut self.sessions[key];
         if matches!(session.state, SessionState::Loading | SessionState::Creating) {
             let connection = asker.connection;
             let own = session.errands.iter().filter(|e| e.asker.connection == connection).count();
@@ -51,16 +51,9 @@ impl Hub {
 
     /// The session is in memory: may the asker have what they wish?
     fn fulfil(&mut self, key: Key, asker: Asker, wish: Wish) {
-        let (Some(session), Some(member)) = (
-            self.sessions.get_mut(key),
-            self.connections
-                .get(asker.connection.0)
-                .and_then(|c| c.user)
-                .and_then(|u| self.users.get(u))
-                .map(|u| u.member.clone()),
-        ) else {
-            return;
-        };
+        // They may be gone, if the session had to be loaded first.
+        let Some(member) = self.member(asker.connection).cloned() else { return };
+        let session = &self.sessions[key];
         let access = session.access(&member);
         let gone = session.record.ended.is_some() || session.state == SessionState::Ended;
         match wish {
@@ -96,9 +89,7 @@ impl Hub {
     }
 
     fn begin_join(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(id.0) {
-            transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::Join);
-        }
+        transition::go(transition::CONNECTION, &mut self.connections[id.0].state, ConnectionEvent::Join);
     }
 
     /// A connection that wanted to join goes on where it was.
@@ -118,8 +109,8 @@ impl Hub {
         if self.draining.is_some() {
             return self.refuse_with(&asker, Code::ServerDraining, "The server is about to stop");
         }
-        let Some(user) = self.connections.get(asker.connection.0).and_then(|c| c.user) else { return };
-        let Some(user) = self.users.get_mut(user) else { return };
+        let user = self.user_served(asker.connection);
+        let user = &mut self.users[user];
         if let Err(wait) = user.created_sessions.take(rate, now) {
             let each = self.limits.sessions_per_minute;
             let refusal = Refusal::new(Code::TooManySessions, format!("More than {each} new sessions a minute"));
@@ -149,7 +140,7 @@ impl Hub {
 
     /// A new session is stored, or could not be.
     pub(super) fn created(&mut self, key: Key, asker: &Asker, stored: bool) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let session = &mut self.sessions[key];
         if stored {
             transition::go(transition::SESSION, &mut session.state, SessionEvent::Created);
             session.record.system = None;
@@ -167,7 +158,7 @@ impl Hub {
 
     /// Storage has answered for a session: `None` when there is none such, an error when it could not.
     pub(super) fn session_loaded(&mut self, key: Key, loaded: Result<Option<SessionRecord>, ()>) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let session = &mut self.sessions[key];
         match loaded {
             Ok(Some(record)) if record.id == session.record.id => {
                 // Only storage and the model need it, and it may be as long as a message.
@@ -199,7 +190,7 @@ impl Hub {
 
     /// Removes a session from memory and gives back who still waits for it.
     fn forget_session(&mut self, key: Key) -> Vec<Errand> {
-        let Some(mut session) = self.sessions.remove(key) else { return Vec::new() };
+        let mut session = self.sessions.remove(key).expect("who has it forgotten has just seen it");
         self.timers.set(self.now, Owner::Session(key), &mut session.armed, None);
         self.session_keys.remove(&session.record.id);
         session.errands.into_iter().collect()

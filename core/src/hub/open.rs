@@ -163,9 +163,8 @@ impl Hub {
         self.connection(id)?;
         self.forget_user(id);
         self.detach(id, true);
-        if let Some(mut connection) = self.connections.remove(id.0) {
-            self.timers.set(self.now, Owner::Connection(id), &mut connection.armed, None);
-        }
+        let mut connection = self.connections.remove(id.0).expect("it was looked up above");
+        self.timers.set(self.now, Owner::Connection(id), &mut connection.armed, None);
         Ok(())
     }
 
@@ -182,14 +181,10 @@ impl Hub {
     }
 
     fn user_deadline(&mut self, key: Key) {
-        let user = &mut self.users[key];
-        user.armed = None;
-        if !user.connections.is_empty() {
-            return;
-        }
+        let user = self.users.remove(key).expect("a deadline goes before what it is for");
+        debug_assert!(user.connections.is_empty(), "who connects again has no deadline");
         self.user_keys.remove(&user.member.user_id);
-        self.user_names.remove(&(user.member.username.clone(), key));
-        self.users.remove(key);
+        self.user_names.remove(&(user.member.username, key));
     }
 
     /// Sets a connection's nearest deadline.
@@ -270,7 +265,7 @@ impl Hub {
 
     /// Nothing was said in a session for long.
     fn session_deadline(&mut self, key: Key) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let session = &mut self.sessions[key];
         session.armed = None;
         let live = |id: &ConnectionId| {
             self.connections.get(id.0).and_then(|c| c.reader.as_ref()).is_none_or(|reader| reader.live)
@@ -313,7 +308,7 @@ impl Hub {
 
     fn hub_deadline(&mut self) {
         self.armed = None;
-        let Some(until) = self.draining else { return };
+        let until = self.draining.expect("the hub's only deadline is that of its end");
         if !self.generations_cut {
             self.generations_cut = true;
             let running: Vec<Key> = self.generations.values().copied().collect();

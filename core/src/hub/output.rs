@@ -6,7 +6,6 @@ use super::Hub;
 use crate::action::{GenerationId, Output, Query, RequestId, Write};
 use crate::connection::Connection;
 use crate::id::{ConnectionId, SessionId};
-use crate::session::Session;
 use crate::slab::Key;
 
 /// An output that is no frame, until it is put out.
@@ -28,33 +27,34 @@ pub(super) enum Action {
 }
 
 impl Hub {
-    /// Puts out one action, unless it has lost its meaning since.
+    /// Puts out one action, unless it has lost its meaning since. A request or a generation keeps its session in memory,
+    /// as it is, until it is answered, which it cannot be before it is put out.
     pub(super) fn put_out(&mut self, action: Action, sink: &mut dyn FnMut(Output<'_>)) {
         match action {
             Action::Create { request, session } => {
-                let Some(session) = self.sessions.get(session) else { return };
-                sink(Output::Store { request, write: Write::CreateSession(&session.record) });
+                self.requested = request;
+                sink(Output::Store { request, write: Write::CreateSession(&self.sessions[session].record) });
             }
             Action::Write { request, session } => {
-                let Some(write) = self.sessions.get(session).and_then(|s| s.write(self.wall())) else { return };
-                sink(Output::Store { request, write });
+                self.requested = request;
+                sink(Output::Store { request, write: self.sessions[session].write(self.wall()) });
             }
-            Action::LoadSession { request, session } => sink(Output::Load { request, query: Query::Session(session) }),
             Action::LookUp { request, session } => {
-                let Some(query) = self.sessions.get(session).and_then(Session::lookup) else { return };
-                sink(Output::Load { request, query });
+                self.requested = request;
+                sink(Output::Load { request, query: self.sessions[session].lookup() });
             }
+            Action::LoadSession { request, session } => self.load(request, Query::Session(session), sink),
             Action::LoadSessions { request, user_id, username, limit } => {
-                let query = Query::Sessions { user_id: &user_id, username: &username, limit };
-                sink(Output::Load { request, query });
+                self.load(request, Query::Sessions { user_id: &user_id, username: &username, limit }, sink);
             }
             Action::LoadMessages { request, session, before, limit } => {
-                sink(Output::Load { request, query: Query::Messages { session, before, limit } });
+                self.load(request, Query::Messages { session, before, limit }, sink);
             }
-            Action::LoadTotals { request } => sink(Output::Load { request, query: Query::Totals }),
+            Action::LoadTotals { request } => self.load(request, Query::Totals, sink),
             Action::Generate { session, generation } => {
-                let Some(session) = self.sessions.get(session) else { return };
-                let Some(running) = session.generation.as_ref().filter(|g| g.id == generation) else { return };
+                self.begun = generation;
+                let session = &self.sessions[session];
+                let running = session.generation.as_ref().expect("it cannot end before it is put out");
                 let (prompt, sampling) = (running.prompt.message, &running.prompt.sampling);
                 sink(Output::Generate { generation, session: session.record.id, prompt, sampling });
             }
@@ -80,5 +80,9 @@ impl Hub {
                 }
             }
         }
+    }
+    fn load(&mut self, request: RequestId, query: Query<'_>, sink: &mut dyn FnMut(Output<'_>)) {
+        self.requested = request;
+        sink(Output::Load { request, query });
     }
 }

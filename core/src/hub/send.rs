@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::{Action, Hub, Purpose};
 use crate::action::{Output, RequestId};
 use crate::code::NoticeCode;
-use crate::connection::{Connection, User};
+use crate::connection::{Connection, Reader, User};
 use crate::generation::Generation;
 use crate::id::{ConnectionId, MessageId, SessionId};
 use crate::limits;
@@ -14,15 +14,14 @@ use crate::log::{Cursor, Step};
 use crate::record::{MessageRecord, MessageRole};
 use crate::refusal::{Code, Refusal};
 use crate::slab::{Key, Slab};
-use crate::transition::{self, ConnectionEvent, ConnectionState};
+use crate::transition::{self, ConnectionEvent};
 use crate::wire::frames::{self, Context};
 
 impl Hub {
     /// Puts out a session's next frame to all its live readers. Returns whether there may be more.
     pub(super) fn broadcast(&mut self, key: Key, sink: &mut dyn FnMut(Output<'_>)) -> bool {
         let Some(session) = self.sessions.get_mut(key) else { return false };
-        // Where there is no log, nothing was said since all had all of it.
-        let Some(log) = session.log.as_deref_mut() else { return false };
+        let log = session.log.as_deref_mut().expect("what is to be said is in the log");
         if log.is_behind(&log.shared) {
             // More was logged between two calls of poll than the log holds: everybody goes on alone.
             for &id in &session.readers {
@@ -40,10 +39,6 @@ impl Hub {
         let live = session.generation.as_ref().map(|g| (g.message, g.text.as_str()));
         let (frame, except, last) = match log.step(&mut cursor, live) {
             Step::Wait | Step::Fetch => return false,
-            Step::Skip => {
-                log.shared = cursor;
-                return true;
-            }
             Step::Frame { frame, except, last } => (frame, except, last),
             Step::Delta { message, offset, text } => {
                 let generation = session.generation.as_deref();
@@ -54,7 +49,7 @@ impl Hub {
         self.recipients.clear();
         let mut laggards = false;
         for &id in &session.readers {
-            let Some(connection) = self.connections.get_mut(id.0) else { continue };
+            let connection = &mut self.connections[id.0];
             let Some(reader) = connection.reader.as_mut().filter(|r| r.live) else {
                 laggards = true;
                 continue;
@@ -88,9 +83,9 @@ impl Hub {
             return;
         }
         for index in 0..session.readers.len() {
-            let Some(&id) = self.sessions.get(key).and_then(|s| s.readers.get(index)) else { return };
-            let lags = |r: &crate::connection::Reader| !r.live && r.fetching.is_none();
-            if self.connections.get(id.0).is_some_and(|c| c.credit > 0 && c.reader.as_ref().is_some_and(lags)) {
+            let id = self.sessions[key].readers[index];
+            let Connection { credit, reader, .. } = &self.connections[id.0];
+            if *credit > 0 && reader.is_some_and(|r| !r.live && r.fetching.is_none()) {
                 self.connection_ready(id);
             }
         }
@@ -98,11 +93,8 @@ impl Hub {
 
     /// The session's last frame is out to its live readers, who are in no session now.
     fn release_readers(&mut self, key: Key) {
-        let Some(session) = self.sessions.get(key) else { return };
-        let live = |id: &ConnectionId| {
-            self.connections.get(id.0).and_then(|c| c.reader.as_ref()).is_some_and(|reader| reader.live)
-        };
-        let released: Vec<ConnectionId> = session.readers.iter().copied().filter(live).collect();
+        let live = |id: &ConnectionId| self.connections[id.0].reader.is_some_and(|reader| reader.live);
+        let released: Vec<ConnectionId> = self.sessions[key].readers.iter().copied().filter(live).collect();
         for id in released {
             self.detach(id, false);
         }
@@ -112,7 +104,7 @@ impl Hub {
     pub(super) fn flush(&mut self, id: ConnectionId, sink: &mut dyn FnMut(Output<'_>)) {
         self.serve_held(id);
         let Some(connection) = self.connections.get_mut(id.0) else { return };
-        let closing = connection.state == ConnectionState::Closing;
+        let closing = connection.closing.is_some();
         let mut pieces = limits::POLL_PIECES;
         while (connection.credit > 0 || closing)
             && pieces > 0
@@ -122,13 +114,13 @@ impl Hub {
             connection.credit -= frame.len() as i64;
             sink(Output::Send { to: &[id], frame: &frame });
         }
-        if connection.replies.is_empty() && closing {
+        if connection.replies.is_empty()
+            && let Some(closing) = connection.closing.take()
+        {
             transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::CloseSent);
-            if let Some(closing) = connection.closing.take() {
-                let (code, reason) = *closing;
-                let reason = &reason[..reason.floor_char_boundary(limits::CLOSE_REASON_BYTES)];
-                sink(Output::Close { connection: id, code: code.as_u16(), reason });
-            }
+            let (code, reason) = *closing;
+            let reason = &reason[..reason.floor_char_boundary(limits::CLOSE_REASON_BYTES)];
+            sink(Output::Close { connection: id, code: code.as_u16(), reason });
             return;
         }
         let more = if connection.replies.is_empty() {
@@ -146,19 +138,17 @@ impl Hub {
     /// Brings one reader nearer to where everybody is. Returns whether it can go on at once.
     fn follow(&mut self, id: ConnectionId, pieces: usize, sink: &mut dyn FnMut(Output<'_>)) -> bool {
         for _ in 0..pieces {
-            let Some(connection) = self.connections.get_mut(id.0) else { return false };
+            let connection = &mut self.connections[id.0];
             let Some(reader) = connection.reader.as_mut().filter(|r| !r.live && r.fetching.is_none()) else {
                 return false;
             };
-            let Some(session) = self.sessions.get(reader.session) else { return false };
-            // Who is not live was put into a session's log, which is kept until all are live.
-            let Some(log) = session.log.as_deref() else { return false };
+            let session = &self.sessions[reader.session];
+            let log = session.kept_log();
             if connection.credit <= 0 {
                 return false;
             }
-            let must_fetch = log.must_fetch(&reader.cursor);
             // At the same place in an empty log, one may still lack what has fallen out of it.
-            if !must_fetch && reader.cursor.meets(&log.shared) {
+            if !log.must_fetch(&reader.cursor) && reader.cursor.meets(&log.shared) {
                 reader.live = true;
                 return false;
             }
@@ -166,29 +156,16 @@ impl Hub {
                 // Joined after frames that are still to be broadcast; `caught_up` calls again.
                 return false;
             }
-            if must_fetch {
-                let key = reader.session;
-                self.fetch(id, key);
-                return false;
-            }
-            let was = reader.cursor;
             let live = session.generation.as_ref().map(|g| (g.message, g.text.as_str()));
             let (frame, except, last) = match log.step(&mut reader.cursor, live) {
-                Step::Wait | Step::Fetch => return false,
-                Step::Skip => continue,
+                Step::Wait => return false,
+                Step::Fetch => {
+                    self.fetch(id);
+                    return false;
+                }
                 Step::Frame { frame, except, last } => (frame, except, last),
+                // Not beyond the live readers: `poll` serves a connection after they have all of the text.
                 Step::Delta { message, offset, text } => {
-                    let text = if was.next == log.shared.next {
-                        // Never beyond the live readers, or they could not meet.
-                        let most = log.shared.offset.saturating_sub(offset).min(text.len());
-                        reader.cursor.offset = offset + most;
-                        &text[..most]
-                    } else {
-                        text
-                    };
-                    if text.is_empty() {
-                        return false;
-                    }
                     let generation = session.generation.as_deref();
                     write_delta(&mut self.frame, session.record.id, generation, message, offset, text);
                     (self.frame.as_str(), None, false)
@@ -207,51 +184,41 @@ impl Hub {
     }
 
     /// Asks storage for messages that the log no longer has.
-    fn fetch(&mut self, id: ConnectionId, key: Key) {
-        let Some(session) = self.sessions.get(key) else { return };
-        let Some(log) = session.log.as_deref() else { return };
-        let (session_id, stored) = (session.record.id, log.stored_seq());
-        let Some(reader) = self.connections.get(id.0).and_then(|c| c.reader) else { return };
-        if reader.cursor.seq >= stored {
+    fn fetch(&mut self, id: ConnectionId) {
+        let Reader { session: key, cursor, .. } = *self.reader(id);
+        let session = &self.sessions[key];
+        let (session_id, stored) = (session.record.id, session.kept_log().stored_seq());
+        if cursor.seq >= stored {
             // Only frames that are no messages have fallen out.
-            self.reenter(id, key);
+            self.reenter(id, cursor);
             return;
         }
-        let limit = u64::from(limits::FETCHED_MESSAGES).min(stored - reader.cursor.seq);
-        let before = reader.cursor.seq + limit + 1;
-        let request = self.request(Purpose::Fetch { connection: id, session: key });
-        if let Some(reader) = self.connections.get_mut(id.0).and_then(|c| c.reader.as_mut()) {
-            reader.fetching = Some(request);
-        }
+        let limit = u64::from(limits::FETCHED_MESSAGES).min(stored - cursor.seq);
+        let before = cursor.seq + limit + 1;
+        let request = self.request(Purpose::Fetch { connection: id });
+        self.reader(id).fetching = Some(request);
         // `limit` is at most FETCHED_MESSAGES, a u32.
         let limit = limit as u32;
         self.actions.push_back(Action::LoadMessages { request, session: session_id, before, limit });
     }
 
     /// Messages for a reader that fell behind, from storage; after a failure it is told that some are missing.
-    pub(super) fn fetched(
-        &mut self,
-        request: RequestId,
-        id: ConnectionId,
-        key: Key,
-        messages: Result<&[MessageRecord], ()>,
-    ) {
+    pub(super) fn fetched(&mut self, request: RequestId, id: ConnectionId, messages: Result<&[MessageRecord], ()>) {
         let now = self.wall();
-        let Some(session) = self.sessions.get(key) else { return };
-        let Some(log) = session.log.as_deref() else { return };
-        let (session_id, stored) = (session.record.id, log.stored_seq());
+        // They may be gone, or have joined anew.
         let Some(connection) = self.connections.get_mut(id.0) else { return };
         let Some(reader) = connection.reader.as_mut().filter(|r| r.fetching == Some(request)) else { return };
         reader.fetching = None;
-        let mut cursor = reader.cursor;
+        let Reader { session: key, mut cursor, .. } = *reader;
+        let session = &self.sessions[key];
+        let (session_id, stored, known) = (session.record.id, session.kept_log().stored_seq(), cursor.seq);
         for record in messages.unwrap_or_default() {
             if record.seq == cursor.seq + 1 {
                 self.send_stored(id, key, record, &mut cursor);
                 cursor.seq = record.seq;
             }
         }
-        let advanced = self.connections.get(id.0).and_then(|c| c.reader).is_some_and(|r| r.cursor.seq < cursor.seq);
-        if !advanced {
+        if cursor.seq == known {
             cursor.seq = stored;
             self.reply(id, |out| {
                 let context = Context { reference: None, session: Some(session_id) };
@@ -264,13 +231,17 @@ impl Hub {
                 );
             });
         }
-        if let Some(reader) = self.connections.get_mut(id.0).and_then(|c| c.reader.as_mut()) {
-            reader.cursor = cursor;
-        }
         if cursor.seq >= stored {
-            self.reenter(id, key);
+            self.reenter(id, cursor);
+        } else {
+            self.reader(id).cursor = cursor;
         }
         self.connection_ready(id);
+    }
+
+    /// The place of a connection that is in a session.
+    pub(super) fn reader(&mut self, id: ConnectionId) -> &mut Reader {
+        self.connections[id.0].reader.as_mut().expect("who is served as a reader is in a session")
     }
 
     /// One message from storage, after the rest of its deltas if the reader has had some of them.
@@ -304,7 +275,7 @@ impl Hub {
 
     fn tell_typing(&mut self, id: ConnectionId, key: Key, message: MessageId, is_typing: bool) {
         let now = self.wall();
-        let Some(session) = self.sessions.get(key) else { return };
+        let session = &self.sessions[key];
         let (session, typist) = (session.record.id, session.typist(message));
         self.reply(id, |out| frames::typing(out, session, now, &typist, is_typing));
     }
@@ -317,14 +288,14 @@ impl Hub {
         self.reply(id, |out| frames::error(out, context, now, &refusal, streamed.then_some(message), None));
     }
 
-    /// Puts a reader that fell behind at the log's first entry, told whether the assistant types there.
-    fn reenter(&mut self, id: ConnectionId, key: Key) {
-        let Some(session) = self.sessions.get(key) else { return };
-        let Some(log) = session.log.as_deref() else { return };
+    /// Puts a reader that fell behind, and has got to `cursor`, at the log's first entry, told whether the assistant types
+    /// there.
+    fn reenter(&mut self, id: ConnectionId, mut cursor: Cursor) {
+        let key = self.reader(id).session;
+        let session = &self.sessions[key];
+        let log = session.kept_log();
         let (session_id, first) = (session.record.id, log.first_cursor());
-        let Some(connection) = self.connections.get(id.0) else { return };
-        let Some(mut cursor) = connection.reader.map(|r| r.cursor) else { return };
-        for frame in log.missed(&cursor, user_id(&self.users, connection)) {
+        for frame in log.missed(&cursor, user_id(&self.users, &self.connections[id.0])) {
             self.reply(id, |out| {
                 out.clear();
                 out.push_str(&frame);
@@ -344,9 +315,7 @@ impl Hub {
             }
             (cursor.partial, cursor.offset, cursor.over) = (first.partial, 0, false);
         }
-        if let Some(reader) = self.connections.get_mut(id.0).and_then(|c| c.reader.as_mut()) {
-            reader.cursor = cursor;
-        }
+        self.reader(id).cursor = cursor;
         self.connection_ready(id);
     }
 }

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::join::storage_failure;
 use super::{Hub, Purpose};
 use crate::action::RequestId;
 use crate::error::Misuse;
@@ -18,40 +19,46 @@ use crate::wire::frames::{self, Context};
 
 impl Hub {
     pub(super) fn stored(&mut self, request: RequestId) -> Result<(), Misuse> {
-        match self.requests.get(&request) {
-            Some(Purpose::CreateSession { .. } | Purpose::Write { .. }) => {}
-            Some(_) => return Err(Misuse::WrongAnswer(request)),
-            None => return Err(Misuse::UnknownRequest(request)),
-        }
-        match self.requests.remove(&request) {
-            Some(Purpose::CreateSession { session, asker }) => {
+        match self.answered(request)? {
+            Purpose::CreateSession { session, asker } => {
                 self.created(session, &asker, true);
                 self.drop_if_unused(session);
             }
-            Some(Purpose::Write { session }) => self.written(session),
-            _ => {}
+            Purpose::Write { session } => self.written(session),
+            other => return self.answered_wrongly(request, other),
         }
         Ok(())
     }
 
     pub(super) fn store_failed(&mut self, request: RequestId) -> Result<(), Misuse> {
-        match self.requests.get(&request) {
-            Some(Purpose::CreateSession { .. } | Purpose::Write { .. }) => {}
-            Some(_) => return Err(Misuse::WrongAnswer(request)),
-            None => return Err(Misuse::UnknownRequest(request)),
-        }
-        match self.requests.remove(&request) {
-            Some(Purpose::CreateSession { session, asker }) => self.created(session, &asker, false),
-            Some(Purpose::Write { session }) => self.not_written(session),
-            _ => {}
+        match self.answered(request)? {
+            Purpose::CreateSession { session, asker } => self.created(session, &asker, false),
+            Purpose::Write { session } => self.not_written(session),
+            other => return self.answered_wrongly(request, other),
         }
         Ok(())
     }
 
+    /// What a request that is answered was for. It keeps what it is about in memory: a session whose change is written,
+    /// or that is loaded, is there.
+    fn answered(&mut self, request: RequestId) -> Result<Purpose, Misuse> {
+        // One that was not put out yet is known to nobody else.
+        if request > self.requested {
+            return Err(Misuse::UnknownRequest(request));
+        }
+        self.requests.remove(&request).ok_or(Misuse::UnknownRequest(request))
+    }
+
+    /// The request stays open.
+    fn answered_wrongly(&mut self, request: RequestId, purpose: Purpose) -> Result<(), Misuse> {
+        self.requests.insert(request, purpose);
+        Err(Misuse::WrongAnswer(request))
+    }
+
     /// The change in flight is committed.
     fn written(&mut self, key: Key) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(InFlight { work, message, .. }) = session.landed() else { return };
+        let session = &mut self.sessions[key];
+        let InFlight { work, message } = session.landed();
         match (work, message) {
             (Work::Message(message), Some(record)) => self.message_stored(key, message, &record),
             (Work::Answer, Some(record)) => self.answer_stored(key, &record),
@@ -89,8 +96,8 @@ impl Hub {
 
     /// The change in flight failed and left nothing: its asker is told, and the session lives on.
     fn not_written(&mut self, key: Key) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(InFlight { work, .. }) = session.landed() else { return };
+        let session = &mut self.sessions[key];
+        let InFlight { work, .. } = session.landed();
         match &work {
             Work::Answer => self.answer_lost(key),
             Work::End { .. } | Work::Delete { .. } => {
@@ -98,15 +105,7 @@ impl Hub {
             }
             _ => {}
         }
-        if let Some(asker) = work.asker() {
-            self.storage_failed(asker);
-        }
-        if let Some(user) = work.awaited_by() {
-            self.prompt_done(user);
-        }
-        if let Work::Join { asker, .. } = &work {
-            self.join_failed(asker.connection);
-        }
+        self.give_up_work(&work, &storage_failure());
         self.pump(key);
         self.drop_if_unused(key);
     }
@@ -114,7 +113,7 @@ impl Hub {
     /// Both sides are told: the asker, and the invited user on all their connections.
     fn invitation_stored(&mut self, key: Key, asker: &Asker, username: &str, by: &str) {
         let now = self.wall();
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let session = &mut self.sessions[key];
         let (id, title) = (session.record.id, session.record.title.clone());
         if !session.record.invited.iter().any(|name| name == username) {
             session.record.invited.push(String::from(username));
@@ -132,30 +131,15 @@ impl Hub {
     }
 
     pub(super) fn loaded(&mut self, request: RequestId, data: Loaded) -> Result<(), Misuse> {
-        let purpose = self.requests.get(&request).ok_or(Misuse::UnknownRequest(request))?;
-        let fits = matches!(
-            (purpose, &data),
-            (Purpose::LoadSession { .. }, Loaded::Session(_))
-                | (Purpose::LookUpClientId { .. }, Loaded::ClientMessage(_))
-                | (Purpose::LookUpMessage { .. }, Loaded::Message(_))
-                | (Purpose::Sessions { .. }, Loaded::Sessions(_))
-                | (Purpose::History { .. } | Purpose::Fetch { .. }, Loaded::Messages { .. })
-                | (Purpose::Totals { .. }, Loaded::Totals { .. })
-        );
-        if !fits {
-            return Err(Misuse::WrongAnswer(request));
-        }
-        match (self.requests.remove(&request), data) {
-            (Some(Purpose::LoadSession { session }), Loaded::Session(record)) => {
-                self.session_loaded(session, Ok(record));
-            }
-            (Some(Purpose::LookUpClientId { session }), Loaded::ClientMessage(found)) => {
+        match (self.answered(request)?, data) {
+            (Purpose::LoadSession { session }, Loaded::Session(record)) => self.session_loaded(session, Ok(record)),
+            (Purpose::LookUpClientId { session }, Loaded::ClientMessage(found)) => {
                 self.client_id_looked_up(session, found);
             }
-            (Some(Purpose::LookUpMessage { session }), Loaded::Message(found)) => {
-                self.message_looked_up(session, found);
+            (Purpose::LookUpMessage { session, message }, Loaded::Message(found)) => {
+                self.message_looked_up(session, message, found);
             }
-            (Some(Purpose::Sessions { asker, command }), Loaded::Sessions(sessions)) => {
+            (Purpose::Sessions { asker, command }, Loaded::Sessions(sessions)) => {
                 self.request_done(&asker);
                 match command {
                     Some(command) => self.show_sessions(&asker, &command, &sessions),
@@ -166,7 +150,7 @@ impl Hub {
                     }
                 }
             }
-            (Some(Purpose::History { asker, session }), Loaded::Messages { messages, more }) => {
+            (Purpose::History { asker, session }, Loaded::Messages { messages, more }) => {
                 self.request_done(&asker);
                 let now = self.wall();
                 let newest = newest_that_fit(&messages);
@@ -174,36 +158,30 @@ impl Hub {
                 let context = Context { reference: asker.reference.as_deref(), session: Some(session) };
                 self.reply(asker.connection, |out| frames::history_page(out, context, now, newest, more));
             }
-            (Some(Purpose::Fetch { connection, session }), Loaded::Messages { messages, .. }) => {
-                self.fetched(request, connection, session, Ok(&messages));
+            (Purpose::Fetch { connection }, Loaded::Messages { messages, .. }) => {
+                self.fetched(request, connection, Ok(&messages));
             }
-            (Some(Purpose::Totals { asker, command }), Loaded::Totals { sessions, messages }) => {
+            (Purpose::Totals { asker, command }, Loaded::Totals { sessions, messages }) => {
                 self.request_done(&asker);
                 self.show_statistics(&asker, &command, sessions, messages);
             }
-            // `fits` excludes the rest.
-            _ => {}
+            (other, _) => return self.answered_wrongly(request, other),
         }
         Ok(())
     }
 
     pub(super) fn load_failed(&mut self, request: RequestId) -> Result<(), Misuse> {
-        match self.requests.get(&request) {
-            Some(Purpose::CreateSession { .. } | Purpose::Write { .. }) => return Err(Misuse::WrongAnswer(request)),
-            Some(_) => {}
-            None => return Err(Misuse::UnknownRequest(request)),
-        }
-        match self.requests.remove(&request) {
-            Some(Purpose::LoadSession { session }) => self.session_loaded(session, Err(())),
-            Some(Purpose::LookUpClientId { session } | Purpose::LookUpMessage { session }) => {
-                self.not_looked_up(session);
-            }
-            Some(Purpose::Fetch { connection, session }) => self.fetched(request, connection, session, Err(())),
-            Some(Purpose::Sessions { asker, .. } | Purpose::History { asker, .. } | Purpose::Totals { asker, .. }) => {
+        match self.answered(request)? {
+            Purpose::LoadSession { session } => self.session_loaded(session, Err(())),
+            Purpose::LookUpClientId { session } | Purpose::LookUpMessage { session, .. } => self.not_looked_up(session),
+            Purpose::Fetch { connection } => self.fetched(request, connection, Err(())),
+            Purpose::Sessions { asker, .. } | Purpose::History { asker, .. } | Purpose::Totals { asker, .. } => {
                 self.request_done(&asker);
                 self.storage_failed(&asker);
             }
-            _ => {}
+            other @ (Purpose::CreateSession { .. } | Purpose::Write { .. }) => {
+                return self.answered_wrongly(request, other);
+            }
         }
         Ok(())
     }
