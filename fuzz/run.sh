@@ -24,9 +24,9 @@ fi
 runs_of() {
     case $1 in
     frames) echo 3000 ;;
-    hub) echo 250 ;;
-    resume) echo 250 ;;
-    jwt) echo 2000 ;;
+    hub) echo 1000 ;;
+    resume) echo 220 ;;
+    jwt) echo 9000 ;;
     gguf) echo 2000 ;;
     tokenizer) echo 2000 ;;
     *)
