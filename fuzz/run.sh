@@ -27,8 +27,8 @@ runs_of() {
     hub) echo 1000 ;;
     resume) echo 220 ;;
     jwt) echo 9000 ;;
-    gguf) echo 2000 ;;
-    tokenizer) echo 2000 ;;
+    gguf) echo 9000 ;;
+    tokenizer) echo 40000 ;;
     *)
         echo "there is no target $1" >&2
         exit 2
