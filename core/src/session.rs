@@ -73,11 +73,29 @@ pub(crate) enum Work {
     Message(NewMessage),
     Regenerate(Regenerate),
     Answer,
-    Join { asker: Asker, member: Member, since: Option<OwnedSince> },
-    Invite { asker: Asker, username: String, by: String },
-    Rename { asker: Asker, title: String },
-    End { asker: Asker, by: String },
-    Delete { asker: Asker },
+    Join {
+        asker: Asker,
+        member: Member,
+        since: Option<OwnedSince>,
+    },
+    Invite {
+        asker: Asker,
+        username: String,
+        by: String,
+    },
+    Rename {
+        asker: Asker,
+        title: String,
+    },
+    /// `command` is how `/clear` was written.
+    End {
+        asker: Asker,
+        command: String,
+        by: String,
+    },
+    Delete {
+        asker: Asker,
+    },
 }
 
 /// A user's message that has no `seq` yet.

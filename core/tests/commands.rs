@@ -136,6 +136,50 @@ fn clear_ends_the_session() {
     }
 }
 
+/// What answers the frame with this `id`.
+fn answers(d: &mut Driver, who: causerie_core::ConnectionId, id: &str) -> Vec<Value> {
+    d.read(who).into_iter().filter(|f| f["ref"] == id).collect()
+}
+
+#[test]
+fn clear_is_answered_once_when_storage_has_ended_the_session() {
+    let mut d = Driver::default();
+    let ann = d.user("Ann");
+    d.session(ann);
+    let clear = |id: &str| json!({ "type": "chat_message", "message": "/clear", "id": id });
+    // Storage cannot end it.
+    d.storage.fail_writes = 1;
+    d.send(ann, &clear("a"));
+    let seen = answers(&mut d, ann, "a");
+    assert_eq!((seen.len(), &seen[0]["code"]), (1, &json!("storage_failed")), "{seen:?}");
+    // It takes its time, and meanwhile there is another.
+    d.storage.held = true;
+    d.send(ann, &clear("b"));
+    assert_eq!(d.read(ann), [] as [Value; 0], "nothing is told as done that is not");
+    d.send(ann, &clear("c"));
+    let seen = d.read_one(ann);
+    assert_eq!((&seen["ref"], &seen["code"]), (&json!("c"), &json!("session_ended")));
+    d.release_storage();
+    let frames = d.read(ann);
+    assert_eq!(frames.iter().map(|f| &f["type"]).collect::<Vec<_>>(), ["command_response", "session_ended"]);
+    assert_eq!((&frames[0]["ref"], frames[1].get("ref")), (&json!("b"), None));
+}
+
+#[test]
+fn who_clears_a_session_and_goes_elsewhere_is_answered_there_once() {
+    let mut d = Driver::default();
+    let ann = d.user("Ann");
+    let session = d.session(ann);
+    d.storage.held = true;
+    d.send(ann, &json!({ "type": "chat_message", "message": "/clear", "id": "c" }));
+    d.send(ann, &json!({ "type": "leave_session" }));
+    assert_eq!(d.read_types(ann), ["session_left"]);
+    d.release_storage();
+    let answer = d.read_one(ann);
+    assert_eq!((&answer["type"], &answer["ref"]), (&json!("command_response"), &json!("c")));
+    assert_eq!(answer["session_id"], session, "the one that has ended");
+}
+
 #[test]
 fn reload_is_for_administrators() {
     let mut d = Driver::default();

@@ -261,30 +261,33 @@ impl Hub {
         self.pump(key);
     }
 
-    /// The end or deletion of a session is committed: its people are told and are in no session then.
-    pub(super) fn ended(&mut self, key: Key, asker: &Asker, by: Option<&str>) {
+    /// The deletion of a session is committed. Whoever asked for it from elsewhere is answered apart.
+    pub(super) fn deleted(&mut self, key: Key, asker: &Asker) {
+        let session = &self.sessions[key];
+        let (here, id) = (session.readers.contains(&asker.connection), session.record.id);
+        let now = self.ended(key, frames::session_deleted);
+        if !here {
+            let context = Context { reference: asker.reference.as_deref(), session: Some(id) };
+            self.reply(asker.connection, |out| frames::session_deleted(out, context, now));
+        }
+    }
+
+    /// The end or deletion of a session is committed: its people are told by `write` and are in no session then. Gives
+    /// the time that they are told.
+    pub(super) fn ended(&mut self, key: Key, write: impl FnOnce(&mut String, Context<'_>, UnixMicros)) -> UnixMicros {
         let now = self.wall();
         let session = &mut self.sessions[key];
         transition::go(transition::SESSION, &mut session.state, SessionEvent::EndStored);
         session.record.ended = Some(now);
-        let here = session.readers.contains(&asker.connection);
-        let id = session.record.id;
         let left_over = core::mem::take(&mut session.work);
         for work in left_over {
             // No messages: a session that ends takes none, and those before were stored before its end.
             self.give_up_work(&work, &Refusal::new(Code::SessionEnded, "The session has ended"));
         }
-        let write = |out: &mut String, reference: Option<&str>| {
-            let context = Context { reference, session: Some(id) };
-            match by {
-                Some(by) => frames::session_ended(out, context, now, by),
-                None => frames::session_deleted(out, context, now),
-            }
-        };
-        self.append(key, None, None, Mark::End, |out, _| write(out, None));
-        if !here {
-            self.reply(asker.connection, |out| write(out, asker.reference.as_deref()));
-        }
+        self.append(key, None, None, Mark::End, |out, session| {
+            write(out, Context { reference: None, session: Some(session) }, now);
+        });
+        now
     }
 }
 

@@ -6,6 +6,7 @@ use core::fmt::Write as _;
 
 use super::{Action, Backend, Hub, Purpose};
 use crate::event::Role;
+use crate::id::SessionId;
 use crate::limits;
 use crate::record::SessionSummary;
 use crate::session::{Asker, Work};
@@ -125,8 +126,17 @@ impl Hub {
             return self.respond(&asker, command, "Only the session's owner can end it");
         }
         let by = member.username.clone();
-        self.respond(&asker, command, "This session ends now");
-        self.begin_end(key, Work::End { asker, by });
+        // Answered when storage has committed it, as everything else that is stored: see `cleared`.
+        self.begin_end(key, Work::End { asker, command: String::from(command), by });
+    }
+
+    /// The end that a `/clear` asked for is committed. Whoever asked is told, also from elsewhere by now.
+    pub(super) fn cleared(&mut self, asker: &Asker, session: SessionId, command: &str) {
+        let now = self.wall();
+        let context = Context { reference: asker.reference.as_deref(), session: Some(session) };
+        self.reply(asker.connection, |out| {
+            frames::command_response(out, context, now, command, "This session ends now");
+        });
     }
 
     fn reload(&mut self, asker: &Asker, command: &str) {

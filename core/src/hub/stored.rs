@@ -87,8 +87,12 @@ impl Hub {
                     self.reply(asker.connection, |out| frames::session_renamed(out, context, now, &title));
                 }
             }
-            (Work::End { asker, by }, _) => self.ended(key, &asker, Some(&by)),
-            (Work::Delete { asker }, _) => self.ended(key, &asker, None),
+            (Work::End { asker, command, by }, _) => {
+                let id = session.record.id;
+                self.cleared(&asker, id, &command);
+                self.ended(key, |out, context, now| frames::session_ended(out, context, now, &by));
+            }
+            (Work::Delete { asker }, _) => self.deleted(key, &asker),
         }
         self.pump(key);
         self.drop_if_unused(key);

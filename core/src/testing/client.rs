@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::frame::Frame;
-use super::question::{Ask, Question, Said};
+use super::question::{Question, Said};
 use super::rule::{Breach, Rule, require};
 use super::view::View;
 use crate::code::{CloseCode, ErrorCode};
@@ -51,9 +51,6 @@ impl Client {
             .map(|()| None);
         };
         let question = self.questions.remove(at);
-        if let (Ask::Command { clear: true }, "command_response") = (&question.ask, kind) {
-            self.questions.push(Question { ask: Ask::Cleared, ..question.clone() });
-        }
         if question.enters() && kind == "session_joined" {
             // Those before it were answered too, by errors that do not say which they answer.
             let before = |(i, q): (usize, &Question)| !(i < at && q.reference.is_none() && q.enters());

@@ -31,12 +31,8 @@ pub(super) enum Ask {
     Create,
     Leave,
     Say(Said),
-    /// A chat message that begins with `/`; `/clear` is answered, and followed by what became of it.
-    Command {
-        clear: bool,
-    },
-    /// What follows `/clear`.
-    Cleared,
+    /// A chat message that begins with `/`.
+    Command,
     /// Of this message, or of the conversation's last.
     Regenerate {
         message: Option<Uuid>,
@@ -100,7 +96,7 @@ impl Question {
             Some("chat_message") => {
                 let content = string(get("message")).unwrap_or_default();
                 match content.trim().strip_prefix('/') {
-                    Some(command) => Ask::Command { clear: is_clear(command) },
+                    Some(_) => Ask::Command,
                     None => Ask::Say(Said {
                         content,
                         client_id: string(get("client_id")),
@@ -134,8 +130,7 @@ impl Question {
             (_, "error")
             | (Ask::Create, "session_joined")
             | (Ask::Leave, "session_left")
-            | (Ask::Command { .. }, "command_response")
-            | (Ask::Cleared, "session_ended")
+            | (Ask::Command, "command_response")
             | (Ask::Regenerate { .. }, "ack")
             | (Ask::Ping, "pong")
             | (Ask::Invite, "invited")
@@ -160,7 +155,7 @@ impl Question {
 
     /// Whether silence is an answer too: what was asked is seen in the session, or changes nothing that anybody sees.
     pub(super) fn may_stay_unanswered(&self) -> bool {
-        matches!(self.ask, Ask::Quiet | Ask::Rename { .. } | Ask::Delete { .. } | Ask::Cleared)
+        matches!(self.ask, Ask::Quiet | Ask::Rename { .. } | Ask::Delete { .. })
     }
 
     /// Whether it need not be remembered if it has no `id`: at most an `error` comes, and that could be any frame's.
@@ -191,8 +186,4 @@ pub(super) fn whole(value: Option<&Value<'_>>) -> Option<u64> {
         Some(Value::Number(text)) => text.parse().ok(),
         _ => None,
     }
-}
-
-fn is_clear(command: &str) -> bool {
-    command.split_whitespace().next().is_some_and(|name| name.eq_ignore_ascii_case("clear"))
 }

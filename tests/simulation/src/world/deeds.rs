@@ -188,8 +188,7 @@ impl World {
                 let mine = self.storage.of_user.get(&me.user_id).into_iter().flatten();
                 self.storage.wishes.ended.extend(mine.copied());
                 let fields = r#""type":"chat_message","message":"/clear""#;
-                let asked = Asked { bad: true, ..Asked::maybe(Kind::CommandResponse) };
-                self.ask(client, asked, fields);
+                self.ask(client, Asked::once(Kind::CommandResponse), fields);
             }
         }
     }

@@ -211,11 +211,6 @@ impl World {
         if let Some(asked) = &asked {
             let fits = frame.kind == Kind::Error || frame.kind == asked.answer || asked.bad;
             check!(fits, "the wrong answer: {frame:?} to {asked:?}");
-            // `/clear` is answered at once, and again when the session ends without the asker or storage cannot end it.
-            if frame.kind == Kind::CommandResponse && asked.bad {
-                let after = Asked { bad: true, ..Asked::maybe(Kind::SessionEnded) };
-                me.asked.extend(frame.reference.map(|reference| (reference, after)));
-            }
         }
         match frame.kind {
             Kind::ConnectionEstablished => {
