@@ -40,6 +40,10 @@ impl Session {
         let mut limits = Limits::default();
         limits.connections = 1 << 20;
         limits.connections_per_user = 1 << 20;
+        limits.connections_per_session = 1 << 20;
+        limits.sessions = 1 << 20;
+        limits.requests = 1 << 20;
+        limits.waiting_messages = 1 << 20;
         limits.frames_per_second = u32::MAX / 2;
         limits.messages_per_minute = u32::MAX / 2;
         limits.sessions_per_minute = u32::MAX / 2;

@@ -113,7 +113,8 @@ pub enum Output<'a> {
 }
 
 /// Names one storage request until it is answered. Numbers rise and are never used again in a hub's life, so a runtime may
-/// use them as keys, or write them into a log.
+/// use them as keys, or write them into a log: 2^64 of them last for centuries, and after that numbers begin anew, past those
+/// that are still open.
 ///
 /// ```
 /// use causerie_core::RequestId;
@@ -123,7 +124,7 @@ pub enum Output<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
-/// Names one generation until it ends. Numbers rise and are never used again in a hub's life.
+/// Names one generation until it ends. Numbers rise and are never used again in a hub's life, as [`RequestId`]s.
 ///
 /// ```
 /// use causerie_core::GenerationId;

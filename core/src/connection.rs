@@ -121,3 +121,10 @@ pub(crate) struct User {
     pub(crate) created_sessions: Bucket,
     pub(crate) armed: Option<Armed>,
 }
+
+impl User {
+    /// When nothing of their rates is used up any more.
+    pub(crate) fn recovered(&self) -> Instant {
+        self.messages.empty_at().max(self.created_sessions.empty_at())
+    }
+}

@@ -4,6 +4,8 @@ mod announce;
 mod branch;
 mod chat;
 mod command;
+mod deadline;
+mod drain;
 mod entrance;
 mod frame;
 mod generate;
@@ -14,13 +16,16 @@ mod output;
 mod reply;
 mod send;
 mod stored;
+mod user;
 
+use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use self::drain::Drain;
 pub use self::options::{Counts, Options};
 use self::output::Action;
 use crate::action::{GenerationId, Output, RequestId};
@@ -61,10 +66,14 @@ pub struct Hub {
     users: Slab<User>,
     user_keys: BTreeMap<String, Key>,
     user_names: BTreeSet<(String, Key)>,
+    /// Users without a connection, by when their rates have recovered.
+    remembered: BTreeSet<(Instant, Key)>,
     sessions: Slab<Session>,
     session_keys: BTreeMap<SessionId, Key>,
     generations: BTreeMap<GenerationId, Key>,
     generations_of_users: BTreeMap<String, usize>,
+    /// The sum of those: messages of everybody that wait to be stored or for their answer to end.
+    waiting_messages: usize,
     requests: BTreeMap<RequestId, Purpose>,
     last_request: u64,
     last_generation: u64,
@@ -72,9 +81,10 @@ pub struct Hub {
     requested: RequestId,
     begun: GenerationId,
     backend: Backend,
-    draining: Option<Instant>,
-    generations_cut: bool,
+    draining: Option<Drain>,
     armed: Option<Armed>,
+    /// Whether more was to happen by now than one call may do.
+    late: bool,
     timers: Timers,
     actions: VecDeque<Action>,
     ready_sessions: VecDeque<Key>,
@@ -146,10 +156,12 @@ impl Hub {
             users: Slab::new(),
             user_keys: BTreeMap::new(),
             user_names: BTreeSet::new(),
+            remembered: BTreeSet::new(),
             sessions: Slab::new(),
             session_keys: BTreeMap::new(),
             generations: BTreeMap::new(),
             generations_of_users: BTreeMap::new(),
+            waiting_messages: 0,
             requests: BTreeMap::new(),
             last_request: 0,
             last_generation: 0,
@@ -157,8 +169,8 @@ impl Hub {
             begun: GenerationId(0),
             backend: Backend::Down { reason: String::from("no model is loaded yet") },
             draining: None,
-            generations_cut: false,
             armed: None,
+            late: false,
             timers: Timers::new(),
             actions: VecDeque::new(),
             ready_sessions: VecDeque::new(),
@@ -230,11 +242,11 @@ impl Hub {
             }
             Input::GenerationFailed { generation, failure } => self.generation_failed(generation, failure),
             Input::BackendUp { model } => {
-                self.backend = Backend::Up { model: String::from(model) };
+                self.backend = Backend::Up { model: String::from(limits::cut(model, limits::REASON_BYTES)) };
                 Ok(())
             }
             Input::BackendDown { reason } => {
-                self.backend = Backend::Down { reason: String::from(reason) };
+                self.backend = Backend::Down { reason: String::from(limits::cut(reason, limits::REASON_BYTES)) };
                 Ok(())
             }
             Input::Timer => Ok(()),
@@ -247,6 +259,10 @@ impl Hub {
 
     /// Puts out what is to be done, at most [`limits::POLL_PIECES`] pieces a call. Returns whether there is more:
     /// then call again, now or after looking at the sockets. Without anything to put out it takes constant time.
+    ///
+    /// One call's work is bounded, and so is that of [`handle`](Hub::handle). Where a great deal is to happen at once (many
+    /// deadlines have come, a drain visits all connections, many wait for one session), each call does a part of it
+    /// ([`limits::DEADLINES`], [`limits::DRAIN_STEPS`], [`limits::ERRANDS_AT_ONCE`]), and there is more until all is done.
     ///
     /// The sink should not wait: it holds the hub. What it learns at once (a full queue, say) is to be handled after.
     ///
@@ -270,10 +286,16 @@ impl Hub {
     /// ```
     #[must_use = "while it is true there is more to put out"]
     pub fn poll(&mut self, sink: &mut dyn FnMut(Output<'_>)) -> bool {
-        for _ in 0..limits::POLL_PIECES {
+        let mut pieces = limits::POLL_PIECES;
+        while pieces > 0 {
+            pieces -= 1;
             if let Some(action) = self.actions.pop_front() {
                 self.put_out(action, sink);
             } else if let Some(&session) = self.ready_sessions.front() {
+                if self.has_errands_to_run(session) {
+                    self.run_errands(session);
+                    break;
+                }
                 if !self.broadcast(session, sink) {
                     self.ready_sessions.pop_front();
                     self.caught_up(session);
@@ -282,12 +304,19 @@ impl Hub {
                 if let Some(c) = self.connections.get_mut(connection.0) {
                     c.ready = false;
                 }
-                self.flush(connection, sink);
+                // The visit is one piece, and pays for the first that is put out.
+                let mut left = pieces + 1;
+                self.flush(connection, &mut left, sink);
+                pieces = pieces.min(left);
             } else {
-                return false;
+                // Nothing waits to be put out, so there is time for what is late.
+                if self.late {
+                    self.advance(self.now);
+                }
+                break;
             }
         }
-        self.has_output()
+        self.has_output() || self.late
     }
 
     /// When to give [`Input::Timer`] at the latest, and why; now while output waits. `None`: nothing ever happens by
@@ -296,7 +325,13 @@ impl Hub {
     /// Costs the same however much the hub holds.
     #[must_use]
     pub fn next_deadline(&self) -> Option<(Instant, Reason)> {
-        if self.has_output() { Some((self.now, Reason::Output)) } else { self.timers.next() }
+        if self.has_output() {
+            Some((self.now, Reason::Output))
+        } else if self.has_to_drain() {
+            Some((self.now, Reason::Drain))
+        } else {
+            self.timers.next()
+        }
     }
 
     /// How much the hub holds.
@@ -308,7 +343,7 @@ impl Hub {
             sessions: self.sessions.len(),
             generations: self.generations.len(),
             requests: self.requests.len(),
-            waiting_messages: self.generations_of_users.values().sum(),
+            waiting_messages: self.waiting_messages,
         }
     }
 
@@ -321,11 +356,33 @@ impl Hub {
         UnixMicros(self.wall_clock.0.saturating_add(self.now.as_micros()))
     }
 
+    /// A new name for a request. After 2^64 of them names begin anew, past those that are not answered yet.
     fn request(&mut self, purpose: Purpose) -> RequestId {
-        self.last_request += 1;
-        let request = RequestId(self.last_request);
-        self.requests.insert(request, purpose);
-        request
+        loop {
+            self.last_request = self.last_request.wrapping_add(1);
+            let request = RequestId(self.last_request);
+            if let Entry::Vacant(place) = self.requests.entry(request) {
+                place.insert(purpose);
+                return request;
+            }
+        }
+    }
+
+    /// A new name for a generation, likewise.
+    fn generation(&mut self, session: Key) -> GenerationId {
+        loop {
+            self.last_generation = self.last_generation.wrapping_add(1);
+            let generation = GenerationId(self.last_generation);
+            if let Entry::Vacant(place) = self.generations.entry(generation) {
+                place.insert(session);
+                return generation;
+            }
+        }
+    }
+
+    /// Whether one more session may be in memory, and one more request may wait for storage.
+    fn has_room(&self) -> bool {
+        self.sessions.len() < self.limits.sessions && self.requests.len() < self.limits.requests
     }
 
     fn session_ready(&mut self, key: Key) {
@@ -369,3 +426,6 @@ impl Hub {
         MessageId(self.rng.uuid())
     }
 }
+
+#[cfg(test)]
+mod tests;

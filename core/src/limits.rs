@@ -26,6 +26,15 @@ pub struct Limits {
     pub connections: usize,
     /// Open connections of one user, so that one cannot take all: `too_many_connections` and close 4500.
     pub connections_per_user: usize,
+    /// Connections in one session, of all its people: `overloaded`. Each frame of a session goes to all of them, and who
+    /// comes or goes is made out among them.
+    pub connections_per_session: usize,
+    /// Sessions in memory, of everybody: those that somebody is in, and those that wait for storage or for the model:
+    /// `overloaded`. More than there are [`connections`](Self::connections), since who leaves may leave work behind.
+    pub sessions: usize,
+    /// Requests that wait for storage, of everybody: `overloaded`. A change of a session in memory is taken in all the same,
+    /// of each one at a time; a slow reader who needs old messages is told that they are missing (`messages_missing`).
+    pub requests: usize,
     /// Bytes of a client's frame: close 1009. Room for a message of [`message_bytes`](Self::message_bytes) whose every
     /// character is escaped (six bytes each), and its surroundings; and a message over its own limit is refused, not closed.
     pub frame_bytes: usize,
@@ -45,6 +54,9 @@ pub struct Limits {
     pub queued_generations: usize,
     /// Messages of one user that wait for their answer, over all sessions: `overloaded`.
     pub generations_per_user: usize,
+    /// Messages of everybody that wait to be stored or for their answer: `overloaded`. Whatever storage and the model do,
+    /// the memory for it is bounded by this and [`message_bytes`](Self::message_bytes).
+    pub waiting_messages: usize,
     /// From connecting to a verdict on the token: close 1008. Verifying takes milliseconds.
     pub handshake: Duration,
     /// From the last frame of a peer to the close with 4000: half-open transports must not pile up. Long, because a
@@ -60,6 +72,9 @@ impl Default for Limits {
         Limits {
             connections: 20_000,
             connections_per_user: 64,
+            connections_per_session: 1_024,
+            sessions: 32_768,
+            requests: 65_536,
             frame_bytes: 262_144,
             message_bytes: 32_768,
             frames_per_second: 100,
@@ -68,6 +83,7 @@ impl Default for Limits {
             queued_messages: 16,
             queued_generations: 8,
             generations_per_user: 16,
+            waiting_messages: 16_384,
             handshake: Duration::from_secs(10),
             idle: Duration::from_secs(4 * 3600),
             log_bytes: 262_144,
@@ -95,6 +111,14 @@ pub const TITLE_BYTES: usize = 256;
 
 /// Bytes of a username in an invitation: `username_too_long`.
 pub const USERNAME_BYTES: usize = 128;
+
+/// Bytes of a user's id, which stands in frames and in records: `authentication_failed` and close 1008, as for a username of
+/// more than [`USERNAME_BYTES`]. Room for a UUID or a name with its domain.
+pub const USER_ID_BYTES: usize = 256;
+
+/// Bytes of a reason or a name that the runtime tells and people are shown: why a token was refused, which model there is.
+/// The rest is cut off.
+pub const REASON_BYTES: usize = 1_024;
 
 /// Bytes of a token in an `authenticate` frame: `token_too_long`. Real ones have some 300, with large claims 4,000.
 pub const TOKEN_BYTES: usize = 8_192;
@@ -146,6 +170,25 @@ pub const QUEUED_CHANGES: usize = 64;
 /// Requests that wait for one session to be loaded, of everybody: `overloaded`. Loading takes milliseconds.
 pub const ERRANDS: usize = 1_024;
 
+/// Requests of those that are served, or turned away, in one call once the session is there: the rest has its turn with
+/// the next calls of [`Hub::poll`](crate::Hub::poll).
+pub const ERRANDS_AT_ONCE: usize = 32;
+
+/// Deadlines that happen in one call of [`Hub::handle`](crate::Hub::handle) or [`Hub::poll`](crate::Hub::poll): where more
+/// have come, the rest happens with the next calls. Each may make a frame or two, so that a call takes some ten
+/// microseconds.
+pub const DEADLINES: usize = 32;
+
+/// Deadlines that are moved in one call to where they are looked for next. Each takes some nanoseconds.
+pub const DEADLINE_MOVES: usize = 1_024;
+
+/// Connections or generations that a drain visits in one call.
+pub const DRAIN_STEPS: usize = 32;
+
+/// Users without a connection who are remembered until their rates have recovered. Beyond, those whose rates would recover
+/// the soonest are forgotten first, which forgives the least. Some 8 MB.
+pub const REMEMBERED_USERS: usize = 16_384;
+
 /// Messages that a reader far behind fetches from storage at once: they wait for its credit whole.
 pub const FETCHED_MESSAGES: u32 = 4;
 
@@ -191,3 +234,8 @@ pub const STOP_BYTES: usize = 64;
 
 /// Bytes of a close reason: what RFC 6455 leaves of a control frame (section 5.5).
 pub const CLOSE_REASON_BYTES: usize = 123;
+
+/// As much of the beginning of a text as `bytes` hold.
+pub(crate) fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}

@@ -1,4 +1,5 @@
-//! Randomness from the caller's seed: the ChaCha20 key stream (RFC 8439, section 2.3), counter from 0, nonce 0.
+//! Randomness from the caller's seed: the ChaCha20 key stream (RFC 8439, section 2.3), counter from 0, nonce 0; after 2^32
+//! blocks the nonce's first word counts on, so that no id comes twice.
 //!
 //! Session ids are made from it. Access is checked by user, so guessing one gains nothing, but a generator from which
 //! earlier ids cannot be computed costs no more than a weaker one.
@@ -8,7 +9,7 @@ use crate::id::Uuid;
 /// A stream of random bytes, the same for the same seed.
 pub(crate) struct Rng {
     key: [u32; 8],
-    counter: u32,
+    counter: u64,
     block: [u8; 64],
     used: usize,
 }
@@ -34,7 +35,8 @@ impl Rng {
     pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
         const { assert!(64 % N == 0) }
         if self.used == 64 {
-            self.block = block(&self.key, self.counter, [0; 3]);
+            // The low word is the counter, the high one the nonce's first.
+            self.block = block(&self.key, self.counter as u32, [(self.counter >> 32) as u32, 0, 0]);
             self.counter = self.counter.wrapping_add(1);
             self.used = 0;
         }
@@ -113,6 +115,17 @@ mod tests {
             assert!("89ab".contains(&text[19..20]), "{text}");
             assert!(seen.insert(text));
         }
+    }
+
+    #[test]
+    fn ids_do_not_begin_anew_when_the_block_counter_does() {
+        let mut rng = Rng::new([7; 32]);
+        let first = rng.uuid();
+        (rng.counter, rng.used) = (u64::from(u32::MAX), 64);
+        let before: [u8; 64] = rng.bytes();
+        let after = rng.uuid();
+        assert_ne!(after, first);
+        assert_ne!(before[..16], after.0);
     }
 
     #[test]

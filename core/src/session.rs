@@ -27,6 +27,8 @@ pub(crate) struct Session {
     pub(crate) log: Option<Box<Log>>,
     /// Who waits for the session to be there, and for what.
     pub(crate) errands: Queue<Errand>,
+    /// Why it cannot be had after all: then those who wait are told so, and it is gone.
+    pub(crate) unavailable: Option<Unavailable>,
     /// Changes that wait for storage, one at a time in flight.
     pub(crate) work: Queue<Work>,
     pub(crate) in_flight: Option<Box<InFlight>>,
@@ -43,6 +45,21 @@ pub(crate) struct Session {
 pub(crate) struct Errand {
     pub(crate) asker: Asker,
     pub(crate) wish: Wish,
+}
+
+impl Errand {
+    pub(crate) fn is_join(&self) -> bool {
+        matches!(self.wish, Wish::Join { .. })
+    }
+}
+
+/// Why a session cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unavailable {
+    /// There is none.
+    NotFound,
+    /// Storage could not say.
+    StorageFailed,
 }
 
 /// Who asked for something, and how its answer names the question.
@@ -230,6 +247,7 @@ impl Session {
             readers: Vec::new(),
             log: None,
             errands: Queue::new(),
+            unavailable: None,
             work: Queue::new(),
             in_flight: None,
             prompts: Queue::new(),
@@ -330,6 +348,16 @@ impl Session {
     pub(crate) fn typist(&self, message: MessageId) -> Typist<'static> {
         let answered = self.generation.as_ref().filter(|g| g.message == message);
         Typist::Assistant { message, parent: answered.map(|g| g.prompt.message) }
+    }
+
+    /// Whether storage has said what it is.
+    pub(crate) fn is_known(&self) -> bool {
+        !matches!(self.state, SessionState::Loading | SessionState::Creating)
+    }
+
+    /// Whether somebody waits for it who can be served, or turned away, now.
+    pub(crate) fn has_errands_to_run(&self) -> bool {
+        !self.errands.is_empty() && (self.is_known() || self.unavailable.is_some())
     }
 
     /// Nobody needs it in memory.

@@ -62,12 +62,16 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.slots.iter().enumerate().filter_map(|(index, slot)| {
-            // The index fits: `insert` made it from a u32.
-            let key = Key { index: index as u32, generation: slot.generation };
-            slot.value.as_ref().map(|value| (key, value))
-        })
+    /// How many places there are, used or not: who looks at each [in turn](Slab::key_at) has seen all values.
+    pub(crate) fn places(&self) -> u32 {
+        // `insert` saw to it that they fit.
+        self.slots.len() as u32
+    }
+
+    /// The key of the value at a place, if there is one.
+    pub(crate) fn key_at(&self, index: u32) -> Option<Key> {
+        let slot = self.slots.get(index)?;
+        slot.value.as_ref().map(|_| Key { index, generation: slot.generation })
     }
 }
 
@@ -99,6 +103,16 @@ mod tests {
         assert_eq!(first.index, second.index);
         assert_eq!((slab.get(first), slab.get(second)), (None, Some(&"b")));
         assert_eq!((slab.remove(first), slab.len()), (None, 1));
+    }
+
+    #[test]
+    fn every_value_has_its_place() {
+        let mut slab = Slab::new();
+        let keys: Vec<Key> = (0..3).map(|value| slab.insert(value)).collect();
+        slab.remove(keys[1]);
+        let found: Vec<_> = (0..slab.places()).map(|place| slab.key_at(place)).collect();
+        assert_eq!(found, [Some(keys[0]), None, Some(keys[2])]);
+        assert_eq!(slab.key_at(3), None);
     }
 
     #[test]

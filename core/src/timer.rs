@@ -7,7 +7,8 @@
 //! A deadline is kept in the wheel of the highest digit (to the base of 16) in which it differs from the wheels' own time.
 //! So everything in a lower wheel comes before everything in a higher one, and the nearest deadlines stand in the first
 //! used slot of the lowest used wheel. When that slot's turn comes, what is in it moves to lower wheels, at most 16 times
-//! in all. Each slot knows its first deadline, so nobody is woken for the moving alone.
+//! in all; where so many stand in it that this would take long, in parts. Each slot knows its first deadline, so nobody is
+//! woken for the moving alone.
 
 mod wheel;
 

@@ -66,6 +66,7 @@ impl Hub {
             Some(count) => *count += 1,
             None => drop(self.generations_of_users.insert(author.user_id.clone(), 1)),
         }
+        self.waiting_messages += 1;
         Some(author)
     }
 
@@ -87,6 +88,9 @@ impl Hub {
         if waiting + session.prompts.len() >= self.limits.queued_generations {
             return overloaded("Too many messages of this session wait for their answer: try again soon");
         }
+        if self.waiting_messages >= self.limits.waiting_messages {
+            return overloaded("Too many messages wait for their answer: try again soon");
+        }
         let user = self.user_served(asker.connection);
         let user = &mut self.users[user];
         let pending = self.generations_of_users.get(&user.member.user_id).copied().unwrap_or_default();
@@ -103,6 +107,7 @@ impl Hub {
     pub(super) fn prompt_done(&mut self, user_id: &str) {
         let count = self.generations_of_users.get_mut(user_id).expect("each was counted when it was admitted");
         *count -= 1;
+        self.waiting_messages -= 1;
         if *count == 0 {
             self.generations_of_users.remove(user_id);
         }

@@ -1,5 +1,6 @@
 //! How a connection enters a session, anew or where it was, and how it leaves.
 
+use alloc::format;
 use alloc::string::String;
 
 use super::Hub;
@@ -18,6 +19,12 @@ impl Hub {
         let Some(connection) = self.connections.get(id.0).filter(|c| c.is_open()) else { return };
         let user = connection.user.expect("only who is recognized asks for a session");
         let again = connection.reader.is_some_and(|r| r.session == key);
+        let most = self.limits.connections_per_session;
+        if !again && self.sessions.get(key).is_some_and(|s| s.readers.len() >= most) {
+            let message = format!("The session has {most} connections, which is the limit: try again later");
+            self.overloaded(asker, &message);
+            return self.join_failed(id);
+        }
         if again {
             self.unread(id, key);
         } else {

@@ -19,6 +19,7 @@ use crate::wire::frames;
 
 impl Hub {
     pub(super) fn frame(&mut self, id: ConnectionId, text: &str) -> Result<(), Misuse> {
+        self.catch_up(id);
         let (rate, now, frame_bytes) = (self.frame_rate(), self.now, self.limits.frame_bytes);
         let connection = self.connections.get_mut(id.0).ok_or(Misuse::UnknownConnection(id))?;
         if !connection.is_open() {
@@ -48,12 +49,14 @@ impl Hub {
         Ok(())
     }
 
-    /// Serves the frames that were held, until one makes the connection busy again.
-    pub(super) fn serve_held(&mut self, id: ConnectionId) {
-        while let Some(connection) = self.connections.get_mut(id.0)
+    /// Serves the frames that were held, each a piece of work, until one makes the connection busy again.
+    pub(super) fn serve_held(&mut self, id: ConnectionId, pieces: &mut usize) {
+        while *pieces > 0
+            && let Some(connection) = self.connections.get_mut(id.0)
             && connection.may_serve_held()
             && let Some(text) = connection.held.pop()
         {
+            *pieces -= 1;
             self.serve(id, &text);
         }
         self.resume_if_room(id);
@@ -177,6 +180,10 @@ impl Hub {
 
     /// Counts a storage read of a connection, or refuses it.
     pub(super) fn admit_request(&mut self, asker: &Asker) -> bool {
+        if self.requests.len() >= self.limits.requests {
+            self.overloaded(asker, "Too many requests wait for storage: try again soon");
+            return false;
+        }
         let connection = &mut self.connections[asker.connection.0];
         if connection.requests >= limits::REQUESTS_PER_CONNECTION {
             self.overloaded(asker, "Too many of your requests wait for storage");

@@ -32,8 +32,7 @@ impl Hub {
                 return;
             }
             let Some(prompt) = session.prompts.pop_front() else { return };
-            self.last_generation += 1;
-            let id = GenerationId(self.last_generation);
+            let id = self.generation(key);
             let message = self.new_message_id();
             let session = &mut self.sessions[key];
             session.generation = Some(Box::new(Generation::new(id, session.record.id, message, prompt)));
@@ -41,10 +40,11 @@ impl Hub {
             if let Backend::Up { .. } = self.backend
                 && self.draining.is_none()
             {
-                self.generations.insert(id, key);
                 self.actions.push_back(Action::Generate { session: key, generation: id });
                 return;
             }
+            // The model never hears of it.
+            self.generations.remove(&id);
             let (code, detail) = match &self.backend {
                 Backend::Down { reason } => (Code::AiUnavailable, reason.clone()),
                 Backend::Up { .. } => (Code::ServerDraining, String::from("the server is about to stop")),

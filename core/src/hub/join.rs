@@ -9,7 +9,7 @@ use crate::id::{ConnectionId, SessionId};
 use crate::limits;
 use crate::record::SessionRecord;
 use crate::refusal::{Code, Refusal};
-use crate::session::{Access, Asker, Errand, Session, Wish, Work};
+use crate::session::{Access, Asker, Errand, Session, Unavailable, Wish, Work};
 use crate::slab::Key;
 use crate::timer::Owner;
 use crate::transition::{self, ConnectionEvent, SessionEvent, SessionState};
@@ -23,30 +23,41 @@ impl Hub {
         if matches!(wish, Wish::Join { .. }) {
             self.begin_join(asker.connection);
         }
-        let key = match self.session_keys.get(&id) {
-            Some(&key) => key,
-            None => {
-                let key = self.sessions.insert(Session::loading(id));
-                self.session_keys.insert(id, key);
-                let request = self.request(Purpose::LoadSession { session: key });
-                self.actions.push_back(Action::LoadSession { request, session: id });
-                key
-            }
-        };
-        let session = &mut self.sessions[key];
-        if matches!(session.state, SessionState::Loading | SessionState::Creating) {
-            let connection = asker.connection;
-            let own = session.errands.iter().filter(|e| e.asker.connection == connection).count();
-            let errand = Errand { asker, wish };
-            if own < usize::from(limits::REQUESTS_PER_CONNECTION) && session.errands.len() < limits::ERRANDS {
-                session.errands.push_back(errand);
-            } else {
-                self.overloaded(&errand.asker, "Too many requests wait for this session to be loaded");
-                self.give_up_errand(&errand);
-            }
+        let known = self.session_keys.get(&id).copied();
+        match known {
+            Some(key) if self.is_at_hand(key, asker.connection) => self.fulfil(key, asker, wish),
+            _ => self.wait_for_session(id, known, Errand { asker, wish }),
+        }
+    }
+
+    /// Whether a session is in memory, and nobody waits for it before this connection. Who is in the session has nothing
+    /// waiting there, so their frames keep their order.
+    fn is_at_hand(&self, key: Key, id: ConnectionId) -> bool {
+        let idle = |s: &Session| s.is_known() && (s.errands.is_empty() || self.session_of(id) == Some(key));
+        self.sessions.get(key).is_some_and(idle)
+    }
+
+    /// Puts an errand in line, for a session that storage is asked for if nobody has.
+    fn wait_for_session(&mut self, id: SessionId, known: Option<Key>, errand: Errand) {
+        let waiting = known.and_then(|key| self.sessions.get(key)).map_or(0, |session| session.errands.len());
+        if waiting >= limits::ERRANDS {
+            self.overloaded(&errand.asker, "Too many requests wait for this session to be loaded");
+        } else if known.is_none() && !self.has_room() {
+            self.overloaded(&errand.asker, "Too many sessions are in use: try again soon");
+        } else if errand.is_join() || self.admit_request(&errand.asker) {
+            let key = known.unwrap_or_else(|| self.load_session(id));
+            self.sessions[key].errands.push_back(errand);
             return;
         }
-        self.fulfil(key, asker, wish);
+        self.give_up_errand(&errand);
+    }
+
+    fn load_session(&mut self, id: SessionId) -> Key {
+        let key = self.sessions.insert(Session::loading(id));
+        self.session_keys.insert(id, key);
+        let request = self.request(Purpose::LoadSession { session: key });
+        self.actions.push_back(Action::LoadSession { request, session: id });
+        key
     }
 
     /// The session is in memory: may the asker have what they wish?
@@ -78,7 +89,7 @@ impl Hub {
 
     /// What was wished is refused; who wished to join goes on where it was.
     fn give_up_errand(&mut self, errand: &Errand) {
-        if matches!(errand.wish, Wish::Join { .. }) {
+        if errand.is_join() {
             self.join_failed(errand.asker.connection);
         }
     }
@@ -108,6 +119,9 @@ impl Hub {
         let (now, rate) = (self.now, self.session_rate());
         if self.draining.is_some() {
             return self.refuse_with(&asker, Code::ServerDraining, "The server is about to stop");
+        }
+        if !self.has_room() {
+            return self.overloaded(&asker, "Too many sessions are in use: try again soon");
         }
         let user = self.user_served(asker.connection);
         let user = &mut self.users[user];
@@ -145,61 +159,77 @@ impl Hub {
             transition::go(transition::SESSION, &mut session.state, SessionEvent::Created);
             session.record.system = None;
             self.attach(key, asker, None);
-            self.run_errands(key);
         } else {
+            session.unavailable = Some(Unavailable::NotFound);
             self.storage_failed(asker);
             self.join_failed(asker.connection);
-            for errand in self.forget_session(key) {
-                self.session_not_found(&errand.asker);
-                self.give_up_errand(&errand);
-            }
         }
+        self.run_errands(key);
     }
 
     /// Storage has answered for a session: `None` when there is none such, an error when it could not.
     pub(super) fn session_loaded(&mut self, key: Key, loaded: Result<Option<SessionRecord>, ()>) {
         let session = &mut self.sessions[key];
         match loaded {
+            // More messages than numbers that clients can count with: no storage of ours has that.
+            Ok(Some(record)) if record.last_seq > limits::MAX_INTEGER => {
+                session.unavailable = Some(Unavailable::StorageFailed);
+            }
             Ok(Some(record)) if record.id == session.record.id => {
                 // Only storage and the model need it, and it may be as long as a message.
                 session.record = SessionRecord { system: None, ..record };
                 transition::go(transition::SESSION, &mut session.state, SessionEvent::Loaded);
-                self.run_errands(key);
             }
-            Ok(_) => {
-                for errand in self.forget_session(key) {
-                    self.session_not_found(&errand.asker);
-                    self.give_up_errand(&errand);
-                }
+            Ok(_) => session.unavailable = Some(Unavailable::NotFound),
+            Err(()) => session.unavailable = Some(Unavailable::StorageFailed),
+        }
+        self.run_errands(key);
+    }
+
+    /// Whether somebody has waited for a session and can be served now.
+    pub(super) fn has_errands_to_run(&self, key: Key) -> bool {
+        self.sessions.get(key).is_some_and(Session::has_errands_to_run)
+    }
+
+    /// Serves those who have waited for a session, or turns them away: a few a call, and [`poll`](Hub::poll) goes on with
+    /// the rest.
+    pub(super) fn run_errands(&mut self, key: Key) {
+        for _ in 0..limits::ERRANDS_AT_ONCE {
+            let Some(session) = self.sessions.get_mut(key) else { return };
+            let unavailable = session.unavailable;
+            let Some(errand) = session.errands.pop_front() else { break };
+            if !errand.is_join() {
+                self.request_done(&errand.asker);
             }
-            Err(()) => {
-                for errand in self.forget_session(key) {
-                    self.storage_failed(&errand.asker);
+            match unavailable {
+                None => self.fulfil(key, errand.asker, errand.wish),
+                Some(why) => {
+                    match why {
+                        Unavailable::NotFound => self.session_not_found(&errand.asker),
+                        Unavailable::StorageFailed => self.storage_failed(&errand.asker),
+                    }
                     self.give_up_errand(&errand);
                 }
             }
         }
-    }
-
-    fn run_errands(&mut self, key: Key) {
-        while let Some(errand) = self.sessions.get_mut(key).and_then(|s| s.errands.pop_front()) {
-            self.fulfil(key, errand.asker, errand.wish);
+        match self.sessions.get(key) {
+            Some(session) if !session.errands.is_empty() => self.session_ready(key),
+            Some(session) if session.unavailable.is_some() => self.forget_session(key),
+            _ => self.drop_if_unused(key),
         }
-        self.drop_if_unused(key);
     }
 
-    /// Removes a session from memory and gives back who still waits for it.
-    fn forget_session(&mut self, key: Key) -> Vec<Errand> {
+    /// Removes a session that nobody waits for from memory.
+    fn forget_session(&mut self, key: Key) {
         let mut session = self.sessions.remove(key).expect("who has it forgotten has just seen it");
         self.timers.set(self.now, Owner::Session(key), &mut session.armed, None);
         self.session_keys.remove(&session.record.id);
-        session.errands.into_iter().collect()
     }
 
     /// A session that nobody uses is in storage and need not be in memory.
     pub(super) fn drop_if_unused(&mut self, key: Key) {
         let Some(session) = self.sessions.get(key) else { return };
-        if !matches!(session.state, SessionState::Loading | SessionState::Creating) && session.is_unused() {
+        if session.is_known() && session.is_unused() {
             self.forget_session(key);
         }
     }

@@ -41,8 +41,7 @@ impl fmt::Debug for Options {
     }
 }
 
-/// How much a hub holds; for metrics, and to see when a drained hub has nothing left to do. Takes constant time, but for
-/// `waiting_messages`.
+/// How much a hub holds; for metrics, and to see when a drained hub has nothing left to do. Takes constant time.
 ///
 /// ```
 /// use causerie_core::{Hub, Input, Instant, Options, UnixMicros, limits::Limits};

@@ -100,23 +100,26 @@ impl Hub {
         }
     }
 
-    /// Puts out what waits for one connection, as far as its credit goes.
-    pub(super) fn flush(&mut self, id: ConnectionId, sink: &mut dyn FnMut(Output<'_>)) {
-        self.serve_held(id);
+    /// Puts out what waits for one connection, as far as its credit and `pieces` go.
+    pub(super) fn flush(&mut self, id: ConnectionId, pieces: &mut usize, sink: &mut dyn FnMut(Output<'_>)) {
+        self.serve_held(id, pieces);
         let Some(connection) = self.connections.get_mut(id.0) else { return };
         let closing = connection.closing.is_some();
-        let mut pieces = limits::POLL_PIECES;
         while (connection.credit > 0 || closing)
-            && pieces > 0
+            && *pieces > 0
             && let Some(frame) = connection.replies.pop()
         {
-            pieces -= 1;
+            *pieces -= 1;
             connection.credit -= frame.len() as i64;
             sink(Output::Send { to: &[id], frame: &frame });
+        }
+        if closing && connection.replies.is_empty() && *pieces == 0 {
+            return self.connection_ready(id);
         }
         if connection.replies.is_empty()
             && let Some(closing) = connection.closing.take()
         {
+            *pieces -= 1;
             transition::go(transition::CONNECTION, &mut connection.state, ConnectionEvent::CloseSent);
             let (code, reason) = *closing;
             let reason = &reason[..reason.floor_char_boundary(limits::CLOSE_REASON_BYTES)];
@@ -136,8 +139,9 @@ impl Hub {
     }
 
     /// Brings one reader nearer to where everybody is. Returns whether it can go on at once.
-    fn follow(&mut self, id: ConnectionId, pieces: usize, sink: &mut dyn FnMut(Output<'_>)) -> bool {
-        for _ in 0..pieces {
+    fn follow(&mut self, id: ConnectionId, pieces: &mut usize, sink: &mut dyn FnMut(Output<'_>)) -> bool {
+        while *pieces > 0 {
+            *pieces -= 1;
             let connection = &mut self.connections[id.0];
             let Some(reader) = connection.reader.as_mut().filter(|r| !r.live && r.fetching.is_none()) else {
                 return false;
@@ -197,6 +201,11 @@ impl Hub {
         let before = cursor.seq + limit + 1;
         let request = self.request(Purpose::Fetch { connection: id });
         self.reader(id).fetching = Some(request);
+        if self.requests.len() > self.limits.requests {
+            // Storage is asked for no more: as if it could not answer.
+            self.requests.remove(&request);
+            return self.fetched(request, id, Err(()));
+        }
         // `limit` is at most FETCHED_MESSAGES, a u32.
         let limit = limit as u32;
         self.actions.push_back(Action::LoadMessages { request, session: session_id, before, limit });
@@ -212,7 +221,7 @@ impl Hub {
         let Reader { session: key, mut cursor, .. } = *reader;
         let session = &self.sessions[key];
         let (session_id, stored, known) = (session.record.id, session.kept_log().stored_seq(), cursor.seq);
-        for record in messages.unwrap_or_default() {
+        for record in messages.unwrap_or_default().iter().take(limits::FETCHED_MESSAGES as usize) {
             if record.seq == cursor.seq + 1 {
                 self.send_stored(id, key, record, &mut cursor);
                 cursor.seq = record.seq;

@@ -143,8 +143,9 @@ impl Hub {
             (Purpose::LookUpMessage { session, message }, Loaded::Message(found)) => {
                 self.message_looked_up(session, message, found);
             }
-            (Purpose::Sessions { asker, command }, Loaded::Sessions(sessions)) => {
+            (Purpose::Sessions { asker, command }, Loaded::Sessions(mut sessions)) => {
                 self.request_done(&asker);
+                sessions.truncate(limits::LISTED_SESSIONS as usize);
                 match command {
                     Some(command) => self.show_sessions(&asker, &command, &sessions),
                     None => {
@@ -190,7 +191,7 @@ impl Hub {
         Ok(())
     }
 
-    fn request_done(&mut self, asker: &Asker) {
+    pub(super) fn request_done(&mut self, asker: &Asker) {
         if let Some(connection) = self.connections.get_mut(asker.connection.0) {
             connection.requests = connection.requests.saturating_sub(1);
         }
@@ -200,7 +201,7 @@ impl Hub {
 /// As many of the newest messages as one page may hold, and at least one.
 fn newest_that_fit(messages: &[MessageRecord]) -> &[MessageRecord] {
     let mut bytes = 0;
-    let fit = messages.iter().rev().take_while(|message| {
+    let fit = messages.iter().rev().take(limits::PAGE_MESSAGES as usize).take_while(|message| {
         bytes += message.content.len();
         bytes <= limits::PAGE_BYTES
     });

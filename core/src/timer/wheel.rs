@@ -39,6 +39,9 @@ pub(crate) struct Timers {
     used: u16,
     /// The time from which the places of all deadlines follow: not after any of them, unless they were set too late.
     origin: u64,
+    /// A slot, by its wheel and place there, whose turn has come and that may not be empty yet: what is in it is on its way
+    /// to lower wheels, a bounded part of it a call. Until then nothing is taken, since the nearest may still be in it.
+    turning: Option<(usize, usize)>,
     /// No deadline comes before it. It is the first one, or that of one taken back since.
     first: Option<(Instant, Reason)>,
 }
@@ -75,7 +78,7 @@ const EMPTY: Slot = Slot { head: NONE, tail: NONE, least: u64::MAX, reason: Reas
 impl Timers {
     pub(crate) fn new() -> Timers {
         let wheels = (0..WHEELS).map(|_| Wheel { slots: [EMPTY; SLOTS], used: 0 }).collect();
-        Timers { timers: Chunks::new(), free: NONE, wheels, used: 0, origin: 0, first: None }
+        Timers { timers: Chunks::new(), free: NONE, wheels, used: 0, origin: 0, turning: None, first: None }
     }
 
     /// The nearest deadline. It may be earlier than all that are set, when one was moved or taken back; then [`pop`](Timers::pop)
@@ -114,12 +117,32 @@ impl Timers {
         self.look();
     }
 
+    /// Whether a deadline has come, or one that was taken back would have.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.first.is_some_and(|(at, _)| at <= now)
+    }
+
+    /// When the deadline that `armed` names comes.
+    pub(crate) fn at(&self, armed: &Armed) -> Instant {
+        Instant::from_micros(self.timers[armed.id()].at)
+    }
+
     /// Takes one deadline that has come, of several the nearest. Its owner must forget it and set its next one.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<Owner> {
+    ///
+    /// On the way deadlines move to lower wheels, no more than `moves`, from which they are counted off. Without any left
+    /// there may be none to give although one [is due](Timers::is_due).
+    pub(crate) fn pop(&mut self, now: Instant, moves: &mut usize) -> Option<Owner> {
         while let Some((at, _)) = self.first.filter(|(at, _)| *at <= now) {
+            if let Some((wheel, slot)) = self.turning {
+                if !self.turn(wheel, slot, moves) {
+                    return None;
+                }
+                continue;
+            }
             let (wheel, slot) = self.lowest()?;
             if wheel > 0 {
-                self.turn(wheel, slot, now);
+                // Nothing comes before `at`, and it is not beyond `now`, or what is set next would be before the origin.
+                (self.origin, self.turning) = (at.as_micros(), Some((wheel, slot)));
                 continue;
             }
             // All that stands in a slot of the lowest wheel is of one microsecond, or came too late.
@@ -134,30 +157,31 @@ impl Timers {
         None
     }
 
-    /// Moves all of a slot whose turn has come to lower wheels.
-    fn turn(&mut self, wheel: usize, slot: usize, now: Instant) {
-        let Slot { head, .. } = core::mem::replace(&mut self.wheels[wheel].slots[slot], EMPTY);
-        self.clear_bits(wheel, slot);
-        let (mut least, mut id) = (u64::MAX, head);
-        while id != NONE {
-            let timer = &self.timers[id];
-            least = least.min(timer.at);
-            id = timer.next;
-        }
-        // Nothing comes before `least`; and not beyond `now`, or what is set next would be before the origin.
-        self.origin = least.min(now.as_micros());
-        id = head;
-        while id != NONE {
-            let next = self.timers[id].next;
+    /// Moves what is in a slot whose turn has come to lower wheels, as far as `moves` go; whether it is empty then.
+    fn turn(&mut self, wheel: usize, slot: usize, moves: &mut usize) -> bool {
+        loop {
+            let id = self.wheels[wheel].slots[slot].head;
+            if id == NONE {
+                self.turning = None;
+            }
+            if id == NONE || *moves == 0 {
+                self.look();
+                return id == NONE;
+            }
+            *moves -= 1;
+            self.unlink(id);
+            // The origin is within this slot now, so it comes to stand in a lower wheel.
             self.link(id);
-            id = next;
         }
-        self.look();
     }
 
     /// Brings the origin nearer to now, where no deadline changes its place by that: so that one which is set for
     /// soon does not come to stand among many that are far.
     fn catch_up(&mut self, now: Instant) {
+        if self.turning.is_some() {
+            // What is still to move may come before now, and must not lose its place.
+            return;
+        }
         let now = now.as_micros();
         let reached = match self.lowest() {
             None => true,
@@ -182,10 +206,16 @@ impl Timers {
 
     /// Finds the first deadline anew.
     fn look(&mut self) {
-        self.first = self.lowest().map(|(wheel, slot)| {
+        let of = |(wheel, slot): (usize, usize)| {
             let slot = &self.wheels[wheel].slots[slot];
-            (Instant::from_micros(slot.least), slot.reason)
-        });
+            (slot.head != NONE).then_some((Instant::from_micros(slot.least), slot.reason))
+        };
+        let lowest = self.lowest().and_then(of);
+        self.first = match self.turning.and_then(of) {
+            None => lowest,
+            // What has left it for a lower wheel need not be before what is still in it.
+            Some(turning) => lowest.map(|lowest| if lowest.0 < turning.0 { lowest } else { turning }),
+        };
     }
 
     /// Puts a timer at the end of its slot.

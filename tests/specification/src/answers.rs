@@ -41,6 +41,10 @@ struct Life {
 
 impl Life {
     fn new(seed: u64) -> Life {
+        Life::with(seed, |_| {})
+    }
+
+    fn with(seed: u64, change: impl FnOnce(&mut Limits)) -> Life {
         let mut limits = Limits::default();
         limits.message_bytes = 100;
         limits.queued_messages = 3;
@@ -48,6 +52,7 @@ impl Life {
         limits.generations_per_user = 4;
         limits.messages_per_minute = 40;
         limits.sessions_per_minute = 4;
+        change(&mut limits);
         let mut d = Driver::new(limits);
         let people = ["Ann", "Ann", "Bob", "Eve"].map(|name| (d.user(name), name)).to_vec();
         Life { d, chance: Chance(seed), people, count: 0, seen: Seen::new() }
@@ -199,6 +204,16 @@ fn crowded(seen: &mut Seen) {
     seen.append(&mut life.seen);
 }
 
+/// A server that has no room for another session.
+fn full(seen: &mut Seen) {
+    let mut life = Life::with(0, |limits| limits.sessions = 1);
+    let (ann, bob) = (life.people[0].0, life.people[2].0);
+    life.d.session(ann);
+    life.send(bob, json!({ "type": "create_session" }));
+    life.send(bob, json!({ "type": "join_session", "session_id": "00000000-0000-4000-8000-000000000000" }));
+    seen.append(&mut life.seen);
+}
+
 /// Limits that only a hasty client meets, and a server that stops.
 fn hasty(seen: &mut Seen) {
     let mut life = Life::new(0);
@@ -241,6 +256,7 @@ fn what_the_table_says_and_nothing_else_answers() {
     let mut seen = Seen::new();
     crowded(&mut seen);
     hasty(&mut seen);
+    full(&mut seen);
     for seed in 1..=120 {
         let mut life = Life::new(seed);
         (0..400).for_each(|_| life.step());

@@ -19,6 +19,9 @@ fn all_limits() -> Vec<(&'static str, String)> {
     let mut all = vec![
         ("connections", l.connections.to_string()),
         ("connections_per_user", l.connections_per_user.to_string()),
+        ("connections_per_session", l.connections_per_session.to_string()),
+        ("sessions", l.sessions.to_string()),
+        ("requests", l.requests.to_string()),
         ("frame_bytes", l.frame_bytes.to_string()),
         ("message_bytes", l.message_bytes.to_string()),
         ("frames_per_second", l.frames_per_second.to_string()),
@@ -27,6 +30,7 @@ fn all_limits() -> Vec<(&'static str, String)> {
         ("queued_messages", l.queued_messages.to_string()),
         ("queued_generations", l.queued_generations.to_string()),
         ("generations_per_user", l.generations_per_user.to_string()),
+        ("waiting_messages", l.waiting_messages.to_string()),
         ("handshake", seconds(l.handshake)),
         ("idle", seconds(l.idle)),
         ("log_bytes", l.log_bytes.to_string()),
@@ -42,6 +46,7 @@ fn all_limits() -> Vec<(&'static str, String)> {
         NESTING FIELDS FIELD_BYTES REF_BYTES CLIENT_ID_BYTES TITLE_BYTES USERNAME_BYTES TOKEN_BYTES MEMBERS
         PAGE_MESSAGES PAGE_MESSAGES_DEFAULT PAGE_BYTES LISTED_SESSIONS COMMAND_SESSIONS ANSWER_BYTES DELTA_BYTES
         HELD_FRAMES REPLIES REPLY_BYTES PAUSED_FACTOR REQUESTS_PER_CONNECTION QUEUED_CHANGES ERRANDS FETCHED_MESSAGES
+        ERRANDS_AT_ONCE DEADLINES DEADLINE_MOVES DRAIN_STEPS REMEMBERED_USERS USER_ID_BYTES REASON_BYTES
         LOG_ENTRIES POLL_PIECES MAX_TOKENS MAX_INTEGER STOP_STRINGS STOP_BYTES CLOSE_REASON_BYTES
     });
     all
@@ -57,6 +62,12 @@ pub(crate) fn met_by_clients(name: &str) -> bool {
         "LOG_ENTRIES",
         "LOG_KEPT",
         "POLL_PIECES",
+        "ERRANDS_AT_ONCE",
+        "DEADLINES",
+        "DEADLINE_MOVES",
+        "DRAIN_STEPS",
+        "REMEMBERED_USERS",
+        "REASON_BYTES",
         "CLOSE_REASON_BYTES",
         "HELD_FRAMES",
         "REPLIES",

@@ -44,7 +44,7 @@ pub(crate) const ANSWERS: &[Answers] = &[
     },
     Answers {
         frame: "chat_message",
-        by: &["ack", "command_response", "session_ended"],
+        by: &["ack", "command_response"],
         errors: &[
             E::NotInSession,
             E::EmptyMessage,
@@ -61,7 +61,14 @@ pub(crate) const ANSWERS: &[Answers] = &[
     Answers {
         frame: "create_session",
         by: &["session_joined"],
-        errors: &[E::TitleTooLong, E::MessageTooLong, E::TooManySessions, E::ServerDraining, E::StorageFailed],
+        errors: &[
+            E::TitleTooLong,
+            E::MessageTooLong,
+            E::TooManySessions,
+            E::Overloaded,
+            E::ServerDraining,
+            E::StorageFailed,
+        ],
     },
     Answers { frame: "leave_session", by: &["session_left"], errors: &[E::NotInSession] },
     Answers { frame: "stop_generation", by: &[], errors: &[E::NotInSession, E::NothingToStop] },

@@ -13,6 +13,11 @@ fn owner(index: u32) -> Owner {
     Owner::User(crate::slab::Key { index, generation: 0 })
 }
 
+/// Takes one, however much must move for that.
+fn pop(timers: &mut Timers, now: Instant) -> Option<Owner> {
+    timers.pop(now, &mut { usize::MAX })
+}
+
 #[test]
 fn deadlines_come_in_order_and_one_an_owner() {
     let mut timers = Timers::new();
@@ -22,10 +27,10 @@ fn deadlines_come_in_order_and_one_an_owner() {
     assert_eq!(timers.next(), at(20, Reason::Drain));
     timers.set(Instant::ZERO, owner(1), &mut a, at(10, Reason::Typing));
     assert_eq!(timers.next(), at(10, Reason::Typing));
-    assert_eq!(timers.pop(Instant::from_micros(9)), None);
-    assert_eq!(timers.pop(Instant::from_micros(60)), Some(owner(1)));
-    assert_eq!(timers.pop(Instant::from_micros(60)), Some(Owner::Hub));
-    assert_eq!((timers.pop(Instant::from_micros(60)), timers.next()), (None, None));
+    assert_eq!(pop(&mut timers, Instant::from_micros(9)), None);
+    assert_eq!(pop(&mut timers, Instant::from_micros(60)), Some(owner(1)));
+    assert_eq!(pop(&mut timers, Instant::from_micros(60)), Some(Owner::Hub));
+    assert_eq!((pop(&mut timers, Instant::from_micros(60)), timers.next()), (None, None));
 }
 
 #[test]
@@ -35,10 +40,10 @@ fn the_ends_of_time() {
     timers.set(Instant::ZERO, owner(0), &mut last, at(u64::MAX, Reason::TokenExpired));
     timers.set(Instant::from_micros(7), owner(1), &mut first, at(0, Reason::Idle));
     assert_eq!(timers.next(), at(0, Reason::Idle), "what is set too late is due at once");
-    assert_eq!(timers.pop(Instant::from_micros(7)), Some(owner(1)));
+    assert_eq!(pop(&mut timers, Instant::from_micros(7)), Some(owner(1)));
     assert_eq!(timers.next(), at(u64::MAX, Reason::TokenExpired));
-    assert_eq!(timers.pop(Instant::from_micros(u64::MAX - 1)), None);
-    assert_eq!(timers.pop(Instant::from_micros(u64::MAX)), Some(owner(0)));
+    assert_eq!(pop(&mut timers, Instant::from_micros(u64::MAX - 1)), None);
+    assert_eq!(pop(&mut timers, Instant::from_micros(u64::MAX)), Some(owner(0)));
 }
 
 #[test]
@@ -50,7 +55,7 @@ fn a_deadline_taken_back_wakes_nobody_twice() {
     timers.set(Instant::ZERO, owner(1), &mut far, at(0x1f_0000, Reason::Idle));
     timers.set(Instant::ZERO, owner(0), &mut near, None);
     assert_eq!(timers.next(), at(0x10_0001, Reason::Typing), "early, but not late");
-    assert_eq!(timers.pop(Instant::from_micros(0x10_0001)), None);
+    assert_eq!(pop(&mut timers, Instant::from_micros(0x10_0001)), None);
     assert_eq!(timers.next(), at(0x1f_0000, Reason::Idle));
 }
 
@@ -63,9 +68,39 @@ fn places_are_used_again() {
         if time % 2 == 0 {
             timers.set(Instant::from_micros(time), owner(0), &mut armed, None);
         }
-        assert_eq!(timers.pop(Instant::from_micros(time + 1)).is_some(), time % 2 == 1);
+        assert_eq!(pop(&mut timers, Instant::from_micros(time + 1)).is_some(), time % 2 == 1);
     }
     assert_eq!(timers.timers.len(), 1);
+}
+
+#[test]
+fn what_stands_in_one_slot_moves_in_parts_and_keeps_its_order() {
+    const MANY: u32 = 1_000;
+    let mut timers = Timers::new();
+    let mut armed: Vec<Option<Armed>> = (0..MANY).map(|_| None).collect();
+    // All in one slot of a high wheel, the later ones first.
+    for index in 0..MANY {
+        let to = at(0x1f_0000 - u64::from(index), Reason::Idle);
+        timers.set(Instant::ZERO, owner(index), &mut armed[index as usize], to);
+    }
+    let now = Instant::from_micros(0x20_0000);
+    let (mut calls, mut sooner) = (0, None);
+    let mut order = Vec::new();
+    while timers.is_due(now) {
+        let mut moves = 64;
+        while let Some(Owner::User(key)) = timers.pop(now, &mut moves) {
+            order.push(key.index);
+            // One that is set meanwhile, for sooner than what still has to move, waits for nobody.
+            if order.len() == 1 {
+                timers.set(now, Owner::Hub, &mut sooner, at(0, Reason::Drain));
+                assert_eq!(timers.next(), at(0, Reason::Drain));
+                timers.set(now, Owner::Hub, &mut sooner, None);
+            }
+        }
+        calls += 1;
+    }
+    assert!(order.iter().copied().eq((0..MANY).rev()), "the nearest first: {order:?}");
+    assert!(calls > MANY as usize / 64, "{calls} calls");
 }
 
 /// What an owner does, or time.
@@ -92,7 +127,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     /// The model: a sorted set of (deadline, owner).
     #[test]
-    fn as_a_sorted_set_would(steps in steps(), start in prop_oneof![Just(0), any::<u64>().prop_map(|t| t >> 1)]) {
+    fn as_a_sorted_set_would(steps in steps(), budget in 1usize..4, start in prop_oneof![Just(0), any::<u64>().prop_map(|t| t >> 1)]) {
         let mut timers = Timers::new();
         let mut now = start;
         let mut armed: [Option<Armed>; 12] = [const { None }; 12];
@@ -116,7 +151,11 @@ proptest! {
                         }
                     }
                     let mut last = 0;
-                    while let Some(owner) = timers.pop(Instant::from_micros(now)) {
+                    while timers.is_due(Instant::from_micros(now)) {
+                        let mut moves = budget;
+                        let taken = timers.pop(Instant::from_micros(now), &mut moves);
+                        prop_assert!(taken.is_some() || moves == 0 || !timers.is_due(Instant::from_micros(now)));
+                        let Some(owner) = taken else { continue };
                         let Owner::User(key) = owner else { panic!("{owner:?}") };
                         let due = expected.iter().find(|(_, index)| *index == key.index).copied();
                         prop_assert!(due.is_some(), "{owner:?} was not due at {now}");
