@@ -227,3 +227,27 @@ fn who_leaves_while_joining_or_creating_leaves_nothing_in_memory() {
     let counts = d.hub.counts();
     assert_eq!((counts.connections, counts.sessions, counts.requests, counts.generations), (0, 0, 0, 0));
 }
+
+#[test]
+fn questions_that_wait_while_the_end_of_their_session_fails_are_answered_after_all() {
+    let mut d = Driver::default();
+    let ann = d.user("Ann");
+    d.session(ann);
+    say(&mut d, ann, "one");
+    say(&mut d, ann, "two");
+    d.token("to on");
+    d.read(ann);
+    d.storage.held = true;
+    d.send(ann, &json!({ "type": "chat_message", "message": "/clear", "id": "end" }));
+    d.finish(FinishReason::Stopped); // the answer under way is stopped and stored, and then the end
+    d.storage.fail_writes = 1;
+    d.release_storage();
+    d.answer("to two");
+    let frames = d.read(ann);
+    let refused = frames.iter().find(|f| f["type"] == "error").expect("nobody was told");
+    assert_eq!((&refused["ref"], &refused["code"]), (&json!("end"), &json!("storage_failed")));
+    let answers: Vec<_> = frames.iter().filter(|f| f["role"] == "assistant" && f["type"] == "message").collect();
+    let said: Vec<_> = answers.iter().map(|a| (a["content"].as_str(), a["finish_reason"].as_str())).collect();
+    assert_eq!(said, [(Some("to on"), Some("stopped")), (Some("to two"), Some("stop"))]);
+    assert_eq!(d.hub.counts().generations, 0);
+}

@@ -257,11 +257,8 @@ impl Hub {
             self.give_up_work(&work, &Refusal::new(Code::SessionEnded, "The session has ended already"));
             return;
         }
-        let unanswered = core::mem::take(&mut session.prompts);
+        // The questions stay until the end is stored: if storage fails, they are answered after all.
         session.work.push_back(work);
-        for prompt in unanswered {
-            self.prompt_done(&prompt.author);
-        }
         self.stop_running(key);
         self.pump(key);
     }
@@ -285,6 +282,9 @@ impl Hub {
         transition::go(transition::SESSION, &mut session.state, SessionEvent::EndStored);
         session.record.ended = Some(now);
         let left_over = core::mem::take(&mut session.work);
+        for prompt in core::mem::take(&mut session.prompts) {
+            self.prompt_done(&prompt.author);
+        }
         for work in left_over {
             // No messages: a session that ends takes none, and those before were stored before its end.
             self.give_up_work(&work, &Refusal::new(Code::SessionEnded, "The session has ended"));

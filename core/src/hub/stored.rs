@@ -106,6 +106,7 @@ impl Hub {
             Work::Answer => self.answer_lost(key),
             Work::End { .. } | Work::Delete { .. } => {
                 transition::go(transition::SESSION, &mut session.state, SessionEvent::EndFailed);
+                self.next_generation(key);
             }
             _ => {}
         }

@@ -241,15 +241,16 @@ impl Client {
         }
     }
 
-    /// Whether an error may be what a frame of this client is answered with.
-    pub fn may_be_told(&self, code: &str, asked: &Asked) -> bool {
+    /// Whether an error may be what a frame of this client is answered with. `crowded`: its frames came faster than is
+    /// allowed, maybe since the network held them back.
+    pub fn may_be_told(&self, code: &str, asked: &Asked, crowded: bool) -> bool {
         if asked.bad || self.nature == Nature::Misuser {
             return true;
         }
         match code {
             "overloaded" | "storage_failed" | "session_ended" | "session_not_found" | "not_in_session" => true,
             "server_draining" | "rate_limited" | "too_many_sessions" | "too_many_members" => true,
-            "too_many_frames" => self.nature == Nature::Flooder,
+            "too_many_frames" => crowded,
             "nothing_to_stop" => !asked.must && asked.answer == Kind::Error,
             "message_not_found" | "not_author" => asked.answer == Kind::Ack,
             "not_owner" => matches!(asked.answer, Kind::Invited | Kind::Error),

@@ -9,7 +9,7 @@ use causerie_core::{ConnectionId, Violation};
 
 use crate::frame::Frame;
 use crate::rng::Rng;
-use crate::settings::Time;
+use crate::settings::{SECOND, Time};
 
 /// What goes to the server.
 #[derive(Debug)]
@@ -64,6 +64,10 @@ pub struct Link {
     pub short_at: Option<Time>,
     /// When the server last heard of the client.
     pub heard: Time,
+    /// When the server got the frames of the last second.
+    arrivals: VecDeque<Time>,
+    /// The most frames that it got within a second: after a stall they come all at once.
+    pub most_a_second: usize,
 }
 
 impl Link {
@@ -92,7 +96,19 @@ impl Link {
             credit: 0,
             short_at: None,
             heard: now,
+            arrivals: VecDeque::new(),
+            most_a_second: 0,
         }
+    }
+
+    /// The server gets a frame.
+    pub fn arrived(&mut self, now: Time) {
+        self.heard = now;
+        while self.arrivals.front().is_some_and(|at| at + SECOND <= now) {
+            self.arrivals.pop_front();
+        }
+        self.arrivals.push_back(now);
+        self.most_a_second = self.most_a_second.max(self.arrivals.len());
     }
 
     /// Puts something on its way to the server; when it arrives.

@@ -287,6 +287,8 @@ impl World {
     fn refused(&mut self, client: usize, frame: &Frame, asked: Option<&Asked>) {
         let code = frame.code.as_deref().unwrap_or_default();
         self.report.error(code);
+        let rate = self.settings.limits.frames_per_second as usize;
+        let crowded = self.clients[client].link.is_some_and(|id| self.links[id].most_a_second > rate);
         let me = &mut self.clients[client];
         let Some(asked) = asked else {
             // The base protocol does not say what an error answers.
@@ -298,7 +300,11 @@ impl World {
             }
             return;
         };
-        check!(me.may_be_told(code, asked), "{:?} is refused without reason: {frame:?} to {asked:?}", me.nature);
+        check!(
+            me.may_be_told(code, asked, crowded),
+            "{:?} is refused without reason: {frame:?} to {asked:?}",
+            me.nature
+        );
         if asked.answer == Kind::SessionJoined {
             me.joining = false;
             if code == "session_not_found" || code == "session_ended" {

@@ -87,9 +87,7 @@ impl World {
             if let Some((id, asked)) = me.asked.iter().find(|(_, asked)| asked.must) {
                 return Some(format!("frame {id} of client {client} is not answered: {asked:?}, {link:?}"));
             }
-            let ending = me.view.session.is_some_and(|session| self.storage.wishes.ended.contains(&session));
-            let waits = !me.unanswered.is_empty() || !me.typists.is_empty();
-            if waits && !ending {
+            if !me.unanswered.is_empty() || !me.typists.is_empty() {
                 let (unanswered, typists) = (&me.unanswered, &me.typists);
                 return Some(format!("client {client} waits for answers to {unanswered:?}, and {typists:?} type"));
             }

@@ -259,7 +259,7 @@ impl World {
             }
             let Some((_, what)) = link.up.pop_front() else { return };
             let connection = link.connection;
-            link.heard = self.now;
+            link.arrived(self.now);
             self.report.frames_in += 1;
             match &what {
                 Up::Text(text) => {
