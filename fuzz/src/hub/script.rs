@@ -7,6 +7,9 @@ use causerie_core::{FinishReason, GenerationFailure, Role, UnixMicros, Violation
 
 use crate::driver;
 
+/// Connections at once, at most.
+pub(super) const MOST_CONNECTIONS: usize = 128;
+
 /// How a script's hub is built.
 pub(super) struct Setup {
     pub(super) limits: Limits,
@@ -62,6 +65,8 @@ pub(super) enum Op<'a> {
     Down { reason: &'a str },
     /// `pass MILLIS`
     Pass { millis: u64 },
+    /// `late MILLIS`: so much time has passed, and the hub hears of it with the next input alone, whatever it is.
+    Late { millis: u64 },
     /// `drain MILLIS`
     Drain { millis: u64 },
     /// `together`: what follows is given to the hub without polling in between.
@@ -103,13 +108,17 @@ fn limit(limits: &mut Limits, name: &str, value: &str) {
     let Ok(value) = value.parse::<u32>() else { return };
     let most = value as usize;
     match name {
-        "connections" => limits.connections = most.min(64),
+        "connections" => limits.connections = most.min(MOST_CONNECTIONS),
+        "connections_per_session" => limits.connections_per_session = most,
         "connections_per_user" => limits.connections_per_user = most,
         "frame_bytes" => limits.frame_bytes = most.max(1),
         "message_bytes" => limits.message_bytes = most,
         "frames_per_second" => limits.frames_per_second = value,
         "messages_per_minute" => limits.messages_per_minute = value,
         "sessions_per_minute" => limits.sessions_per_minute = value,
+        "sessions" => limits.sessions = most,
+        "requests" => limits.requests = most,
+        "waiting_messages" => limits.waiting_messages = most,
         "queued_messages" => limits.queued_messages = most,
         "queued_generations" => limits.queued_generations = most,
         "generations_per_user" => limits.generations_per_user = most,
@@ -152,6 +161,7 @@ pub(super) fn parse(line: &str) -> Option<Op<'_>> {
         "up" => Op::Up { model: rest },
         "down" => Op::Down { reason: rest },
         "pass" => Op::Pass { millis: first.parse().ok()? },
+        "late" => Op::Late { millis: first.parse().ok()? },
         "drain" => Op::Drain { millis: first.parse().ok()? },
         "together" => Op::Together,
         "apart" => Op::Apart,

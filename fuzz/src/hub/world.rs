@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use causerie_core::{ConnectionId, Hub, Input, Instant, Misuse, Options, Role};
 
-use super::script::{Op, Setup};
+use super::script::{MOST_CONNECTIONS, Op, Setup};
 use crate::driver::Driver;
 
 /// Tokens last so long where a script says nothing else.
@@ -53,6 +53,8 @@ pub(super) struct World {
     /// Inputs are not polled after.
     together: bool,
     drains_until: Instant,
+    /// Time has passed of which the hub has not heard.
+    late: bool,
 }
 
 impl World {
@@ -73,6 +75,7 @@ impl World {
             bytes: 0,
             together: false,
             drains_until: Instant::ZERO,
+            late: false,
         };
         if has_model {
             world.must(Input::BackendUp { model: "test-model" });
@@ -124,6 +127,10 @@ impl World {
                 self.apart();
                 self.d.pass(Duration::from_millis(millis).min(LONGEST_PASS));
             }
+            Op::Late { millis } => {
+                self.late = true;
+                self.d.now = self.d.now + Duration::from_millis(millis).min(LONGEST_PASS);
+            }
             Op::Drain { millis } => {
                 let until = self.d.now + Duration::from_millis(millis).min(LONGEST_PASS);
                 self.drains_until = self.drains_until.max(until);
@@ -139,6 +146,11 @@ impl World {
 
     /// Gives an input, which changes nothing if it is misuse, and lets follow what follows.
     fn give(&mut self, input: Input<'_>) -> Result<(), Misuse> {
+        if std::mem::take(&mut self.late) {
+            let given = self.d.handle(input);
+            self.run();
+            return given;
+        }
         // What is due now happens first.
         self.d.hub.handle(self.d.now, Input::Timer).expect("time may always pass");
         let before = (self.d.hub.counts(), self.d.hub.next_deadline());
@@ -197,6 +209,6 @@ impl World {
             }
         }
         let counts = self.d.hub.counts();
-        assert!(counts.generations <= counts.sessions && counts.connections <= 64, "{counts:?}");
+        assert!(counts.generations <= counts.sessions && counts.connections <= MOST_CONNECTIONS, "{counts:?}");
     }
 }
