@@ -355,6 +355,12 @@ impl Session {
         !matches!(self.state, SessionState::Loading | SessionState::Creating)
     }
 
+    /// Whether its deletion was asked for, and storage has not said what became of that.
+    pub(crate) fn is_being_deleted(&self) -> bool {
+        let mut under_way = self.in_flight.iter().map(|in_flight| &in_flight.work).chain(self.work.iter());
+        self.state == SessionState::Ending && under_way.any(|work| matches!(work, Work::Delete { .. }))
+    }
+
     /// Whether somebody waits for it who can be served, or turned away, now.
     pub(crate) fn has_errands_to_run(&self) -> bool {
         !self.errands.is_empty() && (self.is_known() || self.unavailable.is_some())

@@ -251,3 +251,36 @@ fn questions_that_wait_while_the_end_of_their_session_fails_are_answered_after_a
     assert_eq!(said, [(Some("to on"), Some("stopped")), (Some("to two"), Some("stop"))]);
     assert_eq!(d.hub.counts().generations, 0);
 }
+
+#[test]
+fn the_history_of_a_session_that_is_being_deleted_is_refused_and_not_empty() {
+    let mut d = Driver::default();
+    let ann = d.user("Ann");
+    d.session(ann);
+    say(&mut d, ann, "Hello");
+    d.answer("Good day");
+    d.read(ann);
+    d.storage.held = true;
+    d.send(ann, &json!({ "type": "delete_session", "id": "delete" }));
+    d.send(ann, &json!({ "type": "history", "id": "history" }));
+    let refused = d.read(ann);
+    assert_eq!((&refused[0]["ref"], &refused[0]["code"]), (&json!("history"), &json!("session_ended")));
+    d.release_storage();
+    assert_eq!(types(&d.read(ann)), ["session_deleted"]);
+}
+
+#[test]
+fn the_history_of_a_session_whose_deletion_failed_is_there() {
+    let mut d = Driver::default();
+    let ann = d.user("Ann");
+    d.session(ann);
+    say(&mut d, ann, "Hello");
+    d.answer("Good day");
+    d.read(ann);
+    d.storage.fail_writes = 1;
+    d.send(ann, &json!({ "type": "delete_session", "id": "delete" }));
+    d.send(ann, &json!({ "type": "history", "id": "history" }));
+    let frames = d.read(ann);
+    assert_eq!(types(&frames), ["error", "history_page"]);
+    assert_eq!(frames[1]["messages"].as_array().map(Vec::len), Some(2));
+}

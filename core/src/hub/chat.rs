@@ -296,7 +296,8 @@ impl Hub {
     }
 }
 
-/// The record of a message, with the session's next `seq`. The text moves into it: nobody asks the change for it any more.
+/// The record of a message, with the session's next `seq`. What nobody asks the change for any more moves into it: all but
+/// who is waiting for the answer.
 fn message_record(session: &Session, message: &mut NewMessage, id: MessageId, created: UnixMicros) -> MessageRecord {
     MessageRecord {
         id,
@@ -307,10 +308,13 @@ fn message_record(session: &Session, message: &mut NewMessage, id: MessageId, cr
             _ => session.record.last_message,
         },
         role: MessageRole::User,
-        author: Some(message.author.clone()),
+        author: Some(Member {
+            user_id: message.author.user_id.clone(),
+            username: core::mem::take(&mut message.author.username),
+        }),
         content: core::mem::take(&mut message.content),
         created,
-        client_id: message.client_id.clone(),
+        client_id: message.client_id.take(),
         finish_reason: None,
         usage: None,
     }

@@ -203,6 +203,10 @@ impl Hub {
 
     fn history(&mut self, asker: Asker, before: Option<u64>, limit: Option<u64>) {
         let Some(key) = self.session_of(asker.connection) else { return self.not_in_session(&asker) };
+        if self.sessions[key].is_being_deleted() {
+            // Storage may have deleted its messages by now, or not.
+            return self.refuse_with(&asker, Code::SessionEnded, "The session is being deleted");
+        }
         let session = self.sessions[key].record.id;
         if self.admit_request(&asker) {
             let most = limits::PAGE_MESSAGES;

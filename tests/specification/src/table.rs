@@ -101,7 +101,11 @@ pub(crate) const ANSWERS: &[Answers] = &[
             E::StorageFailed,
         ],
     },
-    Answers { frame: "history", by: &["history_page"], errors: &[E::NotInSession, E::Overloaded, E::StorageFailed] },
+    Answers {
+        frame: "history",
+        by: &["history_page"],
+        errors: &[E::NotInSession, E::SessionEnded, E::Overloaded, E::StorageFailed],
+    },
     Answers { frame: "typing", by: &[], errors: &[E::NotInSession] },
     Answers {
         frame: "invite",
