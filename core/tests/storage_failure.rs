@@ -14,6 +14,17 @@ fn say(d: &mut Driver, who: causerie_core::ConnectionId, text: &str) {
     d.send(who, &json!({ "type": "chat_message", "message": text, "id": text, "client_id": text }));
 }
 
+/// Ann has asked something and got her answer.
+fn after_an_answer() -> (Driver, causerie_core::ConnectionId) {
+    let mut d = Driver::default();
+    let ann = d.user("Ann");
+    d.session(ann);
+    say(&mut d, ann, "Hello");
+    d.answer("Good day");
+    d.read(ann);
+    (d, ann)
+}
+
 #[test]
 fn a_message_is_acknowledged_and_told_when_it_is_committed() {
     let mut d = Driver::default();
@@ -254,12 +265,7 @@ fn questions_that_wait_while_the_end_of_their_session_fails_are_answered_after_a
 
 #[test]
 fn the_history_of_a_session_that_is_being_deleted_is_refused_and_not_empty() {
-    let mut d = Driver::default();
-    let ann = d.user("Ann");
-    d.session(ann);
-    say(&mut d, ann, "Hello");
-    d.answer("Good day");
-    d.read(ann);
+    let (mut d, ann) = after_an_answer();
     d.storage.held = true;
     d.send(ann, &json!({ "type": "delete_session", "id": "delete" }));
     d.send(ann, &json!({ "type": "history", "id": "history" }));
@@ -271,12 +277,7 @@ fn the_history_of_a_session_that_is_being_deleted_is_refused_and_not_empty() {
 
 #[test]
 fn the_history_of_a_session_whose_deletion_failed_is_there() {
-    let mut d = Driver::default();
-    let ann = d.user("Ann");
-    d.session(ann);
-    say(&mut d, ann, "Hello");
-    d.answer("Good day");
-    d.read(ann);
+    let (mut d, ann) = after_an_answer();
     d.storage.fail_writes = 1;
     d.send(ann, &json!({ "type": "delete_session", "id": "delete" }));
     d.send(ann, &json!({ "type": "history", "id": "history" }));
