@@ -21,6 +21,7 @@ const USERS: [&str; 3] = ["Ann", "Bob", "Eve"];
 
 // ------------------------------------------------------------------------------------------- the tests
 
+// ANCHOR: play
 /// Plays what clients do in a script, and tells the model all of it. Storage and the language model are the runtime's own
 /// here, so steps that concern those are passed over; a runtime with hooks for them would use them.
 fn play(script: &[Step], toy: Toy) -> Result<(), Violation> {
@@ -32,6 +33,8 @@ fn play(script: &[Step], toy: Toy) -> Result<(), Violation> {
     // The toy does everything at once, so now all is at rest.
     test.model.settled()
 }
+
+// ANCHOR_END: play
 
 struct Test {
     toy: Toy,
@@ -98,6 +101,7 @@ impl Test {
         self.model.closed(client.id, None)
     }
 
+    // ANCHOR: deliver
     /// Tells the model what came over the sockets.
     fn deliver(&mut self) -> Result<(), Violation> {
         for (connection, event) in self.toy.received() {
@@ -112,6 +116,7 @@ impl Test {
         }
         Ok(())
     }
+    // ANCHOR_END: deliver
 }
 
 fn main() {

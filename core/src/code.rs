@@ -123,6 +123,8 @@ codes! {
         AiUnavailable = "ai_unavailable",
         /// The message alone does not fit into the model's context.
         ContextExceeded = "context_exceeded",
+        /// Whoever asked has used the tokens that they may use in a day; a new day begins at midnight, UTC.
+        QuotaExceeded = "quota_exceeded",
         /// The model failed while it answered.
         GenerationFailed = "generation_failed",
     }

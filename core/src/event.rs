@@ -356,6 +356,12 @@ pub enum GenerationFailure {
         /// Tokens that the context has.
         context: u32,
     },
+    /// Whoever asked has used what they may use in a day: `quota_exceeded`. That they have too many answers under way at
+    /// once is [`GenerationFailure::Overloaded`].
+    Quota {
+        /// Tokens that they may use in a day.
+        tokens_a_day: u64,
+    },
     /// Anything else: `generation_failed`.
     Internal,
 }

@@ -347,6 +347,13 @@ impl Hub {
         }
     }
 
+    /// Whether a session is in memory, or on its way into it: storage must not change it then but by
+    /// [`Output::Store`](crate::Output::Store).
+    #[must_use]
+    pub fn holds(&self, session: SessionId) -> bool {
+        self.session_keys.contains_key(&session)
+    }
+
     fn has_output(&self) -> bool {
         !(self.actions.is_empty() && self.ready_sessions.is_empty() && self.ready_connections.is_empty())
     }

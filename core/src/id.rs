@@ -27,6 +27,13 @@ use crate::slab::Key;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub(crate) Key);
 
+/// As a label in a log: the index and the generation, as in `3.1`.
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0.index, self.0.generation)
+    }
+}
+
 /// A session's id on the wire. The hub makes it (a random UUID, version 4); storage keeps it.
 ///
 /// ```

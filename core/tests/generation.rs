@@ -142,9 +142,11 @@ fn a_failure_after_some_text_names_the_message_to_drop() {
     let failure = GenerationFailure::TooLong { prompt_tokens: 9_000, context: 2_048 };
     let error = check(&mut d, "", failure, "context_exceeded", false);
     assert_eq!(error["detail"], "the message has 9000 tokens, the model's context 2048");
+    let error = check(&mut d, "", GenerationFailure::Quota { tokens_a_day: 500 }, "quota_exceeded", false);
+    assert_eq!(error["detail"], "the 500 tokens of this day are used; the next begins at midnight, UTC");
     let stored = d.storage.messages.values().next().expect("a session");
     assert!(stored.iter().all(|m| m.content == "Hello"), "nothing that failed is stored");
-    assert_eq!(stored.len(), 4);
+    assert_eq!(stored.len(), 5);
 }
 
 #[test]

@@ -177,6 +177,11 @@ impl Hub {
                 let detail = format!("the message has {prompt_tokens} tokens, the model's context {context}");
                 (Code::ContextExceeded, Some(detail))
             }
+            GenerationFailure::Quota { tokens_a_day } => {
+                let detail =
+                    format!("the {tokens_a_day} tokens of this day are used; the next begins at midnight, UTC");
+                (Code::QuotaExceeded, Some(detail))
+            }
             GenerationFailure::Internal => (Code::GenerationFailed, None),
         };
         self.give_up(key, code, detail.as_deref());

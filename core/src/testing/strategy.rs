@@ -178,6 +178,7 @@ arbitrary! {
         sample::select(super::FAILURES),
         (any::<u32>(), any::<u32>())
             .prop_map(|(prompt_tokens, context)| GenerationFailure::TooLong { prompt_tokens, context }),
+        any::<u64>().prop_map(|tokens_a_day| GenerationFailure::Quota { tokens_a_day }),
     ],
     Violation => prop_oneof![
         sample::select(super::VIOLATIONS),

@@ -134,6 +134,7 @@ impl<'a> Arbitrary<'a> for GenerationFailure {
         if u.ratio(1, 4)? {
             return Ok(GenerationFailure::TooLong { prompt_tokens: u.arbitrary()?, context: u.arbitrary()? });
         }
+        // Quotas are left to the strategies: one more kind here would give every kept input another meaning.
         u.choose(super::FAILURES).copied()
     }
 }

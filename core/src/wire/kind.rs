@@ -1,6 +1,6 @@
 //! Every `type` there is, as closed lists: what the decoder knows and what the encoder writes.
 
-/// Makes an enum of frame types with their text on the wire, and the ways between both.
+/// Makes an enum of frame types.
 macro_rules! kinds {
     ($(#[$meta:meta])* $name:ident { $($variant:ident = $text:literal,)+ }) => {
         $(#[$meta])*
@@ -8,25 +8,32 @@ macro_rules! kinds {
         pub(crate) enum $name {
             $($variant,)+
         }
+    };
+}
 
-        // The decoder needs one way, the encoder the other, the tests all.
-        #[cfg_attr(not(test), allow(dead_code))]
+/// Reads them.
+macro_rules! parse {
+    ($name:ident { $($variant:ident = $text:literal,)+ }) => {
         impl $name {
-            /// All there are.
-            pub(crate) const ALL: &[$name] = &[$($name::$variant,)+];
-
-            /// On the wire.
-            pub(crate) const fn as_str(self) -> &'static str {
-                match self {
-                    $($name::$variant => $text,)+
-                }
-            }
-
             /// The type of a text, if the protocol has it.
             pub(crate) fn parse(text: &str) -> Option<$name> {
                 match text {
                     $($text => Some($name::$variant),)+
                     _ => None,
+                }
+            }
+        }
+    };
+}
+
+/// Writes them.
+macro_rules! as_str {
+    ($name:ident { $($variant:ident = $text:literal,)+ }) => {
+        impl $name {
+            /// On the wire.
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self {
+                    $($name::$variant => $text,)+
                 }
             }
         }
@@ -96,6 +103,7 @@ client_frames! {
         ClientKind
     }
 }
+client_frames! { parse! { ClientKind } }
 
 server_frames! {
     kinds! {
@@ -103,10 +111,25 @@ server_frames! {
         ServerKind
     }
 }
+server_frames! { as_str! { ServerKind } }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// All there are.
+    macro_rules! all {
+        ($name:ident { $($variant:ident = $text:literal,)+ }) => {
+            impl $name {
+                pub(crate) const ALL: &[$name] = &[$($name::$variant,)+];
+            }
+        };
+    }
+
+    client_frames! { all! { ClientKind } }
+    client_frames! { as_str! { ClientKind } }
+    server_frames! { all! { ServerKind } }
+    server_frames! { parse! { ServerKind } }
 
     #[test]
     fn types_are_read_as_they_are_written() {

@@ -27,6 +27,24 @@ pub struct Reader {
     pub lied: bool,
 }
 
+impl Reader {
+    /// When all is over and everything was read, it has all that there is, or knows that it has not. `deleted`: sessions
+    /// were, and their messages with them.
+    pub fn check_at_rest(&self, storage: &Storage, deleted: bool) {
+        assert!(!self.typing || self.session.is_none(), "typing always ends");
+        let session = storage.messages.iter().find(|(id, _)| Some(id.0.to_string()) == self.session);
+        if let Some((_, messages)) = session {
+            let all = self.seq == messages.len() as u64;
+            assert!(all || self.told_of_a_gap, "nobody misses a message unknowingly");
+        }
+        for (session, id, _) in &self.acknowledged {
+            let stored = storage.messages.iter().find(|(s, _)| s.0.to_string() == *session);
+            let found = stored.is_some_and(|(_, messages)| messages.iter().any(|m| m.id.0.to_string() == *id));
+            assert!(found || (deleted && stored.is_none()), "acknowledged is never lost");
+        }
+    }
+}
+
 fn text<'a>(frame: &'a Value, field: &str) -> &'a str {
     frame[field].as_str().unwrap_or_else(|| panic!("`{field}` is a string: {frame}"))
 }

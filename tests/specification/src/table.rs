@@ -27,6 +27,7 @@ pub(crate) const OF_ANSWERS: &[ErrorCode] = &[
     ErrorCode::ContextExceeded,
     ErrorCode::GenerationFailed,
     ErrorCode::Overloaded,
+    ErrorCode::QuotaExceeded,
     ErrorCode::StorageFailed,
     ErrorCode::ServerDraining,
 ];

@@ -105,17 +105,7 @@ impl World {
                 continue;
             }
             assert!(!peer.paused, "everything was read, so nothing is paused");
-            assert!(!reader.typing || reader.session.is_none(), "typing always ends");
-            let session = self.d.storage.messages.iter().find(|(id, _)| Some(id.0.to_string()) == reader.session);
-            if let Some((_, messages)) = session {
-                let all = reader.seq == messages.len() as u64;
-                assert!(all || reader.told_of_a_gap, "nobody misses a message unknowingly");
-            }
-            for (session, id, _) in &reader.acknowledged {
-                let stored = self.d.storage.messages.iter().find(|(s, _)| s.0.to_string() == *session);
-                let found = stored.is_some_and(|(_, messages)| messages.iter().any(|m| m.id.0.to_string() == *id));
-                assert!(found || (self.deleted && stored.is_none()), "acknowledged is never lost");
-            }
+            reader.check_at_rest(&self.d.storage, self.deleted);
         }
         for Opened { id, resumes, .. } in self.opened.iter().filter(|opened| opened.resumes.is_some() && !opened.gone) {
             let answers = |frame: &&Value| frame["type"] == "session_joined" && frame["ref"].as_u64() == *resumes;
