@@ -11,15 +11,21 @@
 //!   goes on to the next of some fixed places, a quarter of the limit apart, so that several prompts in a row have
 //!   the same beginning and what the cache knows of it is of use. Turns that nobody has answered are dropped one by
 //!   one at last, so that a message too long for the model does not stand in the way of those that follow it.
+//! - **A tool's result never comes without its call** because the call was dropped. See [`Step`] for the form in which
+//!   models are told of tools.
+
+mod marks;
+mod tools;
 
 use std::fmt;
 
-use crate::template::{ChatTemplate, Message, TemplateError};
-use crate::tokenizer::{Part, Special, Tokenizer};
+use serde_json::Value as Json;
 
-/// Marks a place in a message where no control token begins. A noncharacter, which Unicode keeps for such internal
-/// use (chapter 23.7) and which text from outside must not bring in: there it becomes U+FFFD.
-const MARK: char = '\u{fdd0}';
+use crate::template::{ChatTemplate, Message, TemplateError, Written};
+use crate::tokenizer::{Special, Tokenizer};
+use marks::{encode, marked, marked_json};
+use tools::Item;
+pub use tools::{CALL_CLOSE, CALL_OPEN, Step, ToolCall};
 
 /// Where a conversation may begin after a drop: this many places within the limit.
 const DROP_STEPS: usize = 4;
@@ -121,35 +127,32 @@ pub fn prompt(
     turns: &[Turn],
     limit: usize,
 ) -> Result<Prompt, PromptError> {
-    let conversation = Conversation::new(tokenizer, template, turns)?;
-    let last = conversation.messages.len() - 1;
-    let could_fit = conversation.first_that_could_fit(limit);
-    if could_fit == 0
-        && let Some(prompt) = conversation.longest_that_fits(&[Start::of(0)], limit)?
-    {
-        return Ok(prompt);
-    }
-    let places = (could_fit.max(1)..=last).filter(|&place| conversation.may_begin(place));
-    let starts: Vec<Start> = places.map(Start::of).collect();
-    let fixed: Vec<Start> =
-        starts.iter().copied().filter(|start| conversation.is_fixed(start.message, limit)).collect();
-    let unanswered: Vec<Start> =
-        (1..conversation.messages[last].turns.len()).map(|turn| Start { message: last, turn }).collect();
-    for starts in [&fixed, &starts, &unanswered] {
-        if let Some(prompt) = conversation.longest_that_fits(starts, limit)? {
-            return Ok(prompt);
-        }
-    }
-    let last_turn = Start { message: last, turn: conversation.messages[last].turns.len() - 1 };
-    Err(PromptError::TooLong { tokens: conversation.tokens_from(last_turn)?.len(), limit })
+    Conversation::new(tokenizer, template, &[], turns.iter().map(Item::of_turn))?.prompt(limit)
+}
+
+/// As [`prompt`], of a conversation in which the model may call `tools`, each a JSON object in the form of OpenAI's chat:
+/// `{"type": "function", "function": {"name", "description", "parameters"}}`.
+///
+/// # Errors
+/// As [`prompt`].
+pub fn prompt_with_tools(
+    tokenizer: &Tokenizer,
+    template: &ChatTemplate,
+    tools: &[Json],
+    steps: &[Step],
+    limit: usize,
+) -> Result<Prompt, PromptError> {
+    Conversation::new(tokenizer, template, tools, steps.iter().map(Item::of_step))?.prompt(limit)
 }
 
 /// Turns put in the form that templates take.
 struct Conversation<'a> {
     tokenizer: &'a Tokenizer,
     template: &'a ChatTemplate,
+    /// For the template; none where the system's words tell of them.
+    tools: Vec<Json>,
     system: String,
-    messages: Vec<Merged>,
+    messages: Vec<Merged<'a>>,
     /// Turns left out from the beginning whatever the limit: an assistant's that the template does not take.
     refused: usize,
 }
@@ -170,44 +173,131 @@ impl Start {
 }
 
 /// Consecutive turns of one speaker.
-struct Merged {
+struct Merged<'a> {
     role: Speaker,
     content: String,
-    /// Where each turn begins in `content`, in bytes: at least one.
-    turns: Vec<usize>,
+    /// At least one.
+    turns: Vec<Began>,
+    /// What the assistant calls behind the content, where the template writes it.
+    calls: Vec<&'a ToolCall>,
+    /// Set where this is a tool's result that the template writes: the call, and the tool's name if it is known.
+    result_of: Option<(&'a str, Option<&'a str>)>,
+    /// Whether anything is called, whoever writes it.
+    called: bool,
     /// The weights of all messages before this one.
     weight_before: usize,
 }
 
+/// Where a turn begins within its message.
+struct Began {
+    /// In bytes of the content.
+    at: usize,
+    /// Whether it is a tool's result, with which no prompt begins.
+    result: bool,
+}
+
+impl Merged<'_> {
+    fn weight(&self) -> usize {
+        let calls = self.calls.iter().map(|call| approximate_tokens(&call.arguments)).sum::<usize>();
+        approximate_tokens(&self.content) + calls
+    }
+}
+
 impl<'a> Conversation<'a> {
-    fn new(tokenizer: &'a Tokenizer, template: &'a ChatTemplate, turns: &[Turn]) -> Result<Self, PromptError> {
-        let mut system = String::new();
-        let mut messages: Vec<Merged> = Vec::new();
-        let mut weight = 0;
-        let mut refused = 0;
-        for turn in turns.iter().filter(|turn| !turn.content.trim().is_empty()) {
-            match (turn.role, messages.last_mut()) {
-                (Speaker::System, _) => append(&mut system, &turn.content),
-                (Speaker::Assistant, None) if !template.takes_assistant_first() => refused += 1,
-                (role, Some(last)) if last.role == role => {
-                    append(&mut last.content, &turn.content);
-                    last.turns.push(last.content.len() - turn.content.len());
-                }
-                (role, _) => {
-                    weight += messages.last().map_or(0, |last| approximate_tokens(&last.content));
-                    messages.push(Merged {
-                        role,
-                        content: turn.content.clone(),
-                        turns: vec![0],
-                        weight_before: weight,
-                    });
-                }
-            }
+    fn new(
+        tokenizer: &'a Tokenizer,
+        template: &'a ChatTemplate,
+        tools: &[Json],
+        items: impl Iterator<Item = Item<'a>>,
+    ) -> Result<Self, PromptError> {
+        let none =
+            Self { tokenizer, template, tools: Vec::new(), system: String::new(), messages: Vec::new(), refused: 0 };
+        let mut made = none;
+        for item in items.filter(|item| !item.is_empty()) {
+            made.add(item);
         }
-        if messages.is_empty() {
+        if made.messages.is_empty() {
             return Err(PromptError::Empty);
         }
-        Ok(Self { tokenizer, template, system, messages, refused })
+        if template.takes_tools() {
+            made.tools = tools.iter().map(|tool| marked_json(tokenizer, tool)).collect();
+        } else if !tools.is_empty() {
+            append(&mut made.system, &tools::instruction(tools));
+        }
+        Ok(made)
+    }
+
+    fn add(&mut self, item: Item<'a>) {
+        let structured = self.template.takes_calls();
+        let (role, result) = (item.role(), matches!(item, Item::Result { .. }));
+        if role == Speaker::System {
+            return append(&mut self.system, &item.text());
+        }
+        // What was said before any user has spoken, and what came of calls that are left out with it.
+        let refused = match role {
+            Speaker::Assistant => !self.template.takes_assistant_first(),
+            _ => result && self.refused > 0,
+        };
+        if self.messages.is_empty() && refused {
+            self.refused += 1;
+            return;
+        }
+        let (content, calls, result_of) = match item {
+            Item::Called { content, calls } if structured => (content.into(), calls.iter().collect(), None),
+            Item::Result { call, content } if structured => {
+                (content.into(), Vec::new(), Some((call, self.called(call))))
+            }
+            _ => (item.text(), Vec::new(), None),
+        };
+        let called = matches!(item, Item::Called { .. });
+        match self.messages.last_mut() {
+            Some(last) if last.role == role && last.result_of.is_none() && result_of.is_none() => {
+                if !content.is_empty() {
+                    append(&mut last.content, &content);
+                }
+                last.turns.push(Began { at: last.content.len() - content.len(), result });
+                last.calls.extend(calls);
+                last.called |= called;
+            }
+            last => {
+                let weight_before = last.map_or(0, |last| last.weight_before + last.weight());
+                let turns = vec![Began { at: 0, result }];
+                let content = content.into_owned();
+                self.messages.push(Merged { role, content, turns, calls, result_of, called, weight_before });
+            }
+        }
+    }
+
+    /// The name of the tool that was called last under this id.
+    fn called(&self, id: &str) -> Option<&'a str> {
+        let mut calls = self.messages.iter().rev().flat_map(|message| message.calls.iter().rev());
+        calls.find(|call| call.id == id).map(|call| call.name.as_str())
+    }
+
+    /// The prompt of at most `limit` tokens.
+    fn prompt(&self, limit: usize) -> Result<Prompt, PromptError> {
+        let last = self.messages.len() - 1;
+        let could_fit = self.first_that_could_fit(limit);
+        if could_fit == 0
+            && let Some(prompt) = self.longest_that_fits(&[Start::of(0)], limit)?
+        {
+            return Ok(prompt);
+        }
+        let places = could_fit.max(1)..=last;
+        let starts: Vec<Start> = places.clone().filter_map(|place| self.beginning(place)).collect();
+        let fixed: Vec<Start> = starts.iter().copied().filter(|start| self.is_fixed(start.message, limit)).collect();
+        // The model works on what one question needs with ever more calls.
+        let calls: Vec<Start> = places.filter(|&place| self.may_begin_with_calls(place)).map(Start::of).collect();
+        let turns = &self.messages[last].turns;
+        let unanswered = (1..turns.len()).filter(|&turn| !turns[turn].result);
+        let unanswered: Vec<Start> = unanswered.map(|turn| Start { message: last, turn }).collect();
+        for starts in [&fixed, &starts, &calls, &unanswered] {
+            if let Some(prompt) = self.longest_that_fits(starts, limit)? {
+                return Ok(prompt);
+            }
+        }
+        let last_turn = Start { message: last, turn: turns.len() - 1 };
+        Err(PromptError::TooLong { tokens: self.tokens_from(last_turn)?.len(), limit })
     }
 
     fn turns_before(&self, start: Start) -> usize {
@@ -215,9 +305,16 @@ impl<'a> Conversation<'a> {
         self.refused + before + start.turn
     }
 
-    /// After a drop a user speaks first; or the last message alone is left, whoever said it.
-    fn may_begin(&self, place: usize) -> bool {
-        self.messages[place].role == Speaker::User || place + 1 == self.messages.len()
+    /// Where in a message a prompt may begin. After a drop a user speaks first, and no tool, whose call would be
+    /// missing; or the last message alone is left, whoever said it.
+    fn beginning(&self, place: usize) -> Option<Start> {
+        let message = &self.messages[place];
+        let turn = message.turns.iter().position(|turn| !turn.result)?;
+        (message.role == Speaker::User || place + 1 == self.messages.len()).then_some(Start { message: place, turn })
+    }
+
+    fn may_begin_with_calls(&self, place: usize) -> bool {
+        self.messages[place].called && self.template.takes_assistant_first()
     }
 
     /// Whether `start` is the first beginning in its quarter of the limit, counted from the conversation's first
@@ -225,7 +322,7 @@ impl<'a> Conversation<'a> {
     fn is_fixed(&self, start: usize, limit: usize) -> bool {
         let step = (limit / DROP_STEPS).max(1);
         let quarter = |place: usize| self.messages[place].weight_before / step;
-        let before = self.messages[..start].iter().rposition(|message| message.role == Speaker::User);
+        let before = (0..start).rev().find(|&place| self.beginning(place).is_some());
         before.is_none_or(|before| quarter(before) != quarter(start))
     }
 
@@ -268,65 +365,37 @@ impl<'a> Conversation<'a> {
 
     /// The prompt's tokens when the conversation begins at `start`.
     fn tokens_from(&self, start: Start) -> Result<Vec<u32>, PromptError> {
-        let mut contents: Vec<(Speaker, String)> = Vec::with_capacity(self.messages.len() - start.message + 1);
-        let first = &self.messages[start.message];
-        let first = (first.role, &first.content[first.turns[start.turn]..]);
-        let others = self.messages[start.message + 1..].iter().map(|message| (message.role, message.content.as_str()));
-        let mut kept = std::iter::once(first).chain(others);
-        if !self.system.is_empty() {
-            if self.template.takes_system() {
-                contents.push((Speaker::System, self.marked(&self.system)));
-            } else if let Some((role, first)) = kept.next() {
-                let mut content = self.system.clone();
-                append(&mut content, first);
-                contents.push((role, self.marked(&content)));
-            }
+        let mut written = Vec::with_capacity(self.messages.len() - start.message + 1);
+        let mut system = self.system.as_str();
+        if !system.is_empty() && self.template.takes_system() {
+            written.push((Speaker::System.role(), marked(self.tokenizer, system), Written::Said));
+            system = "";
         }
-        contents.extend(kept.map(|(role, content)| (role, self.marked(content))));
-        let messages: Vec<Message<'_>> =
-            contents.iter().map(|(speaker, content)| Message { role: speaker.role(), content }).collect();
-        Ok(self.encode(&self.template.render(&messages)?))
-    }
-
-    /// A text in which no control token can be found, nor be completed by what the template writes around it: a mark
-    /// stands after the first character of each, and before and after the whole (inside the whitespace at its ends,
-    /// which templates often trim).
-    fn marked(&self, content: &str) -> String {
-        let content = content.replace(MARK, "\u{fffd}");
-        let core = content.trim();
-        let (start, end) = (content.len() - content.trim_start().len(), content.trim_end().len());
-        let mut marked = String::with_capacity(content.len() + 4 * MARK.len_utf8());
-        marked.push_str(&content[..start]);
-        marked.push(MARK);
-        let mut from = 0;
-        while let Some(found) = self.tokenizer.find_control(core, from) {
-            let first = core[found.start..].chars().next().map_or(1, char::len_utf8);
-            marked.push_str(&core[from..found.start + first]);
-            marked.push(MARK);
-            from = found.start + first;
+        for (place, message) in self.messages[start.message..].iter().enumerate() {
+            let from = if place == 0 { message.turns[start.turn].at } else { 0 };
+            let content = &message.content[from..];
+            let content = if place == 0 && !system.is_empty() {
+                let mut whole = system.to_owned();
+                append(&mut whole, content);
+                marked(self.tokenizer, &whole)
+            } else {
+                marked(self.tokenizer, content)
+            };
+            let (role, how) = match message.result_of {
+                Some((call, name)) => {
+                    let mark = |text| marked(self.tokenizer, text);
+                    ("tool", Written::Result { call: mark(call), name: name.map(mark) })
+                }
+                None if message.calls.is_empty() => (message.role.role(), Written::Said),
+                None => {
+                    let calls = message.calls.iter().map(|call| marked_json(self.tokenizer, &call.as_json()));
+                    (message.role.role(), Written::Called(calls.collect()))
+                }
+            };
+            written.push((role, content, how));
         }
-        marked.push_str(&core[from..]);
-        marked.push(MARK);
-        marked.push_str(&content[end..]);
-        marked
-    }
-
-    /// The tokens of a rendered conversation: control tokens where the template wrote them, and text without marks.
-    fn encode(&self, rendered: &str) -> Vec<u32> {
-        let mut tokens = Vec::new();
-        self.tokenizer.split_special(rendered, |part| match part {
-            Part::Token(id) => tokens.push(id),
-            Part::Text(text) => {
-                self.tokenizer.encode(&text.replace(MARK, ""), Special::Plain, false, &mut tokens);
-            }
-        });
-        // Most templates write the beginning token themselves; where the file wants one, there is one and not two.
-        if let Some(begin) = self.tokenizer.begin().filter(|_| self.tokenizer.adds_begin())
-            && tokens.first() != Some(&begin)
-        {
-            tokens.insert(0, begin);
-        }
-        tokens
+        let messages = written.iter().map(|(role, content, how)| (Message { role, content }, how));
+        Ok(encode(self.tokenizer, &self.template.render_with_tools(&self.tools, messages)?))
     }
 }
 

@@ -5,12 +5,13 @@
 //! weight is read once a step. Nothing that one row gets depends on which other rows are there, except the earlier
 //! positions of its own sequence.
 
+mod output;
+
+pub use output::Output;
+
 use crate::cache::{Cache, PageTable};
-use crate::kernel::{
-    self, Activations, Arena, Attention, Crew, Form, Gated, Heads, Isa, KvType, Lowered, Product, Stretch, Wanted,
-};
+use crate::kernel::{self, Activations, Attention, Crew, Form, Gated, Heads, Isa, KvType, Product, Stretch};
 use crate::model::{Config, Frequencies, Layer, Linear, Model, RopePairs, Weights};
-use crate::sampler::Candidates;
 use crate::scratch::Scratch;
 
 /// One token to compute.
@@ -80,31 +81,10 @@ pub fn forward<'s>(
     rows: &[Row],
     scratch: &'s mut Scratch,
 ) -> Output<'s> {
-    assert!(rows.len() <= scratch.capacity, "{} rows of {}", rows.len(), scratch.capacity);
-    let (config, weights) = (model.config(), model.weights());
-    let step = Step {
-        config,
-        weights,
-        isa: model.isa(),
-        form: work.form(model.isa()),
-        gated_form: work.gated_form(model.isa()),
-        last_form: work.last_form(),
-        crew,
-        tables,
-        rows,
-    };
-    step.each_row(&mut scratch.residual[..rows.len() * config.width], config.width, |row, x| {
-        weights.embedding.row(rows[row].token as usize, x);
-        if config.embedding_scale != 1.0 {
-            x.iter_mut().for_each(|x| *x *= config.embedding_scale);
-        }
-    });
-    step.all_turns(scratch);
-    cache.plan(tables, rows.iter().map(|row| (row.table, row.position as usize)), &mut scratch.writes);
-    stretches(rows, &mut scratch.stretches);
+    let step = Step::begin(model, crew, cache, tables, work, rows, scratch);
     let wanted = rows.iter().filter(|row| row.logits).count();
     assert!(wanted <= scratch.logits_capacity, "{wanted} logits of {}", scratch.logits_capacity);
-    let (last, layers) = weights.layers.split_last().expect("a model has layers");
+    let (last, layers) = step.weights.layers.split_last().expect("a model has layers");
     for (index, layer) in layers.iter().enumerate() {
         step.attention(layer, index, cache, scratch);
         step.feed_forward(layer, scratch);
@@ -119,46 +99,32 @@ pub fn forward<'s>(
     Output { model, crew, rows: wanted, scratch }
 }
 
-/// What a step has computed for the rows that want logits, before the output matrix: the caller says what it wants of these.
-pub struct Output<'s> {
-    model: &'s Model,
-    crew: &'s Crew,
-    /// How many there are.
-    rows: usize,
+/// Computes `rows` as those of prompts, stores their keys and values, and gives what the last layer makes of each, normed as the
+/// output matrix takes it: `[row][width]`. Whether rows want logits does not matter.
+///
+/// # Panics
+/// As [`forward`].
+pub fn hidden<'s>(
+    model: &Model,
+    crew: &Crew,
+    cache: &mut Cache,
+    tables: &[&PageTable],
+    rows: &[Row],
     scratch: &'s mut Scratch,
-}
-
-impl<'s> Output<'s> {
-    /// All logits, `[wanted row][vocabulary]`.
-    pub fn logits(self) -> &'s mut [f32] {
-        let Self { model, crew, rows, scratch } = self;
-        let (isa, weights) = (model.isa(), model.weights());
-        let Scratch { last, logits, logits_capacity, .. } = scratch;
-        // Only now: few want them all, and they are a megabyte a row with a large vocabulary. Memory is taken as it is written.
-        let logits = logits.get_or_insert_with(|| Arena::new(0).zeros(*logits_capacity * weights.vocabulary()));
-        let logits = &mut logits[..rows * weights.vocabulary()];
-        kernel::linear(crew, isa, last, [Product { weights: weights.head(), out: logits }]);
-        if let Some(cap) = model.config().logit_cap {
-            crew.chunks(logits, weights.vocabulary(), |_, logits| isa.cap(logits, cap));
-        }
-        logits
+) -> &'s [f32] {
+    let step = Step::begin(model, crew, cache, tables, Work::Prompt, rows, scratch);
+    for (index, layer) in step.weights.layers.iter().enumerate() {
+        step.attention(layer, index, cache, scratch);
+        step.feed_forward(layer, scratch);
     }
-
-    /// Looks for the likeliest tokens of all rows, without all logits: see [`kernel::search`]. One wish for each row. False if
-    /// this model's cannot be found so.
-    pub(crate) fn search(&mut self, wanted: &[Wanted], lowered: Lowered<'_>) -> bool {
-        if self.model.config().logit_cap.is_some() {
-            return false; // capped logits might be equal where others are not
-        }
-        let Scratch { last, search, .. } = &mut *self.scratch;
-        kernel::search(self.crew, self.model.isa(), self.model.weights().head(), last, wanted, lowered, search);
-        true
-    }
-
-    /// What [`Output::search`] has found for a row, if that is enough; the logits are the same as among all.
-    pub(crate) fn found(&self, row: usize) -> Option<Candidates<'_>> {
-        self.scratch.search.found(row)
-    }
+    let width = step.config.width;
+    let Scratch { residual, delta, .. } = scratch;
+    let normed = &mut delta[..rows.len() * width];
+    step.each_row(normed, width, |row, out| {
+        let x = &residual[row * width..][..width];
+        step.isa.rms_norm(x, &step.weights.output_norm, step.config.epsilon, out);
+    });
+    normed
 }
 
 /// Finds the rows that follow each other in their sequence.
@@ -192,7 +158,33 @@ struct Step<'a> {
     rows: &'a [Row],
 }
 
-impl Step<'_> {
+impl<'a> Step<'a> {
+    /// What comes before the layers: embeddings, angles, and where keys and values will go.
+    fn begin(
+        model: &'a Model,
+        crew: &'a Crew,
+        cache: &mut Cache,
+        tables: &'a [&'a PageTable],
+        work: Work,
+        rows: &'a [Row],
+        scratch: &mut Scratch,
+    ) -> Self {
+        assert!(rows.len() <= scratch.capacity, "{} rows of {}", rows.len(), scratch.capacity);
+        let (config, weights, isa) = (model.config(), model.weights(), model.isa());
+        let (form, gated_form, last_form) = (work.form(isa), work.gated_form(isa), work.last_form());
+        let step = Self { config, weights, isa, form, gated_form, last_form, crew, tables, rows };
+        step.each_row(&mut scratch.residual[..rows.len() * config.width], config.width, |row, x| {
+            weights.embedding.row(rows[row].token as usize, x);
+            if config.embedding_scale != 1.0 {
+                x.iter_mut().for_each(|x| *x *= config.embedding_scale);
+            }
+        });
+        step.all_turns(scratch);
+        cache.plan(tables, rows.iter().map(|row| (row.table, row.position as usize)), &mut scratch.writes);
+        stretches(rows, &mut scratch.stretches);
+        step
+    }
+
     /// Cosine and sine of the angle of every row and pair, for each of the model's ropes.
     fn all_turns(&self, scratch: &mut Scratch) {
         for (frequencies, turns) in self.weights.ropes.iter().zip(&mut scratch.turns) {

@@ -44,12 +44,22 @@ pub enum Grammar {
     /// A text of the language of this grammar, in llguidance's dialect of
     /// [Lark](https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md).
     Lark(String),
+    /// A text of the language of a Lark grammar in which JSON texts stand: `@schema0` in its rules is a JSON text that is
+    /// valid under the first of the schemas, and so on.
+    LarkWithSchemas {
+        /// The grammar.
+        rules: String,
+        /// The schemas, in the order of their numbers.
+        schemas: Vec<String>,
+    },
 }
 
 impl Grammar {
-    fn text(&self) -> &str {
+    /// Its length.
+    fn bytes(&self) -> usize {
         match self {
-            Self::JsonSchema(text) | Self::Regex(text) | Self::Lark(text) => text,
+            Self::JsonSchema(text) | Self::Regex(text) | Self::Lark(text) => text.len(),
+            Self::LarkWithSchemas { rules, schemas } => rules.len() + schemas.iter().map(String::len).sum::<usize>(),
         }
     }
 }

@@ -34,7 +34,7 @@ pub mod template;
 pub mod tokenizer;
 pub mod utf8;
 
-pub use chat::{Prompt, PromptError, Speaker, Turn};
+pub use chat::{Prompt, PromptError, Speaker, Step, ToolCall, Turn};
 pub use error::LoadError;
 pub use gguf::{Gguf, Metadata};
 pub use grammar::{Grammar, GrammarError, GrammarFault};

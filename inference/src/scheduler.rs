@@ -18,6 +18,7 @@
 mod choose;
 mod compute;
 mod constraint;
+mod embedding;
 mod lookup;
 mod options;
 mod plan;
@@ -27,6 +28,7 @@ mod speculation;
 #[cfg(test)]
 mod tests;
 
+pub use embedding::MAX_EMBEDDED;
 pub use options::{
     DEFAULT_BATCH_TOKENS, DEFAULT_CACHE_BYTES, DEFAULT_QUEUE, DEFAULT_SEQUENCES, DEFAULT_TILED_BATCH_TOKENS,
     MAX_BATCH_TOKENS, MAX_QUEUE, MAX_SEQUENCES, SchedulerOptions,
@@ -47,6 +49,7 @@ use crate::model::Model;
 use crate::scratch::Scratch;
 use compute::Lists;
 use constraint::Compiler;
+use embedding::Embeddings;
 use options::Sizes;
 pub(crate) use options::default_context;
 use plan::Plan;
@@ -79,6 +82,7 @@ pub struct Scheduler {
     seed: u64,
     queue: VecDeque<Waiting>,
     running: Vec<Sequence>,
+    embeddings: Embeddings,
     compiler: Compiler,
     /// Who gets what is left over when a step's rows are divided.
     turn: usize,
@@ -111,6 +115,7 @@ impl Scheduler {
             seed: options.seed,
             queue: VecDeque::new(),
             running: Vec::with_capacity(sizes.sequences),
+            embeddings: Embeddings::default(),
             compiler: Compiler::default(),
             turn: 0,
             next_id: 0,
@@ -170,9 +175,14 @@ impl Scheduler {
         }
     }
 
-    /// Sequences that are running, and that wait.
+    /// Sequences that are running, and that wait. Texts that are being embedded run; requests for that do not wait.
     pub fn load(&self) -> (usize, usize) {
-        (self.running.len(), self.queue.len())
+        (self.running.len() + self.embeddings.open(), self.queue.len())
+    }
+
+    /// Pages of keys and values in use, those of earlier conversations included, and how many there may be.
+    pub fn pages(&self) -> (usize, usize) {
+        (self.cache.used_pages(), self.cache.limit_pages())
     }
 
     /// Puts a request into the queue. Its grammar is compiled on another thread, and the request waits for that;
@@ -201,7 +211,7 @@ impl Scheduler {
                 *cancelled = true;
                 true
             }
-            None => false,
+            None => self.embeddings.cancel(id),
         }
     }
 
@@ -221,7 +231,8 @@ impl Scheduler {
         self.admit();
         self.plan();
         self.compute(tell);
-        !(self.running.is_empty() && self.queue.is_empty())
+        self.compute_embeddings(tell);
+        !(self.running.is_empty() && self.queue.is_empty() && self.embeddings.is_empty())
     }
 
     fn end_cancelled(&mut self, tell: &mut dyn FnMut(SequenceId, Event<'_>)) {
@@ -236,11 +247,13 @@ impl Scheduler {
             sequence.finish(FinishReason::Stopped, tell);
             sequence.leave(cache);
         }
+        self.embeddings.end_cancelled(&mut self.cache, tell);
     }
 
     /// Ends those whose grammar is not usable. If nothing else is to be done, waits for one that is being compiled.
     fn end_refused(&mut self, tell: &mut dyn FnMut(SequenceId, Event<'_>)) {
         if self.running.is_empty()
+            && self.embeddings.is_empty()
             && !self.queue.iter_mut().any(Waiting::is_ready)
             && let Some(first) = self.queue.front_mut()
         {
@@ -257,19 +270,32 @@ impl Scheduler {
         });
     }
 
-    /// Takes sequences from the queue, in order, while there is a place and the cache can hold them to their end. Who waits for a
-    /// grammar keeps nobody else waiting.
+    /// Takes sequences from the queue, in order, while there is a place and the cache can hold them to their end; and texts to
+    /// embed likewise. Of a sequence and a text, the older one is taken first, so that neither keeps the other from the cache's
+    /// pages. Who waits for a grammar keeps nobody else waiting.
     fn admit(&mut self) {
-        while self.running.len() < self.sizes.sequences {
-            let promised: usize = self.running.iter().map(Sequence::pages).sum();
-            let Some(place) = self.queue.iter_mut().position(Waiting::is_ready) else { return };
-            if promised + self.queue[place].limit().div_ceil(PAGE) > self.cache.limit_pages() {
+        loop {
+            let free = self.running.len() < self.sizes.sequences;
+            let place = if free { self.queue.iter_mut().position(Waiting::is_ready) } else { None };
+            let sequence = place.map(|place| (self.queue[place].id, self.queue[place].limit().div_ceil(PAGE)));
+            let text = self.embeddings.next();
+            let Some((next, pages)) = sequence.into_iter().chain(text).min() else { return };
+            let promised = self.running.iter().map(Sequence::pages).sum::<usize>() + self.embeddings.pages();
+            if promised + pages > self.cache.limit_pages() {
                 return;
             }
-            let next = self.queue.remove(place).expect("it was there above");
-            let seed = self.seed.wrapping_add(next.id.0);
-            self.running.push(next.start(&mut self.cache, seed, self.speculation != Speculation::Off));
+            match place.filter(|&place| self.queue[place].id == next) {
+                Some(place) => self.start(place),
+                None => self.embeddings.open_next(self.model.config().width),
+            }
         }
+    }
+
+    /// Begins with a sequence at this place of the queue.
+    fn start(&mut self, place: usize) {
+        let next = self.queue.remove(place).expect("who calls has found it there");
+        let seed = self.seed.wrapping_add(next.id.0);
+        self.running.push(next.start(&mut self.cache, seed, self.speculation != Speculation::Off));
     }
 }
 

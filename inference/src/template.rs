@@ -13,8 +13,10 @@ pub use date::Date;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, Value, context};
+use serde_json::{Value as Json, json};
 use std::fmt;
 
+use crate::chat::CALL_OPEN;
 use crate::error::LoadError;
 use crate::gguf::Metadata;
 use crate::tokenizer::Tokenizer;
@@ -113,9 +115,20 @@ pub struct TemplateOptions {
 /// One message as a template sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Message<'a> {
-    /// `system`, `user` or `assistant`.
+    /// `system`, `user`, `assistant` or `tool`.
     pub(crate) role: &'static str,
     pub(crate) content: &'a str,
+}
+
+/// What a template sees besides of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Written {
+    /// Nothing.
+    Said,
+    /// `tool_calls`.
+    Called(Vec<Json>),
+    /// `tool_call_id` and `name`.
+    Result { call: String, name: Option<String> },
 }
 
 /// A compiled chat template. It never changes, and can be shared between threads.
@@ -125,6 +138,8 @@ pub struct ChatTemplate {
     options: TemplateOptions,
     takes_system: bool,
     takes_assistant_first: bool,
+    takes_tools: bool,
+    takes_calls: bool,
 }
 
 impl ChatTemplate {
@@ -139,7 +154,7 @@ impl ChatTemplate {
     }
 
     /// Compiles a template, and tries it on short conversations to learn what it refuses: a system message (Gemma), or
-    /// an assistant that speaks first (Llama 2, Mistral).
+    /// an assistant that speaks first (Llama 2, Mistral); and whether it writes tools, calls and results.
     ///
     /// # Errors
     /// When the source is too long or not valid, or when the template cannot write a single message of a user.
@@ -151,7 +166,14 @@ impl ChatTemplate {
         environment
             .add_template_owned(NAME, without_generation_marks(source))
             .map_err(|error| TemplateError::Syntax { line: error.line().unwrap_or(1), reason: reason(&error) })?;
-        let mut template = Self { environment, options, takes_system: false, takes_assistant_first: false };
+        let mut template = Self {
+            environment,
+            options,
+            takes_system: false,
+            takes_assistant_first: false,
+            takes_tools: false,
+            takes_calls: false,
+        };
         let user = Message { role: "user", content: "USER" };
         if !template.render(&[user])?.contains("USER") {
             return Err(TemplateError::Silent);
@@ -163,6 +185,8 @@ impl ChatTemplate {
         let (takes_system, takes_assistant_first) = (writes("system", "SYSTEM"), writes("assistant", "ASSISTANT"));
         template.takes_system = takes_system;
         template.takes_assistant_first = takes_assistant_first;
+        template.takes_tools = template.writes_tools();
+        template.takes_calls = template.writes_calls();
         Ok(template)
     }
 
@@ -176,11 +200,66 @@ impl ChatTemplate {
         self.takes_assistant_first
     }
 
+    /// Whether the template tells the model of tools, and asks for calls in the form `<tool_call>{…}</tool_call>`, the
+    /// only one that is read. False for one that asks for another.
+    pub fn takes_tools(&self) -> bool {
+        self.takes_tools
+    }
+
+    /// Whether the template writes, in the same form, what was called before, and what came of it. One may take tools
+    /// and no calls (SmolLM3), which then stand in the texts.
+    pub fn takes_calls(&self) -> bool {
+        self.takes_calls
+    }
+
+    fn writes_tools(&self) -> bool {
+        let tool = json!({ "type": "function", "function": {
+            "name": "TOOL",
+            "description": "DESCRIPTION",
+            "parameters": { "type": "object", "properties": { "PARAMETER": { "type": "string" } } },
+        } });
+        let user = Message { role: "user", content: "USER" };
+        self.render_with_tools(&[tool], [(user, &Written::Said)].into_iter()).is_ok_and(|text| {
+            ["TOOL", "DESCRIPTION", "PARAMETER", "USER", CALL_OPEN].iter().all(|part| text.contains(part))
+        })
+    }
+
+    /// Tried with two calls at once, which Llama's template refuses, and an id in the form of OpenAI's, which Mistral's does.
+    fn writes_calls(&self) -> bool {
+        let call = |id: &str, argument: &str| json!({ "type": "function", "id": id, "function": { "name": "TOOL", "arguments": { "key": argument } } });
+        let result = |call: &str| Written::Result { call: call.to_owned(), name: Some("TOOL".to_owned()) };
+        let said = |role, content| Message { role, content };
+        let called = Written::Called(vec![call("call_1", "ONE"), call("call_2", "TWO")]);
+        let (first, second) = (result("call_1"), result("call_2"));
+        let messages = [
+            (said("user", "USER"), &Written::Said),
+            (said("assistant", ""), &called),
+            (said("tool", "FIRST"), &first),
+            (said("tool", "SECOND"), &second),
+        ];
+        self.render_with_tools(&[], messages.into_iter()).is_ok_and(|text| {
+            let places =
+                ["USER", CALL_OPEN, "TOOL", "\"ONE\"", "\"TWO\"", "FIRST", "SECOND"].map(|part| text.find(part));
+            places.iter().all(Option::is_some) && places.is_sorted()
+        })
+    }
+
     /// The conversation's text, with the beginning of the assistant's answer.
     pub(crate) fn render(&self, messages: &[Message<'_>]) -> Result<String, TemplateError> {
-        let messages: Vec<Value> = messages.iter().map(|m| context! { role => m.role, content => m.content }).collect();
+        self.render_with_tools(&[], messages.iter().map(|&message| (message, &Written::Said)))
+    }
+
+    /// As [`ChatTemplate::render`], with tools for the model to call, and calls and results among the messages.
+    pub(crate) fn render_with_tools<'m>(
+        &self,
+        tools: &[Json],
+        messages: impl Iterator<Item = (Message<'m>, &'m Written)>,
+    ) -> Result<String, TemplateError> {
+        let messages: Vec<Value> = messages.map(|(message, written)| value(message, written)).collect();
         let context = context! {
             messages,
+            // As `transformers` has it: none rather than empty.
+            tools => (!tools.is_empty()).then(|| of_json_list(tools)),
             add_generation_prompt => true,
             bos_token => &self.options.begin,
             eos_token => &self.options.end,
@@ -197,6 +276,36 @@ impl ChatTemplate {
             ..=MAX_RENDERED_BYTES => Ok(text),
             got => Err(TemplateError::RenderedTooLong { got }),
         }
+    }
+}
+
+/// A message as `transformers` has it.
+fn value(Message { role, content }: Message<'_>, written: &Written) -> Value {
+    match written {
+        Written::Said => context! { role, content },
+        Written::Called(calls) => context! { role, content, tool_calls => of_json_list(calls) },
+        Written::Result { call, name: Some(name) } => context! { role, content, tool_call_id => call, name },
+        Written::Result { call, name: None } => context! { role, content, tool_call_id => call },
+    }
+}
+
+fn of_json_list(items: &[Json]) -> Value {
+    items.iter().map(of_json).collect()
+}
+
+/// By hand and not by `serde`, which shows how `serde_json` keeps numbers of any precision.
+fn of_json(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::from(()),
+        Json::Bool(truth) => Value::from(*truth),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(whole), _) => Value::from(whole),
+            (None, Some(whole)) => Value::from(whole),
+            (None, None) => number.as_f64().map_or_else(|| Value::from(number.to_string()), Value::from),
+        },
+        Json::String(text) => Value::from(text.as_str()),
+        Json::Array(items) => of_json_list(items),
+        Json::Object(fields) => Value::from_pairs(fields.iter().map(|(key, field)| (key.as_str(), of_json(field)))),
     }
 }
 

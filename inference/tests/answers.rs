@@ -36,6 +36,7 @@ impl Conversation {
             Event::Token { .. } => {}
             Event::Text(more) => text.push_str(more),
             Event::Finished { reason, usage, .. } => end = Some((reason, usage)),
+            Event::Embedded { .. } => panic!("nothing is embedded"),
             Event::Refused { error } => panic!("{error}"),
             Event::Failed { fault } => panic!("{fault}"),
         };

@@ -50,6 +50,7 @@ fn answers(scheduler: &mut Scheduler, requests: Vec<Request>) -> Vec<Answer> {
             Event::Token { chosen, top } => answer.tokens.push((chosen, top.to_vec())),
             Event::Text(text) => answer.text.push_str(text),
             Event::Finished { reason, usage, .. } => answer.end = Some((reason, usage)),
+            Event::Embedded { .. } => panic!("nothing is embedded"),
             Event::Refused { error } => panic!("{error}"),
             Event::Failed { fault } => panic!("{fault}"),
         }
@@ -190,7 +191,7 @@ fn a_grammar_that_is_not_usable_is_refused_and_disturbs_nobody() {
             Event::Refused { error } => told.push_str(&error.to_string()),
             Event::Text(text) => told.push_str(text),
             Event::Finished { reason, .. } => assert_eq!(reason, FinishReason::Stop),
-            Event::Token { .. } | Event::Failed { .. } => panic!("{event:?}"),
+            Event::Token { .. } | Event::Embedded { .. } | Event::Failed { .. } => panic!("{event:?}"),
         }
     }) {}
     assert!(told[0].starts_with("the grammar is not usable: at 1(8): unknown name: \"nothing\""), "{told:?}");

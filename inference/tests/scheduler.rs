@@ -60,6 +60,7 @@ impl Answers {
                 Event::Token { .. } => {}
                 Event::Text(text) => answer.text.push_str(text),
                 Event::Finished { reason, usage, .. } => answer.end = Some((reason, usage)),
+                Event::Embedded { .. } => panic!("nothing is embedded"),
                 Event::Refused { error } => panic!("{error}"),
                 Event::Failed { fault } => panic!("{fault}"),
             }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
-use llguidance::api::{GrammarInit, ParserLimits, TopLevelGrammar};
+use llguidance::api::{GrammarInit, GrammarWithLexer, ParserLimits, TopLevelGrammar};
 use llguidance::toktrie::{InferenceCapabilities, SimpleVob, TokEnv};
 use llguidance::{Logger, ParserFactory};
 
@@ -161,7 +161,7 @@ impl Grammars {
     /// # Errors
     /// [`GrammarError::Empty`] and [`GrammarError::TooLong`].
     pub fn find(&self, grammar: &Grammar) -> Result<Option<Compiled>, GrammarError> {
-        match grammar.text().len() {
+        match grammar.bytes() {
             0 => return Err(GrammarError::Empty),
             1..=MAX_GRAMMAR_BYTES => {}
             got => return Err(GrammarError::TooLong { got }),
@@ -196,6 +196,7 @@ fn compile(shared: &Shared, grammar: &Grammar) -> Result<Compiled, GrammarError>
         Grammar::JsonSchema(text) => TopLevelGrammar::from_json_schema(schema::read(text)?),
         Grammar::Regex(pattern) => TopLevelGrammar::from_regex(complete(pattern)?),
         Grammar::Lark(rules) => TopLevelGrammar::from_lark(without_schemas(rules)?.to_owned()),
+        Grammar::LarkWithSchemas { rules, schemas } => with_schemas(without_schemas(rules)?, schemas)?,
     };
     let parser = shared.factory.create_parser_from_init_ext(
         GrammarInit::Serialized(grammar),
@@ -222,6 +223,16 @@ fn complete(pattern: &str) -> Result<&str, GrammarError> {
         ));
     }
     Ok(pattern)
+}
+
+/// The rules, and behind them the schemas by their names.
+fn with_schemas(rules: &str, schemas: &[String]) -> Result<TopLevelGrammar, GrammarError> {
+    let mut all = TopLevelGrammar::from_lark(rules.to_owned());
+    for (number, text) in schemas.iter().enumerate() {
+        let schema = GrammarWithLexer::from_json_schema(schema::read(text)?);
+        all.grammars.push(GrammarWithLexer { name: Some(format!("schema{number}")), ..schema });
+    }
+    Ok(all)
 }
 
 /// A schema within a grammar would not be looked at by [`schema::read`].

@@ -108,6 +108,30 @@ fn sequences_of_one_grammar_share_nothing() {
 }
 
 #[test]
+fn schemas_stand_within_a_lark_grammar_by_number() {
+    let rules = r#"start: "<" call | "x"+
+call: "f" @schema0 | "g" @schema1"#;
+    let with = |schemas: &[&str]| Grammar::LarkWithSchemas {
+        rules: rules.to_owned(),
+        schemas: schemas.iter().map(|&schema| schema.to_owned()).collect(),
+    };
+    let compiled = compile(&with(&[r#"{"const": 7}"#, r#"{"enum": [true, 12]}"#])).unwrap();
+    let after = |text: &str| {
+        let mut matcher = compiled.matcher();
+        text.chars().for_each(|c| matcher.accept(token(&c.to_string())).unwrap());
+        next(&mut matcher)
+    };
+    assert_eq!(after(""), ["<", "x"]);
+    assert_eq!(after("<"), ["f", "g"]);
+    assert_eq!(after("<f"), ["7"]);
+    assert_eq!(after("<g"), ["1", "12", "t", "true"]);
+    refused(&with(&["{}"]), "the grammar is not usable: ");
+    refused(&with(&["{}", r#"{"multipleOf": 1000003}"#]), "the grammar is not usable: the numbers of its multipleOf");
+    let long = format!(r#"{{"const": "{}"}}"#, "x".repeat(MAX_GRAMMAR_BYTES));
+    refused(&with(&["{}", &long]), &format!("the grammar has {} bytes", rules.len() + 2 + long.len()));
+}
+
+#[test]
 fn json_is_laid_out_on_one_line_unless_the_schema_says_otherwise() {
     let text = |grammar: &Grammar| {
         let mut matcher = compile(grammar).unwrap().matcher();

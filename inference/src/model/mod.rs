@@ -1,12 +1,14 @@
 //! A model in memory: configuration, packed weights, tokenizer and chat template.
 
 mod config;
+mod embedding;
 mod family;
 mod keys;
 mod rope;
 mod weights;
 
 pub use config::{CONTEXT, Config, HEADS, LAYERS, LayerAttention, WIDTH};
+pub use embedding::{Embedding, Pooling};
 pub use family::{Activation, Architecture, RopePairs};
 pub use rope::{Frequencies, Rope, RopeScaling};
 pub use weights::{Layer, Linear, Weights};
@@ -23,7 +25,7 @@ use crate::kernel::{Isa, KvType, Team};
 use crate::sampler::SamplingOptions;
 use crate::scheduler::{DEFAULT_CACHE_BYTES, default_context};
 use crate::template::ChatTemplate;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Special, Tokenizer};
 
 /// How a model is loaded.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,6 +70,7 @@ pub struct Model {
     tokenizer: Arc<Tokenizer>,
     grammars: Grammars,
     sampling: SamplingOptions,
+    embedding: Embedding,
     template: ChatTemplate,
     isa: Isa,
     fingerprint: u128,
@@ -118,7 +121,8 @@ impl Model {
         };
         let grammars = Grammars::new(Arc::clone(&tokenizer));
         let sampling = SamplingOptions::from_metadata(gguf.metadata());
-        Ok(Self { info, config, weights, tokenizer, grammars, sampling, template, isa, fingerprint })
+        let embedding = Embedding::from_metadata(gguf.metadata(), info.architecture, tokenizer.end());
+        Ok(Self { info, config, weights, tokenizer, grammars, sampling, embedding, template, isa, fingerprint })
     }
 
     /// What there is to say about the model.
@@ -144,6 +148,20 @@ impl Model {
     /// How its tokens are chosen where a request does not say: as the file recommends, otherwise the defaults.
     pub fn sampling(&self) -> &SamplingOptions {
         &self.sampling
+    }
+
+    /// How texts are embedded.
+    pub fn embedding(&self) -> Embedding {
+        self.embedding
+    }
+
+    /// The tokens of a text whose embedding is wanted: what begins and ends a text where the file asks for it, and nothing
+    /// of the text itself taken for a control token. Empty for an empty text, if the file asks for neither.
+    pub fn embedding_tokens(&self, text: &str) -> Vec<u32> {
+        let mut tokens = Vec::new();
+        self.tokenizer.encode(text, Special::Plain, self.tokenizer.adds_begin(), &mut tokens);
+        tokens.extend(self.embedding.end);
+        tokens
     }
 
     /// Conversations to text.

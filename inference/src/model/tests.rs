@@ -12,6 +12,7 @@ use crate::scratch::Scratch;
 
 pub(crate) use tiny::Tiny;
 use tiny::{HIDDEN, VOCABULARY, WIDTH};
+pub(crate) use truth::hidden as true_hidden;
 use truth::truth;
 
 fn load(file: Vec<u8>, isa: Isa) -> Result<Model, LoadError> {

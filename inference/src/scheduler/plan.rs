@@ -36,13 +36,13 @@ impl Scheduler {
         self.plan.generated.clear();
         self.plan.guesses = 0;
         let count = self.running.len();
-        if count == 0 {
-            return;
-        }
-        self.turn = (self.turn + 1) % count;
+        self.turn = if count == 0 { 0 } else { (self.turn + 1) % count };
         let generating = self.running.iter().filter(|sequence| sequence.pending() == 1).count();
         let (mut left, mut prompts) = (self.sizes.batch_tokens - generating, count - generating);
         let most_guesses = left.min(DRAFT_ROWS);
+        // All texts to embed are as one prompt: many of them delay nobody more than a long one does.
+        let embedded = if self.embeddings.is_empty() { 0 } else { left.div_ceil(prompts + 1) };
+        left -= embedded;
         let worthwhile = (self.speculation != Speculation::On).then(|| self.pace.worthwhile(generating));
         let pairs = if self.model.isa().has_tiles() { TILED_PROMPT_PAIRS } else { PROMPT_PAIRS };
         for at in (self.turn..count).chain(0..self.turn) {
@@ -62,6 +62,8 @@ impl Scheduler {
             let reserved = self.cache.reserve(&mut sequence.table, sequence.computed + rows);
             sequence.planned = if reserved.is_ok() { rows } else { 0 };
         }
+        let pairs = if generating == 0 { usize::MAX } else { pairs };
+        self.embeddings.plan(embedded + left, pairs, &mut self.cache);
         for (table, sequence) in self.running.iter().enumerate() {
             for (token, position, logits) in sequence.rows() {
                 let row = Row { token, position: position as u32, table, logits };

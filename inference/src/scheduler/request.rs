@@ -68,6 +68,13 @@ pub enum SubmitError {
         /// Tokens that the model knows.
         vocabulary: usize,
     },
+    /// So many texts are not embedded at once.
+    TooManyTexts {
+        /// How many there are.
+        texts: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// The grammar is empty or too long. What else is wrong with one [`Event::Refused`] tells.
     Grammar(GrammarError),
 }
@@ -91,6 +98,9 @@ impl fmt::Display for SubmitError {
             Self::UnknownBias { token, vocabulary } => {
                 write!(f, "token {token} of the logit bias is unknown: ids of this model are below {vocabulary}")
             }
+            Self::TooManyTexts { texts, limit } => {
+                write!(f, "{texts} texts are to be embedded at once, and {limit} can be; send them in parts")
+            }
             Self::Grammar(error) => error.fmt(f),
         }
     }
@@ -111,6 +121,13 @@ pub enum Event<'a> {
     },
     /// More of the answer, in whole characters; never empty.
     Text(&'a str),
+    /// The embedding of a text.
+    Embedded {
+        /// Which of the texts, counted from 0. They come in any order.
+        text: usize,
+        /// Its vector, of length 1 and of [as many numbers](crate::model::Config::width) as the model's.
+        vector: &'a [f32],
+    },
     /// The end: nothing more comes.
     Finished {
         /// Why.

@@ -95,6 +95,7 @@ fn record(told: &mut Told, event: Event<'_>) {
         Event::Token { chosen, top } => told.tokens.push((chosen, top.to_vec())),
         Event::Text(text) => told.texts.push(text.to_owned()),
         Event::Finished { reason, usage, .. } => told.end = Some(Ok((reason, usage))),
+        Event::Embedded { .. } => panic!("nothing is embedded"),
         Event::Refused { error } => panic!("{error}"),
         Event::Failed { fault } => told.end = Some(Err(fault)),
     }

@@ -77,7 +77,7 @@ impl Tiny {
         tiny
     }
 
-    pub(super) fn number(&mut self, key: &str, value: u32) {
+    pub(crate) fn number(&mut self, key: &str, value: u32) {
         self.numbers.insert(key.to_owned(), value);
     }
 

@@ -1,7 +1,15 @@
 use super::tiny::{HEAD_DIM, HEADS, Tiny, WIDTH};
 
-/// The forward pass in f64, written as plainly as can be.
+/// The logits of every token, in f64: `[token][vocabulary]`.
 pub(super) fn truth(tiny: &Tiny, tokens: &[u32]) -> Vec<f64> {
+    let head = tiny.values("output.weight").or_else(|| tiny.values("token_embd.weight")).unwrap();
+    let dot = |w: &[f64], x: &[f64]| w.iter().zip(x).map(|(w, x)| w * x).sum::<f64>();
+    let hidden = hidden(tiny, tokens);
+    hidden.iter().flat_map(|x| head.chunks_exact(WIDTH).map(move |w| dot(w, x))).collect()
+}
+
+/// What the output matrix takes of every token: the forward pass in f64, written as plainly as can be.
+pub(crate) fn hidden(tiny: &Tiny, tokens: &[u32]) -> Vec<Vec<f64>> {
     let kv_heads = tiny.numbers["llama.attention.head_count_kv"] as usize;
     let rope_dims = tiny.numbers.get("llama.rope.dimension_count").map_or(HEAD_DIM, |&dims| dims as usize);
     let base = tiny.floats.get("llama.rope.freq_base").map_or(10_000.0, |&base| f64::from(base));
@@ -64,11 +72,5 @@ pub(super) fn truth(tiny: &Tiny, tokens: &[u32]) -> Vec<f64> {
             x.iter_mut().zip(added).for_each(|(x, y)| *x += y);
         }
     }
-    let head = tiny.values("output.weight").unwrap_or(embedding);
-    xs.iter()
-        .flat_map(|x| {
-            let normed = norm("output_norm.weight", x);
-            head.chunks_exact(WIDTH).map(|w| w.iter().zip(&normed).map(|(w, x)| w * x).sum::<f64>()).collect::<Vec<_>>()
-        })
-        .collect()
+    xs.iter().map(|x| norm("output_norm.weight", x)).collect()
 }
