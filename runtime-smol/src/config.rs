@@ -1,19 +1,59 @@
-//! What the operator says: flags, and the environment where a flag is not given.
+//! What the operator says: flags, the environment, a file.
 //!
-//! Precedence: the flag, then its `CAUSERIE_…` variable, then the default.
+//! Each setting is one argument of clap's with a flag and a variable `CAUSERIE_…`; its key in the file is the flag's
+//! name. Precedence: the flag, then its variable, then the file, then the default ([`settle`]).
+
+mod error;
+mod example;
+mod file;
+mod layers;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use causerie_inference::KvType;
 use causerie_inference::scheduler::Speculation;
 use clap::{Args, ValueEnum};
 
+pub use error::SettingError;
+pub use example::example;
+pub use layers::{Origin, Setting, SettleError, Settled, is_setting, settle};
+
 use crate::auth::AuthOptions;
 use crate::fetch::{DEFAULT_MODEL, ModelSource};
+use crate::logging;
+use crate::tls::TlsFiles;
+
+/// What every command takes.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Everywhere")]
+pub struct CommonOptions {
+    /// File with settings, which `causerie config --example` shows [default: causerie/causerie.toml in $XDG_CONFIG_HOME
+    /// or ~/.config, if it is there]
+    #[arg(long, global = true, env = "CAUSERIE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// What is logged, as in debug or causerie=debug,info [default: causerie=info,warn when it serves, otherwise warn]
+    #[arg(long, global = true, env = "CAUSERIE_LOG", value_name = "FILTER", value_parser = logging::filter)]
+    pub log: Option<String>,
+
+    /// Lines for people, or one JSON object a line
+    #[arg(long, global = true, env = "CAUSERIE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// What a line of the log looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// An object of JSON: timestamp, level, fields, target, span
+    Json,
+}
 
 /// Everything that `causerie serve` takes.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +69,26 @@ pub struct ServeOptions {
     /// Web pages of this origin may connect, too, as `https://chat.example`; may be repeated
     #[arg(long, env = "CAUSERIE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub allow_origin: Vec<String>,
+
+    /// Log each HTTP request, with method, path, status and duration; otherwise they are logged with --log debug
+    #[arg(long, env = "CAUSERIE_LOG_REQUESTS", value_parser = clap::builder::FalseyValueParser::new())]
+    pub log_requests: bool,
+
+    /// Whether HTTPS is spoken.
+    #[command(flatten)]
+    pub tls: TlsOptions,
+
+    /// Load this model, too, for the API: a name as `causerie pull` takes it, or a file's whole path; may be repeated
+    #[arg(long, env = "CAUSERIE_ALSO", value_name = "MODEL", value_delimiter = ',')]
+    pub also: Vec<String>,
+
+    /// Load a model of the cache when the API is asked for it by its name, and let it go when it is not used for five minutes
+    #[arg(long, env = "CAUSERIE_LOAD_ON_DEMAND", value_parser = clap::builder::FalseyValueParser::new())]
+    pub load_on_demand: bool,
+
+    /// Delete sessions in which nothing has happened for so many days, unless somebody has them open [default: never]
+    #[arg(long, env = "CAUSERIE_RETAIN_DAYS", value_name = "DAYS")]
+    pub retain_days: Option<NonZeroU32>,
 
     /// Where things are kept.
     #[command(flatten)]
@@ -49,6 +109,19 @@ pub struct ServeOptions {
     /// Which keys tokens are checked with.
     #[command(flatten)]
     pub keys: KeyOptions,
+}
+
+/// HTTPS instead of HTTP, where both files are given.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TlsOptions {
+    /// PEM file with the certificate and those that lead to its root: HTTPS is spoken instead of HTTP. Read again when it
+    /// changes and on SIGHUP
+    #[arg(long, env = "CAUSERIE_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// PEM file with the certificate's private key
+    #[arg(long, env = "CAUSERIE_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
 }
 
 /// Where the server keeps what must not be lost.
@@ -74,13 +147,13 @@ pub struct KvCacheOptions {
 /// Which model answers.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ModelOptions {
-    /// A GGUF file [env: CAUSERIE_MODEL=] [default: the default model, fetched when it is first needed]
-    #[arg(long, value_name = "FILE", conflicts_with = "hf")]
+    /// A GGUF file [default: the default model, fetched when it is first needed]
+    #[arg(long, env = "CAUSERIE_MODEL", value_name = "FILE", conflicts_with = "hf")]
     pub model: Option<PathBuf>,
 
     /// A known model (smollm2-135m, gemma3-270m) or a GGUF file of a Hugging Face repository, fetched if it is not there
     /// yet
-    #[arg(long, value_name = "NAME|OWNER/REPO[:FILE]")]
+    #[arg(long, env = "CAUSERIE_HF", value_name = "NAME|OWNER/REPO[:FILE]")]
     pub hf: Option<ModelSource>,
 
     /// Fetch nothing; use what is on this machine
@@ -157,15 +230,15 @@ impl From<Speculate> for Speculation {
 #[derive(Args, Clone, Debug, Default)]
 pub struct KeyOptions {
     /// File with the HS256 secret [default: jwt.secret in the data directory, made at the first start]
-    #[arg(long, env = "CAUSERIE_JWT_SECRET_FILE", value_name = "FILE", group = "jwt_key")]
+    #[arg(long, env = "CAUSERIE_JWT_SECRET_FILE", value_name = "FILE", conflicts_with_all = ["jwt_public_key", "jwt_jwks"])]
     pub jwt_secret_file: Option<PathBuf>,
 
     /// PEM file with the public key of your identity provider (RSA, P-256, P-384 or Ed25519)
-    #[arg(long, env = "CAUSERIE_JWT_PUBLIC_KEY", value_name = "FILE", group = "jwt_key")]
+    #[arg(long, env = "CAUSERIE_JWT_PUBLIC_KEY", value_name = "FILE", conflicts_with = "jwt_jwks")]
     pub jwt_public_key: Option<PathBuf>,
 
     /// JWKS file with the public keys of your identity provider
-    #[arg(long, env = "CAUSERIE_JWT_JWKS", value_name = "FILE", group = "jwt_key")]
+    #[arg(long, env = "CAUSERIE_JWT_JWKS", value_name = "FILE")]
     pub jwt_jwks: Option<PathBuf>,
 
     /// What a token's "iss" must be
@@ -175,6 +248,20 @@ pub struct KeyOptions {
     /// What a token's "aud" must be; without it, tokens that have one are refused
     #[arg(long, env = "CAUSERIE_JWT_AUDIENCE", value_name = "AUD")]
     pub jwt_audience: Option<String>,
+}
+
+impl TlsOptions {
+    /// Both files; `None` where HTTP is spoken.
+    ///
+    /// # Errors
+    /// When only one of them is given.
+    pub fn files(&self) -> Result<Option<TlsFiles>, ConfigError> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert: cert.clone(), key: key.clone() })),
+            (None, None) => Ok(None),
+            _ => Err(ConfigError::HalfOfTls),
+        }
+    }
 }
 
 impl DataOptions {
@@ -198,15 +285,12 @@ impl KvCacheOptions {
 }
 
 impl ModelOptions {
-    /// Where the model comes from: the flags, then `CAUSERIE_MODEL`, which is read here so that `--hf` overrules it.
+    /// Where the model comes from.
     pub fn source(&self) -> ModelSource {
         match (&self.model, &self.hf) {
             (Some(path), _) => ModelSource::File(path.clone()),
             (None, Some(source)) => source.clone(),
-            (None, None) => match variable("CAUSERIE_MODEL") {
-                Some(path) => ModelSource::File(path.into()),
-                None => ModelSource::Known(DEFAULT_MODEL),
-            },
+            (None, None) => ModelSource::Known(DEFAULT_MODEL),
         }
     }
 }
@@ -252,7 +336,7 @@ fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// What the environment lacks.
+/// What the environment or the settings lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -260,6 +344,8 @@ pub enum ConfigError {
     NoDataDirectory,
     /// Nowhere to keep models.
     NoCacheDirectory,
+    /// A certificate without its key, or a key without its certificate.
+    HalfOfTls,
 }
 
 impl fmt::Display for ConfigError {
@@ -271,6 +357,7 @@ impl fmt::Display for ConfigError {
             ConfigError::NoCacheDirectory => {
                 "no cache directory: none of CAUSERIE_CACHE_DIR, XDG_CACHE_HOME and HOME is set; set one"
             }
+            ConfigError::HalfOfTls => "HTTPS needs both --tls-cert and --tls-key, and only one of them is given",
         })
     }
 }

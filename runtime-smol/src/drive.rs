@@ -23,7 +23,7 @@ use smol::future::{or, yield_now};
 pub(crate) use clock::Clock;
 pub(crate) use outside::Outside;
 
-use crate::auth::Claims;
+use crate::admission::Visitor;
 use crate::limits;
 use crate::socket::{Arrival, Outbox};
 use crate::store::Reply;
@@ -76,6 +76,7 @@ impl Drive {
                 self.give(Input::Timer);
             }
             more |= self.drain_outputs();
+            self.outside.metrics.set_counts(self.hub.counts());
             if self.is_done() {
                 return;
             }
@@ -111,7 +112,9 @@ impl Drive {
     async fn wait(&self, sources: &Sources) -> Happened {
         let deadline = async {
             let at = self.hub.next_deadline().map(|(at, _)| self.clock.moment(at));
-            match at.into_iter().chain(self.ends).min() {
+            // Nothing happens here when the last answer over HTTP ends.
+            let look = self.ends.map(|ends| ends.min(Instant::now() + limits::DRAIN_LOOK));
+            match at.into_iter().chain(look).min() {
                 Some(at) => drop(Timer::at(at).await),
                 None => std::future::pending().await,
             }
@@ -150,6 +153,14 @@ impl Drive {
             }
             Arrival::Violated { connection, violation } => self.give(Input::Violated { connection, violation }),
             Arrival::Written { connection, bytes } => self.give(Input::Writable { connection, credit: bytes }),
+            Arrival::Reload => self.outside.worker.reload(),
+            Arrival::Expire { sessions, days } => {
+                // What is in memory is in somebody's hands; it is looked at again another time.
+                for session in sessions.into_iter().filter(|&session| !self.hub.holds(session)) {
+                    self.outside.expire(session, days);
+                }
+            }
+            Arrival::Outcast(outcasts) => self.outside.cast_out(&outcasts),
             Arrival::Closed { connection } => {
                 self.outside.forget(connection);
                 self.give(Input::Closed { connection });
@@ -157,12 +168,12 @@ impl Drive {
         }
     }
 
-    fn connect(&mut self, identity: Result<Claims, String>, outbox: Outbox) -> Result<ConnectionId, ConnectError> {
+    fn connect(&mut self, identity: Result<Visitor, String>, outbox: Outbox) -> Result<ConnectionId, ConnectError> {
         let connection = self.hub.connect(self.clock.now())?;
-        self.outside.add(connection, outbox);
+        self.outside.add(connection, outbox, identity.as_ref().ok());
         match identity {
-            Ok(claims) => {
-                let identity = self.clock.identity(claims);
+            Ok(visitor) => {
+                let identity = self.clock.identity(visitor.claims);
                 self.give(Input::Authenticated { connection, identity });
             }
             Err(reason) => self.give(Input::Refused { connection, reason: &reason }),
@@ -173,27 +184,33 @@ impl Drive {
 
     fn replied(&mut self, reply: Reply) {
         match reply {
-            Reply::Stored(request) => self.give(Input::Stored { request }),
+            Reply::Stored(request) => {
+                self.outside.health.set_storage(true);
+                self.give(Input::Stored { request });
+            }
             Reply::StoreFailed(request, reason) => {
-                tracing::error!(%reason, "storage could not write; clients were told");
+                tracing::error!(code = "storage_failed", %reason, "storage could not write; clients were told");
+                self.outside.health.set_storage(false);
                 self.give(Input::StoreFailed { request });
             }
             Reply::Loaded(request, data) => self.give(Input::Loaded { request, data }),
             Reply::LoadFailed(request, reason) => {
-                tracing::error!(%reason, "storage could not read; clients were told");
+                tracing::error!(code = "storage_failed", %reason, "storage could not read; clients were told");
                 self.give(Input::LoadFailed { request });
             }
-            Reply::Conversation { generation, result } => self.outside.conversation(generation, result),
+            Reply::Conversation { generation, result, account } => {
+                self.outside.conversation(generation, result, account);
+            }
         }
     }
 
     fn worked(&mut self, event: Event) {
-        self.outside.worker.note(&event);
+        self.outside.note(&event);
         match event {
             Event::Status(status) => {
                 match &status {
                     // What is asked while a model is read waits for it in the worker's queue: it is a matter of seconds.
-                    Status::Loading { model } | Status::Ready { model } => self.give(Input::BackendUp { model }),
+                    Status::Loading { model } | Status::Ready { model, .. } => self.give(Input::BackendUp { model }),
                     Status::Starting | Status::Fetching { .. } | Status::Unavailable { .. } => {
                         self.give(Input::BackendDown { reason: &status.to_string() });
                     }
@@ -263,8 +280,11 @@ impl Drive {
     /// Whether a stop was asked for, and nothing is left to do for it or the time is over.
     fn is_done(&self) -> bool {
         let Some(ends) = self.ends else { return false };
+        if Instant::now() + limits::DRAIN_CLOSE_TIME >= ends {
+            self.outside.health.cut_answers();
+        }
         let left = self.hub.counts();
-        if left.connections + left.generations + left.requests == 0 {
+        if left.connections + left.generations + left.requests + self.outside.health.answers() == 0 {
             return true;
         }
         let late = Instant::now() >= ends;
@@ -297,6 +317,8 @@ mod tests {
     use crate::config::EngineOptions;
     use crate::fetch::{FetchOptions, ModelSource};
     use crate::http::Health;
+    use crate::metrics::Metrics;
+    use crate::quota::Quotas;
     use crate::store::Store;
     use crate::worker::{Worker, WorkerOptions};
 
@@ -310,6 +332,7 @@ mod tests {
             fetch: FetchOptions::from_environment(true).unwrap(),
             engine: EngineOptions::default(),
             saved: None,
+            load: Arc::default(),
         };
         let (clock, wall_clock) = Clock::start();
         let hub = Hub::new(causerie_core::Options {
@@ -318,11 +341,16 @@ mod tests {
             server: "a test".to_owned(),
             limits: causerie_core::limits::Limits::default(),
         });
+        let store = Rc::new(Store::open(&data.path().join("causerie.db"), reply).unwrap());
+        let metrics = Rc::new(Metrics::new(Arc::default()));
+        let quotas = Rc::new(Quotas::new(&store, metrics.clone()));
         let outside = Outside::new(
             Rc::new(Health::new()),
             Worker::start(worker, event).unwrap(),
-            Store::open(&data.path().join("causerie.db"), reply).unwrap(),
+            store,
             Arc::new(Auth::open(&auth).unwrap()),
+            quotas,
+            metrics,
         );
         (Drive::new(hub, outside, clock), replies, events)
     }

@@ -4,150 +4,106 @@
 //! |---|---|---|
 //! | `/` and the page's files | GET | the page, see [`page`](crate::page) |
 //! | `/health` | GET | 200 when the model is ready, otherwise 503, and JSON that says what the server is doing |
+//! | `/ready` | GET | 200 when new work is taken: the model is ready, storage is well, nobody has asked to stop |
 //! | `/api/login` | POST | `{"code"}` of the printed link → `{"token", "username", "expires"}` |
 //! | `/api/token` | POST | with `Authorization: Bearer` of a token of ours → a fresh one, of the same shape |
+//! | `/api/search` | POST | with a token: `{"query"}` → the chats that were found |
+//! | `/v1/…` | | the API of OpenAI, with a token; see `openai` |
 //! | `/ws/chat` | GET | upgrade to the protocol; token in `?token=`, `Authorization` or the subprotocol `bearer.JWT` |
 //!
-//! Errors are `{"error": CODE, "message": TEXT}`.
+//! Errors are `{"error": CODE, "message": TEXT}`, but for `/v1/`. docs/http.md tells all of it, and tests compare it with what is here.
 
+mod access;
+mod admin;
 mod api;
+mod body;
+mod caller;
+mod connection;
+mod framing;
 mod health;
+mod metrics;
+mod openai;
 mod origin;
+mod request;
+mod search;
 mod upgrade;
 
 use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
-use std::io;
-use std::pin::pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
+use rusqlite::Connection;
+use smol::LocalExecutor;
 use smol::channel::Sender;
-use smol::future::or;
-use smol::io::AsyncWriteExt;
-use smol::net::{TcpListener, TcpStream};
-use smol::{LocalExecutor, Timer};
-use smol_hyper::rt::{FuturesIo, SmolTimer};
 
+pub(crate) use body::Body;
+use connection::Counted;
+pub(crate) use connection::accept;
 pub(crate) use health::Health;
 pub(crate) use origin::OriginPolicy;
+pub(crate) use request::Bodies;
 
+use crate::admission::Admissions;
 use crate::auth::Auth;
 use crate::limits;
 use crate::login::LoginCodes;
+use crate::metrics::Metrics;
+use crate::models::Models;
 use crate::page;
+use crate::quota::Quotas;
 use crate::socket::Arrival;
+use crate::store::{AskError, JobError, Store, SubmitError};
+use crate::tls::Tls;
 
-type Response = hyper::Response<Full<Bytes>>;
+type Response = hyper::Response<Body>;
 
 /// What all connections share. It lives on the network thread.
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(crate) executor: Rc<LocalExecutor<'static>>,
     pub(crate) auth: Arc<Auth>,
+    /// Who checks tokens and keys.
+    pub(crate) admissions: Rc<Admissions>,
+    /// How much each may use.
+    pub(crate) quotas: Rc<Quotas>,
     pub(crate) logins: RefCell<LoginCodes>,
     /// Who the printed link logs in.
     pub(crate) operator: String,
     pub(crate) origins: OriginPolicy,
     pub(crate) health: Rc<Health>,
+    /// What is counted.
+    pub(crate) metrics: Rc<Metrics>,
+    /// Who answers tasks of the API.
+    pub(crate) models: Models,
+    /// Gone when the server has stopped.
+    pub(crate) store: Weak<Store>,
     /// The drive's inbox.
     pub(crate) arrivals: Sender<Arrival>,
     /// Bytes of a client's WebSocket message: the core's limit.
     pub(crate) message_bytes: usize,
     /// TCP connections open.
     pub(crate) open: Cell<usize>,
-}
-
-/// Accepts connections until the future is dropped.
-pub(crate) async fn accept(site: Rc<Site>, listener: TcpListener) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) if site.open.get() < limits::SOCKETS => {
-                let connection = connection(site.clone(), stream);
-                site.executor.spawn(connection).detach();
-            }
-            Ok((stream, _)) => refuse(stream).await,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection; is the limit of open files (ulimit -n) too low?");
-                Timer::after(limits::ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Counts one TCP connection for as long as it lives.
-#[derive(Debug)]
-struct Counted(Rc<Site>);
-
-impl Counted {
-    fn new(site: Rc<Site>) -> Counted {
-        site.open.set(site.open.get() + 1);
-        Counted(site)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
-    }
-}
-
-async fn connection(site: Rc<Site>, stream: TcpStream) {
-    let counted = Rc::new(Counted::new(site));
-    if let Err(error) = tune(&stream) {
-        tracing::debug!(%error, "a connection was gone before it was served");
-        return;
-    }
-    let service = service_fn(|request| {
-        let counted = counted.clone();
-        async move { Ok::<_, Infallible>(answer(&counted, request).await) }
-    });
-    let mut serving = pin!(
-        http1::Builder::new()
-            .timer(SmolTimer::new())
-            .header_read_timeout(limits::HTTP_HEADER_TIME)
-            .max_headers(limits::HTTP_HEADERS)
-            .max_buf_size(limits::HTTP_HEADER_BYTES)
-            .half_close(false)
-            .serve_connection(FuturesIo::new(stream), service)
-            .with_upgrades()
-    );
-    let served = or(async { Some(serving.as_mut().await) }, async {
-        Timer::after(limits::HTTP_CONNECTION_TIME).await;
-        None
-    });
-    if let Some(Err(error)) = served.await {
-        tracing::debug!(%error, "a connection ended early");
-    }
-}
-
-fn tune(stream: &TcpStream) -> io::Result<()> {
-    // A streamed token is a small write that must not wait for the acknowledgement of the one before.
-    stream.set_nodelay(true)?;
-    rustix::net::sockopt::set_socket_send_buffer_size(stream, limits::SEND_BUFFER_BYTES)?;
-    Ok(())
-}
-
-/// There is no room for this connection: a fixed answer, if the kernel takes it at once.
-async fn refuse(mut stream: TcpStream) {
-    const FULL: &[u8] =
-        b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 30\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    let answered = async { drop(stream.write_all(FULL).await) };
-    let late = async {
-        Timer::after(limits::ACCEPT_PAUSE).await;
-    };
-    or(answered, late).await;
+    /// Certificate and key, where HTTPS is spoken.
+    pub(crate) tls: Option<Arc<Tls>>,
+    /// TLS handshakes under way.
+    pub(crate) handshakes: Cell<usize>,
+    /// Bytes of bodies that are being read.
+    pub(crate) bodies: Bodies,
+    /// Each request is logged, whatever the level.
+    pub(crate) log_requests: bool,
 }
 
 async fn answer(counted: &Rc<Counted>, request: Request<Incoming>) -> Response {
-    let site = &counted.0;
+    let site = &counted.site;
+    let asked = metrics::route(request.uri().path());
     let mut response = route(counted, request).await.unwrap_or_else(Refusal::answer);
+    if let Some(Code(code)) = response.extensions().get() {
+        site.metrics.error(code);
+    }
+    site.metrics.requested(asked, response.status().as_u16());
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -158,26 +114,47 @@ async fn answer(counted: &Rc<Counted>, request: Request<Incoming>) -> Response {
 }
 
 async fn route(counted: &Rc<Counted>, request: Request<Incoming>) -> Result<Response, Refusal> {
-    let site = &counted.0;
+    let site = &counted.site;
+    framing::check(&request)?;
     let host = site.origins.check_host(request.headers());
     host.map_err(|foreign| Refusal::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", foreign.to_string()))?;
-    match request.uri().path() {
+    let path = request.uri().path();
+    let reads = READ.split(", ").any(|method| method == request.method().as_str());
+    // The API refuses new work itself, in its own form.
+    if site.health.draining() && !reads && !path.starts_with("/v1/") {
+        return Err(Refusal::draining());
+    }
+    match path {
         "/health" => {
             allow(&request, READ)?;
             Ok(health::answer(site))
         }
+        "/ready" => {
+            allow(&request, READ)?;
+            Ok(health::ready(site))
+        }
         "/api/login" => {
             allow(&request, "POST")?;
-            api::login(site, request).await
+            api::login(counted, request).await
         }
         "/api/token" => {
             allow(&request, "POST")?;
-            api::token(site, &request)
+            api::token(counted, &request).await
         }
+        "/api/search" => {
+            allow(&request, "POST")?;
+            search::answer(counted, request).await
+        }
+        "/metrics" => {
+            allow(&request, READ)?;
+            metrics::answer(counted, &request).await
+        }
+        path if path.starts_with("/api/admin/") => admin::route(counted, request).await,
         "/ws/chat" => {
             allow(&request, "GET")?;
-            upgrade::answer(counted, request)
+            upgrade::answer(counted, request).await
         }
+        path if path.starts_with("/v1/") => Ok(openai::route(counted, request).await),
         path => match page::asset(path) {
             Some(asset) => {
                 allow(&request, READ)?;
@@ -212,6 +189,22 @@ fn check_origin<B>(site: &Site, request: &Request<B>) -> Result<(), Refusal> {
     check.map_err(|foreign| Refusal::new(StatusCode::FORBIDDEN, "foreign_origin", foreign.to_string()))
 }
 
+/// Asks storage.
+async fn ask<T: Send + 'static>(
+    counted: &Counted,
+    question: impl FnOnce(&mut Connection) -> Result<T, JobError> + Send + 'static,
+) -> Result<T, Refusal> {
+    let asked = counted.site.store.upgrade().map(|store| store.ask(question));
+    let answer = match asked {
+        Some(asked) => asked.await,
+        None => Err(AskError::Submit(SubmitError::Stopped)),
+    };
+    answer.map_err(|error| {
+        tracing::error!(%error, "storage did not answer");
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "storage_failed", error.to_string())
+    })
+}
+
 /// An answer that is no: `{"error": CODE, "message": TEXT}`.
 #[derive(Debug)]
 struct Refusal {
@@ -226,6 +219,19 @@ impl Refusal {
         Refusal { status, code, message: message.into(), headers: Vec::new() }
     }
 
+    /// New work is not taken any more: another server will soon be there, or this one again.
+    fn draining() -> Refusal {
+        let message = "the server is stopping and takes nothing new: try again in a moment";
+        let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "server_draining", message);
+        refusal.with(header::RETRY_AFTER, limits::RETRY_AFTER)
+    }
+
+    /// An answer that would have gone on for longer than the server does.
+    fn cut() -> Refusal {
+        let message = "the server stops before the end of this answer: ask again in a moment";
+        Refusal { message: message.to_owned(), ..Refusal::draining() }
+    }
+
     fn with(mut self, name: HeaderName, value: &'static str) -> Refusal {
         self.headers.push((name, value));
         self
@@ -236,12 +242,17 @@ impl Refusal {
         for (name, value) in self.headers {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
+        response.extensions_mut().insert(Code(self.code));
         response
     }
 }
 
+/// Goes with an answer that is no, for the log and the metrics.
+#[derive(Clone, Copy, Debug)]
+struct Code(&'static str);
+
 fn json(status: StatusCode, body: &serde_json::Value) -> Response {
-    let mut response = hyper::Response::new(Full::new(Bytes::from(body.to_string())));
+    let mut response = hyper::Response::new(Body::from(Bytes::from(body.to_string())));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

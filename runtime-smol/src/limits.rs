@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
-/// TCP connections open at once, HTTP and WebSocket together. An idle one costs some 4 KiB here and a few in the kernel,
-/// so that all of them fit into a small machine's memory; further ones are answered 503.
+/// Bytes of a file with settings: a hundred times what all of them with their explanations take.
+pub const CONFIG_FILE_BYTES: u64 = 1024 * 1024;
+
+/// TCP connections open at once, HTTP and WebSocket together. An idle one costs some 4 KiB here (11 with TLS) and
+/// a few in the kernel, so that all of them fit into a small machine's memory; further ones are answered 503.
 pub const SOCKETS: usize = 16_384;
 
 /// Bytes of an HTTP request's line and headers: a token of 8 KiB (large for a JWT) and what browsers add.
@@ -16,14 +19,50 @@ pub const HTTP_HEADERS: usize = 64;
 /// Bytes of an HTTP request's body: the largest is the login code's JSON, of some 60 bytes.
 pub const HTTP_BODY_BYTES: usize = 4 * 1024;
 
+/// Characters of what is looked for in chats: a sentence; the field for it takes no more either.
+pub const SEARCH_CHARACTERS: usize = 200;
+
 /// From the opening of a connection, or the last answer on it, to the last byte of the next request's headers.
 pub const HTTP_HEADER_TIME: Duration = Duration::from_secs(10);
 
 /// From a request's headers to the last byte of its body.
 pub const HTTP_BODY_TIME: Duration = Duration::from_secs(10);
 
-/// How long one connection may go on speaking HTTP: bounds a client that asks and then reads a byte a minute.
+/// Bytes of bodies that have come and of which there is more to come, of all connections together: the largest of sixty-four clients of the
+/// API, or all of [`SOCKETS`] that log in at once. What would go beyond is refused, however many sockets somebody has.
+pub const HTTP_BODIES_BYTES: usize = 64 << 20;
+
+/// A body that is too large is read and thrown away until nothing of it has come for so long, or [`LINGER_BYTES`] have.
+pub const HTTP_DISCARD_PAUSE: Duration = Duration::from_millis(250);
+
+/// How long one connection may go on speaking HTTP, unless an answer is being made for it: bounds a client that asks and
+/// then reads a byte a minute.
 pub const HTTP_CONNECTION_TIME: Duration = Duration::from_secs(120);
+
+/// Pieces of a streamed answer that wait for their socket: of a token each, some seconds of text.
+pub const HTTP_STREAM_CHUNKS: usize = 64;
+
+/// How long a streamed answer waits for a client that takes nothing, before it is given up: as long as a WebSocket's.
+pub const HTTP_STREAM_STALL: Duration = PEER_SILENCE;
+
+/// Bytes of a request's id that is taken over from a client or a proxy: two UUIDs, or any trace id.
+pub const REQUEST_ID_BYTES: usize = 80;
+
+/// Bytes of a path that are logged.
+pub const LOGGED_PATH_BYTES: usize = 256;
+
+/// From the opening of a connection to the end of its TLS handshake.
+pub const TLS_HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// TLS handshakes under way at once, from a client's first byte on: each takes some 40 KiB and up to a millisecond. More
+/// than these wait for slow clients only under attack, and then the newest are dropped.
+pub const TLS_HANDSHAKES: usize = 512;
+
+/// Bytes of a PEM file with certificates or a key: a chain of some twenty.
+pub const TLS_FILE_BYTES: u64 = 256 * 1024;
+
+/// How often it is looked whether files of certificates and keys have changed.
+pub const RELOAD_LOOK: Duration = Duration::from_secs(2);
 
 /// Pause of the accept loop after an error such as "too many open files", so that it does not spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -85,6 +124,16 @@ pub const LINGER_BYTES: u64 = 16 * 1024 * 1024;
 /// From a request to stop to the end of the process, when nobody asks twice. Container runtimes commonly kill after 10 s.
 pub const DRAIN_TIME: Duration = Duration::from_secs(8);
 
+/// What a refused client is told to wait, in seconds (RFC 9110, 10.2.3): a restart takes less.
+pub const RETRY_AFTER: &str = "5";
+
+/// How often it is looked whether the last answer over HTTP has ended, once the server is stopping.
+pub const DRAIN_LOOK: Duration = Duration::from_millis(50);
+
+/// After storage has failed, how long `/ready` says so if nothing has been stored since: others come meanwhile, and
+/// somebody has to try again.
+pub const STORAGE_ILL_TIME: Duration = Duration::from_secs(10);
+
 /// What is left of [`DRAIN_TIME`] for close frames and the last commits, after the core's part of it.
 pub const DRAIN_CLOSE_TIME: Duration = Duration::from_secs(2);
 
@@ -113,8 +162,24 @@ pub const WORKER_GENERATIONS: usize = 1024;
 /// gives still fits.
 pub const WORKER_CONVERSATION_BYTES: usize = 256 << 20;
 
+/// Tasks of the API with the inference thread, running or waiting. Further ones are refused, and their clients try again.
+pub const WORKER_TASKS: usize = 256;
+
+/// Bytes of what these tasks go on from: a quarter of a MiB each.
+pub const WORKER_TASK_BYTES: usize = 64 << 20;
+
 /// Events of the inference thread that wait for the hub; when it is full, the thread waits.
 pub const WORKER_EVENTS: usize = 1024;
+
+/// Models that are loaded at once, the chat's included. Each has a thread and a cache of its own, of up to half a GiB.
+pub const MODELS: usize = 4;
+
+/// A model that came by a request for its name goes when nobody has asked for it for so long: as with other servers of
+/// models.
+pub const MODEL_IDLE: Duration = Duration::from_secs(5 * 60);
+
+/// How long a model that is to go may still answer what it was asked.
+pub const MODEL_UNLOAD: Duration = Duration::from_secs(60);
 
 /// How often a server without a model looks whether its file is there now.
 pub const MODEL_LOOK: Duration = Duration::from_secs(3);
@@ -142,3 +207,45 @@ pub const TOKEN_TIME: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// From a login to the end of the last token that it is renewed with: one that was stolen does not work for ever.
 pub const LOGIN_RENEWED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How often the server looks whether `causerie user` or `causerie key` has changed something; what it must not go on
+/// with ends so soon.
+pub const CHANGES_LOOK: Duration = Duration::from_secs(1);
+
+/// Bytes of a request to the API: a conversation that fills a context of 128 Ki tokens, twice. Some milliseconds of
+/// parsing, during which the network thread does nothing else.
+pub const API_BODY_BYTES: usize = 1 << 20;
+
+/// Messages of a request to the API, and parts of a message: each has some bytes of its own.
+pub const API_MESSAGES: usize = 4096;
+
+/// Tools of a request, as many as OpenAI's service takes.
+pub const API_TOOLS: usize = 128;
+
+/// Answers that one request may ask for at once, to all its prompts together.
+pub const API_CHOICES: u32 = 32;
+
+/// How long a request waits for the first that comes of it before its answer is begun: what is wrong with a request is
+/// known by then and has a status of its own, while a model that is busy is waited for in the answer.
+pub const API_FIRST_EVENT: Duration = Duration::from_secs(2);
+
+/// Between signs of life in an answer of which nothing else comes: proxies end what is silent for a minute.
+pub const API_KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// When a client is told to try again that came while the model had too much to do.
+pub const API_RETRY: Duration = Duration::from_secs(5);
+
+/// Characters of a client's own words that messages repeat.
+pub const API_SHOWN_CHARS: usize = 100;
+
+/// Between two looks for what is too old to be kept.
+pub const EXPIRY_LOOK: Duration = Duration::from_secs(60 * 60);
+
+/// From the start to the first of these looks, and between two steps of one, so that others have their turn.
+pub const EXPIRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long an invitation is valid when nobody says: a week, in which somebody reads their mail.
+pub const INVITATION_TIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Refused tokens, keys and login codes that the audit log takes in a minute; the metrics count all of them.
+pub const AUDIT_REFUSALS_A_MINUTE: u32 = 30;

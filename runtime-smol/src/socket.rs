@@ -3,30 +3,33 @@
 //! Bytes become [`Arrival`]s for the hub, [`Outgoing`]s become bytes; what they say is the hub's business. RFC 6455 is
 //! tungstenite's: pings are answered there. Here are the limits in time and space, and the closing.
 
+mod link;
 mod mailbox;
 mod watched;
 
 use std::cell::Cell;
-use std::net::{Shutdown, TcpStream};
+use std::future::poll_fn;
+use std::net::Shutdown;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_tungstenite::{WebSocketReceiver, WebSocketSender, WebSocketStream};
-use causerie_core::{CloseCode, ConnectionId, Violation};
+use causerie_core::{CloseCode, ConnectionId, SessionId, Violation};
 use smol::channel::Sender;
 use smol::future::{or, yield_now};
-use smol::io::AsyncReadExt;
 use smol::stream::StreamExt;
-use smol::{Async, LocalExecutor, Timer};
+use smol::{LocalExecutor, Timer};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
+use link::Link;
 use mailbox::{Bell, Mailbox};
 use watched::Watched;
 
-use crate::auth::Claims;
+use crate::admission::Visitor;
 use crate::limits;
+use crate::store::users::Outcasts;
+use crate::stream::Stream;
 
 /// What a socket tells the drive.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ pub(crate) enum Arrival {
     /// A WebSocket is open. The answer is its handle, or `None` when the hub is full.
     Opened {
         /// What the token of the handshake says, or why it is refused. Boxed: every other arrival is much smaller.
-        identity: Box<Result<Claims, String>>,
+        identity: Box<Result<Visitor, String>>,
         /// The way back.
         outbox: Outbox,
         /// Where to say how the hub names it.
@@ -61,6 +64,17 @@ pub(crate) enum Arrival {
         /// How many since the last time.
         bytes: u32,
     },
+    /// An administrator wants the model loaded anew.
+    Reload,
+    /// Nothing has happened in these sessions for so many days: those that are not in memory are deleted.
+    Expire {
+        /// Which.
+        sessions: Vec<SessionId>,
+        /// How many days.
+        days: u32,
+    },
+    /// These may no longer be here: their connections are closed.
+    Outcast(Outcasts),
     /// The socket is gone, whatever the reason.
     Closed {
         /// Which.
@@ -91,7 +105,7 @@ pub(crate) struct Overfull;
 #[derive(Debug)]
 struct Flow {
     /// Shared with whoever reads and writes it.
-    stream: Arc<Async<TcpStream>>,
+    link: Link,
     /// [`Outbox::send`] bounds it.
     outgoing: Mailbox<Outgoing>,
     /// A ping is in `outgoing`: there is never more than one.
@@ -154,9 +168,9 @@ impl Drop for Outbox {
 }
 
 impl Flow {
-    fn new(stream: Arc<Async<TcpStream>>) -> Flow {
+    fn new(link: Link) -> Flow {
         Flow {
-            stream,
+            link,
             outgoing: Mailbox::new(),
             pinging: Cell::new(false),
             paused: Cell::new(false),
@@ -175,7 +189,7 @@ impl Flow {
 
     fn shut(&self, how: Shutdown) {
         // It fails when the connection is gone already.
-        let _ = self.stream.get_ref().shutdown(how);
+        let _ = self.link.shut(how);
     }
 
     async fn until_reading(&self) {
@@ -223,6 +237,11 @@ impl Flow {
     }
 }
 
+/// What is logged of a connection bears its id. Made where it is needed: it would take some hundred bytes of each idle one.
+pub(crate) fn span(connection: ConnectionId) -> tracing::Span {
+    tracing::error_span!("connection", id = %connection)
+}
+
 /// What of a connection is the same for all of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Door {
@@ -236,9 +255,9 @@ pub(crate) struct Door {
 /// right behind its handshake; `held` is let go when the connection has ended.
 pub(crate) async fn open(
     door: Door,
-    stream: smol::net::TcpStream,
+    stream: Stream,
     early: Vec<u8>,
-    identity: Result<Claims, String>,
+    identity: Result<Visitor, String>,
     held: impl Sized + 'static,
 ) {
     let config = WebSocketConfig::default()
@@ -261,6 +280,7 @@ pub(crate) async fn open(
         or(async { drop(sender.close(Some(close)).await) }, sleep(limits::CLOSE_TIME)).await;
         return;
     };
+    tracing::debug!(%connection, "a WebSocket is open"); // in the span of its request, so that both ids stand together
     let executor = door.executor.clone();
     // In a task of its own, which knows nothing of its beginning: there are 10,000 of them, nearly always asleep.
     executor.spawn(run(door, sender, receiver, connection, flow, held)).detach();
@@ -332,7 +352,7 @@ async fn read(
             }
             Some(Err(error)) => {
                 let Some(violation) = violation_of(&error, limit) else { return ReadEnd::Gone };
-                tracing::debug!(?connection, %error, "the peer broke the WebSocket protocol");
+                span(connection).in_scope(|| tracing::debug!(%error, "the peer broke the WebSocket protocol"));
                 flow.violated.set(true);
                 if flow.is_closing() || arrivals.send(Arrival::Violated { connection, violation }).await.is_err() {
                     return ReadEnd::Gone;
@@ -368,7 +388,7 @@ async fn linger(flow: &Flow) {
     let mut buffer = [0; 4096];
     let mut left = limits::LINGER_BYTES;
     while left > 0 {
-        match (&*flow.stream).read(&mut buffer).await {
+        match poll_fn(|context| flow.link.poll_read(context, &mut buffer)).await {
             Ok(0) | Err(_) => return,
             Ok(n) => left = left.saturating_sub(n as u64),
         }

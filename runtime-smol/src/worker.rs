@@ -6,6 +6,7 @@
 
 mod engine;
 mod fetching;
+mod task;
 mod thread;
 
 use std::collections::HashMap;
@@ -23,7 +24,9 @@ use smol::channel::Sender;
 use crate::config::EngineOptions;
 use crate::fetch::{FetchOptions, ModelSource};
 use crate::limits;
+use crate::metrics::EngineLoad;
 use crate::store::Conversation;
+pub(crate) use task::{Answer, Asker, Embedded, Likely, Task, TaskEvent, TaskFailure, TaskInput};
 
 /// What the thread is told at its start.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub(crate) struct WorkerOptions {
     pub(crate) engine: EngineOptions,
     /// The file in which its keys and values outlast the process.
     pub(crate) saved: Option<PathBuf>,
+    /// Where it writes what it has to do.
+    pub(crate) load: Arc<EngineLoad>,
 }
 
 /// What the thread is doing about a model.
@@ -61,12 +66,27 @@ pub(crate) enum Status {
     Ready {
         /// Its name.
         model: String,
+        /// Tokens of a conversation that it can look at.
+        context: usize,
     },
     /// There is none to be had; the thread goes on looking.
     Unavailable {
         /// Why, and what to do.
         reason: String,
     },
+}
+
+impl Status {
+    /// In a word.
+    pub(crate) fn state(&self) -> &'static str {
+        match self {
+            Status::Starting => "starting",
+            Status::Fetching { .. } => "fetching",
+            Status::Loading { .. } => "loading",
+            Status::Ready { .. } => "ready",
+            Status::Unavailable { .. } => "unavailable",
+        }
+    }
 }
 
 impl fmt::Display for Status {
@@ -78,7 +98,7 @@ impl fmt::Display for Status {
             }
             Status::Fetching { model, .. } => write!(f, "the model {model} is being fetched"),
             Status::Loading { model } => write!(f, "the model {model} is being loaded"),
-            Status::Ready { model } => write!(f, "the model {model} is ready"),
+            Status::Ready { model, .. } => write!(f, "the model {model} is ready"),
             Status::Unavailable { reason } => f.write_str(reason),
         }
     }
@@ -111,14 +131,25 @@ pub(crate) struct Generate {
 /// What the thread is told.
 #[derive(Debug)]
 enum Command {
-    Generate(Box<Generate>),
+    Work(Box<Work>),
     Cancel(GenerationId),
     /// A session was deleted.
     Forget(SessionId),
+    /// Another model is to answer, of which the file is here.
+    Switch(ModelSource, #[expect(dead_code, reason = "as long as it exists, no other is wished for")] Arc<()>),
     Reload(#[expect(dead_code, reason = "as long as it exists, no further reload is needed")] Arc<()>),
     /// Of the thread that fetches, if the model had to be fetched.
     Fetched(Result<PathBuf, String>),
     Stop,
+}
+
+/// What the model is to answer.
+#[derive(Debug)]
+enum Work {
+    /// For the hub.
+    Generation(Generate),
+    /// For somebody else.
+    Task(Task, task::Asked),
 }
 
 /// The end of a generation that was stopped before the model was asked.
@@ -131,6 +162,7 @@ pub(crate) fn stopped_unheard(generation: GenerationId) -> Event {
 #[derive(Debug)]
 pub(crate) struct Worker {
     commands: SyncSender<Command>,
+    asker: Asker,
     /// Generations that were given and have not ended: each puts at most two commands into the queue, which is why the queue
     /// has room for them.
     running: HashMap<GenerationId, Running>,
@@ -150,8 +182,8 @@ struct Running {
     bytes: usize,
 }
 
-/// Room for two commands of each generation, and for those that belong to none.
-const QUEUE: usize = 2 * limits::WORKER_GENERATIONS + 16;
+/// Room for two commands of each generation, one of each task, and for those that belong to none.
+const QUEUE: usize = 2 * limits::WORKER_GENERATIONS + limits::WORKER_TASKS + 16;
 
 impl Worker {
     /// Starts the thread. It ends with the value that is returned, after the step that it is in.
@@ -166,7 +198,13 @@ impl Worker {
             thread.run();
             drop(running);
         })?;
-        Ok(Worker { commands, running: HashMap::new(), bytes: 0, reload: Arc::new(()), ended })
+        let asker = Asker::new(commands.clone());
+        Ok(Worker { commands, asker, running: HashMap::new(), bytes: 0, reload: Arc::new(()), ended })
+    }
+
+    /// The way for what is asked besides the hub's generations.
+    pub(crate) fn asker(&self) -> Asker {
+        self.asker.clone()
     }
 
     /// Gives the thread a conversation to answer.
@@ -179,7 +217,8 @@ impl Worker {
         if self.running.len() >= limits::WORKER_GENERATIONS || self.bytes + bytes > limits::WORKER_CONVERSATION_BYTES {
             return Err(GenerationFailure::Overloaded);
         }
-        self.give(Command::Generate(Box::new(generate))).map_err(|NotTaken| GenerationFailure::Internal)?;
+        self.give(Command::Work(Box::new(Work::Generation(generate))))
+            .map_err(|NotTaken| GenerationFailure::Internal)?;
         self.running.insert(generation, Running { cancelled: false, bytes });
         self.bytes += bytes;
         Ok(())
@@ -249,7 +288,8 @@ mod tests {
     fn worker() -> (Worker, Receiver<Command>) {
         let (commands, inbox) = sync_channel(QUEUE);
         let (_, ended) = sync_channel(0);
-        (Worker { commands, running: HashMap::new(), bytes: 0, reload: Arc::new(()), ended }, inbox)
+        let asker = Asker::new(commands.clone());
+        (Worker { commands, asker, running: HashMap::new(), bytes: 0, reload: Arc::new(()), ended }, inbox)
     }
 
     /// A generation about a message of so many bytes.
@@ -293,7 +333,7 @@ mod tests {
         }
         assert_eq!(worker.generate(generate(1, 1)), Ok(()));
         assert!(matches!(inbox.try_recv(), Ok(Command::Reload(_))));
-        assert!(matches!(inbox.try_recv(), Ok(Command::Generate(_))));
+        assert!(matches!(inbox.try_recv(), Ok(Command::Work(_))));
         assert!(inbox.try_recv().is_err());
         // What is wished after the thread has taken it is a new wish.
         worker.reload();

@@ -258,3 +258,74 @@ fn a_plain_request_to_the_chat_is_told_to_upgrade() {
     ];
     assert_eq!(request(&server, "GET", "/ws/chat", &foreign, "").code(), (403, "foreign_origin".to_owned()));
 }
+
+#[test]
+fn each_request_has_an_id_which_is_sent_back_and_logged_without_secrets() {
+    let env = vec![("CAUSERIE_LOG_FORMAT".to_owned(), "json".to_owned())];
+    let args = vec!["--log-requests".to_owned()];
+    let model = Some("/nowhere/at-all.gguf".into());
+    let server = Server::start_with(Options { model, env, args, ..Options::default() });
+    let token = server.token("ada");
+    let answer = request(&server, "GET", &format!("/health?token={token}"), &["X-Request-Id: from-proxy.1"], "");
+    assert_eq!(answer.header("x-request-id"), Some("from-proxy.1"));
+    let own = get(&server, "/nothing").header("x-request-id").expect("an id").to_owned();
+    assert_ne!(get(&server, "/nothing").header("x-request-id"), Some(own.as_str()));
+    let refused = request(&server, "GET", "/health", &["X-Request-Id: not a plain one"], "");
+    assert_ne!(refused.header("x-request-id"), Some("not a plain one"));
+    let body = r#"{"code":"0123456789abcdef"}"#;
+    let bearer = format!("Authorization: Bearer {token}");
+    request(&server, "POST", "/api/login?code=0123456789abcdef", &[&bearer], body);
+    // The chat's own, too.
+    let mut ada = server.connect("ada");
+    let session = ada.create_session("Secret title");
+    ada.send(&serde_json::json!({"type": "chat_message", "message": "Xanadu", "session_id": session}));
+    ada.expect("ack");
+
+    let line = |id: &str| {
+        let line = server.process().output().wait_for(WITHIN, |line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            (line["spans"][0]["id"] == id && line["fields"]["message"] == "answered a request").then_some(line)
+        });
+        line.unwrap_or_else(|| panic!("no line with {id}"))
+    };
+    let logged = line("from-proxy.1");
+    let fields = &logged["fields"];
+    assert_eq!(
+        (&logged["level"], &fields["method"], &fields["path"]),
+        (&"INFO".into(), &"GET".into(), &"/health".into())
+    );
+    assert_eq!(fields["status"], 503);
+    assert!(fields["ms"].as_f64().is_some_and(|ms| ms > 0.0), "{logged}");
+    assert_eq!(line(&own)["fields"]["status"], 404);
+    let log = server.process().output().text();
+    for secret in [token.as_str(), "0123456789abcdef", "token=", "Secret title", "Xanadu"] {
+        assert!(
+            !log.lines().filter(|line| line.starts_with('{')).any(|line| line.contains(secret)),
+            "{secret} in {log}"
+        );
+    }
+}
+
+#[test]
+fn requests_are_not_logged_unless_it_is_asked_for() {
+    let server = server();
+    get(&server, "/nothing");
+    drop(server.connect("ada"));
+    assert!(!server.process().output().text().contains("answered a request"));
+    let env = vec![("CAUSERIE_LOG".to_owned(), "causerie=debug".to_owned())];
+    let model = Some("/nowhere/at-all.gguf".into());
+    let server = Server::start_with(Options { model, env, ..Options::default() });
+    let id = get(&server, "/nothing").header("x-request-id").expect("an id").to_owned();
+    let said = server
+        .process()
+        .output()
+        .wait_for(WITHIN, |line| (line.contains("answered a request") && line.contains(&id)).then_some(()));
+    assert!(said.is_some(), "no line with {id}");
+    // A WebSocket's own id stands beside that of its request.
+    drop(server.connect("ada"));
+    let open = |line: &str| {
+        (line.contains("a WebSocket is open") && line.contains("request{") && line.contains("connection="))
+            .then_some(())
+    };
+    assert!(server.process().output().wait_for(WITHIN, open).is_some());
+}

@@ -12,6 +12,7 @@ mod keys;
 mod secret;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use causerie_core::Role;
@@ -55,9 +56,14 @@ pub struct AuthOptions {
 /// The keys, loaded, and what is asked of a token.
 #[derive(Debug)]
 pub struct Auth {
+    options: AuthOptions,
+    loaded: RwLock<Arc<Loaded>>,
+}
+
+/// What is in the files.
+#[derive(Debug)]
+struct Loaded {
     keys: Keys,
-    issuer: Option<String>,
-    audience: Option<String>,
     /// The secret, where it is ours to sign with.
     signing: Option<EncodingKey>,
 }
@@ -70,19 +76,34 @@ impl Auth {
     /// [`AuthError`] when more than one kind of key is named, or a file cannot be read or holds no key that is good
     /// enough: a secret of fewer than [`SECRET_BYTES`] bytes, an RSA key of fewer than 2048 bits, a private key.
     pub fn open(options: &AuthOptions) -> Result<Auth, AuthError> {
-        let (keys, signing) = match (&options.secret_file, &options.public_key, &options.jwks) {
-            (None, None, None) => own_secret(&secret::open_or_create(&options.data_dir)?),
-            (Some(path), None, None) => own_secret(&secret::read(path)?),
-            (None, Some(path), None) => (keys::from_pem(path)?, None),
-            (None, None, Some(path)) => (keys::from_jwks(path)?, None),
-            _ => return Err(AuthError::SeveralKinds),
-        };
-        Ok(Auth { keys, issuer: options.issuer.clone(), audience: options.audience.clone(), signing })
+        let loaded = RwLock::new(Arc::new(load(options)?));
+        Ok(Auth { options: options.clone(), loaded })
+    }
+
+    /// Reads the keys again; tokens are checked with the new ones from now on.
+    ///
+    /// # Errors
+    /// As [`Auth::open`]; then all stays as it was.
+    pub fn reload(&self) -> Result<(), AuthError> {
+        let loaded = Arc::new(load(&self.options)?);
+        // Nobody panics while holding it, and what is in it is whole at any time.
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        Ok(())
+    }
+
+    /// The file that was named for the keys; `None` where they are the data directory's own secret.
+    pub fn file(&self) -> Option<&Path> {
+        let AuthOptions { secret_file, public_key, jwks, .. } = &self.options;
+        secret_file.as_deref().or(public_key.as_deref()).or(jwks.as_deref())
+    }
+
+    fn loaded(&self) -> Arc<Loaded> {
+        self.loaded.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether [`Auth::issue`] can make tokens: the key is a secret and not somebody else's public key.
     pub fn can_issue(&self) -> bool {
-        self.signing.is_some()
+        self.loaded().signing.is_some()
     }
 
     /// Checks a token against the clock of this machine.
@@ -108,7 +129,8 @@ impl Auth {
         if header.crit.is_some() {
             return Err(TokenError::Critical);
         }
-        let Key { key, algorithm, .. } = self.keys.choose(header.kid.as_deref())?;
+        let loaded = self.loaded();
+        let Key { key, algorithm, .. } = loaded.keys.choose(header.kid.as_deref())?;
         if header.alg != *algorithm {
             return Err(TokenError::Algorithm { expected: *algorithm });
         }
@@ -122,7 +144,7 @@ impl Auth {
         // check: the library's own check gives up on some odd ones without naming them.
         let claims: Map<String, Value> =
             jsonwebtoken::dangerous::insecure_decode(token).map_err(|_| TokenError::Malformed)?.claims;
-        claims::check(&claims, self.issuer.as_deref(), self.audience.as_deref(), now)
+        claims::check(&claims, self.options.issuer.as_deref(), self.options.audience.as_deref(), now)
     }
 
     /// Makes a token of ours for a user, valid from now for `ttl`, rounded up to whole seconds. Their `sub` follows from
@@ -156,7 +178,8 @@ impl Auth {
     /// [`IssueError::NotRenewable`] when `old` is of another kind, [`IssueError::RenewalOver`] when a new one would not
     /// be valid for longer than `old` is, [`IssueError::NoSecret`] when there is no secret to sign with.
     pub fn renew(&self, old: &Claims, ttl: Duration) -> Result<(String, Duration), IssueError> {
-        let key = self.signing.as_ref().ok_or(IssueError::NoSecret)?;
+        let loaded = self.loaded();
+        let key = loaded.signing.as_ref().ok_or(IssueError::NoSecret)?;
         let until = old.renew_until.ok_or(IssueError::NotRenewable)?;
         let issued = now();
         let exp = issued.saturating_add(ttl.as_secs()).min(until);
@@ -174,7 +197,8 @@ impl Auth {
         ttl: Duration,
         renewable: Option<Duration>,
     ) -> Result<String, IssueError> {
-        let key = self.signing.as_ref().ok_or(IssueError::NoSecret)?;
+        let loaded = self.loaded();
+        let key = loaded.signing.as_ref().ok_or(IssueError::NoSecret)?;
         let username = username.trim();
         if let Some(why) = claims::name_fault(username) {
             return Err(IssueError::Username { got: username.chars().take(NAME_BYTES).collect(), why });
@@ -198,9 +222,20 @@ impl Auth {
     }
 
     fn sign(&self, claims: &Claims, key: &EncodingKey) -> Result<String, IssueError> {
-        let claims = claims::ours(claims, self.issuer.as_deref(), self.audience.as_deref());
+        let claims = claims::ours(claims, self.options.issuer.as_deref(), self.options.audience.as_deref());
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, key).map_err(IssueError::Sign)
     }
+}
+
+fn load(options: &AuthOptions) -> Result<Loaded, AuthError> {
+    let (keys, signing) = match (&options.secret_file, &options.public_key, &options.jwks) {
+        (None, None, None) => own_secret(&secret::open_or_create(&options.data_dir)?),
+        (Some(path), None, None) => own_secret(&secret::read(path)?),
+        (None, Some(path), None) => (keys::from_pem(path)?, None),
+        (None, None, Some(path)) => (keys::from_jwks(path)?, None),
+        _ => return Err(AuthError::SeveralKinds),
+    };
+    Ok(Loaded { keys, signing })
 }
 
 fn own_secret(secret: &[u8]) -> (Keys, Option<EncodingKey>) {

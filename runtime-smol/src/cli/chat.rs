@@ -1,32 +1,66 @@
-//! `causerie chat`: a conversation in the terminal, without a server.
+//! `causerie chat`: a conversation in the terminal, with a model in this process or on a server.
+//!
+//! One task does all: it asks the keyboard for the next message, and meanwhile shows what a server says. `here` and
+//! `server` are whom one talks to; `command` knows what begins with a slash, `screen` what goes where.
 
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+mod command;
+mod compose;
+mod here;
+mod keyboard;
+mod screen;
+mod server;
+mod transcript;
+mod typing;
 
-use causerie_inference::chat::{Speaker, Turn};
-use causerie_inference::scheduler::FinishReason;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+
 use clap::Args;
+use smol::channel::{self, Receiver, Sender};
 
 use super::failure::Failure;
 use super::interrupt::Interrupt;
-use super::local::{AnswerOptions, Answered, Local, LocalOptions};
+use super::local::LocalOptions;
+use super::sampling::AnswerOptions;
 use super::source;
-use crate::config::ModelOptions;
+use crate::config::{DataOptions, ModelOptions};
+use command::{Verb, Where};
+use here::Here;
+use keyboard::{Entry, Keyboard};
+use screen::Screen;
+use server::link::Happened;
+use server::{Server, ServerOptions};
+use transcript::Shelf;
 
-/// The longest line that is read, in bytes: as long as a message to the server may be.
-const LINE_BYTES: u64 = 32 * 1024;
+/// Things that happened and were not looked at yet. Whoever makes more waits.
+const EVENTS: usize = 256;
 
-const HELP: &str = "\
-/help    this
-/clear   forget the conversation and begin anew
-/exit    leave (so do Ctrl-D, and Ctrl-C when nothing is being answered)
-Ctrl-C   stop the answer; what there is of it is kept";
+const EXAMPLES: &str = "\
+Examples:
+  causerie chat                                     talk with the default model
+  causerie chat --resume                            go on where you left
+  causerie chat --system \"Answer in French.\" --temperature 0.7
+  causerie chat --hf gemma3-270m                    with another model
+  causerie chat --server http://HOST:8080/#login=CODE      on a server, with others: paste the link that it printed
+  causerie chat --server https://chat.example --resume     and again, later
+  printf 'Hello\\nTell me more\\n' | causerie chat    line by line, answers on stdout
+
+At the prompt /help tells what else there is. Ctrl-C stops an answer, and leaves at an empty prompt.";
 
 /// What `causerie chat` takes.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ChatOptions {
+    #[command(flatten)]
+    server: ServerOptions,
+
     /// Instructions for the model
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
+
+    /// Go on with the last conversation
+    #[arg(long, short = 'c', visible_alias = "continue")]
+    resume: bool,
 
     #[command(flatten)]
     answer: AnswerOptions,
@@ -36,132 +70,170 @@ pub(crate) struct ChatOptions {
 
     #[command(flatten)]
     engine: LocalOptions,
+
+    #[command(flatten)]
+    data: DataOptions,
 }
 
-/// Reads lines and answers them until there are no more. Answers go to stdout, all else to stderr; where stdin is no
-/// terminal there is no prompt, so that a script can talk, too.
+/// What happened.
+#[derive(Debug)]
+enum Event {
+    /// The keyboard has something.
+    Entered(Entry),
+    /// Somebody types at it.
+    Typing,
+    /// The connection to a server.
+    Link(Happened),
+    /// The token that came from a login has been renewed, or not.
+    Renewed(Result<String, String>),
+    /// Ctrl-C, while something is being answered.
+    Interrupted,
+}
+
+/// What the person sits at.
+struct Terminal {
+    screen: Screen,
+    keyboard: Keyboard,
+    events: Receiver<Event>,
+    interrupt: Interrupt,
+    /// There is a person, not a pipe.
+    interactive: bool,
+    shelf: Shelf,
+    /// They know already that the conversation cannot be kept.
+    told_unkept: bool,
+}
+
+/// Whom one talks to.
+enum Peer {
+    Here(Box<Here>),
+    Server(Box<Server>),
+}
+
+/// Reads messages and has them answered until there are no more. Answers go to stdout, all else to stderr; where stdin
+/// is no terminal there is no prompt, so that a script can talk, too.
 pub(crate) fn chat(options: &ChatOptions) -> Result<(), Failure> {
-    options.answer.check()?; // what is wrong with the flags is told before a model is fetched
+    let sampling = options.answer.sampling()?; // what is wrong with the flags is told before a model is fetched
+    let data_dir = options.data.directory().map_err(Failure::of)?;
+    let shelf = Shelf::within(&data_dir);
+    let (told, events) = channel::bounded(EVENTS);
+    let typed = data_dir.join("chats").join(".typed");
+    if options.server.server.is_some() {
+        let mut server = Server::connect(&options.server, sampling, options.system.clone(), &data_dir, told.clone())?;
+        let mut terminal = Terminal::open(Where::Server, &typed, shelf, told, events)?;
+        server.greet(&mut terminal, options.resume)?;
+        return converse(&mut Peer::Server(Box::new(server)), &mut terminal);
+    }
     let path = source::model_file(&options.model)?;
-    let local = Local::load(&path, &options.engine)?;
-    let interactive = io::stdin().is_terminal();
-    if interactive {
-        say(&format!("{} is here. /help tells what else you can do.", local.name()));
-    }
-    let interrupt =
-        Interrupt::watch(0).map_err(|error| Failure::Failed(format!("cannot watch for Ctrl-C: {error}")))?;
-    let mut conversation = Conversation::new(local, options);
-    let mut input = io::stdin().lock();
+    let mut here = Here::open(path, &options.engine, sampling, options.system.clone(), shelf.clone())?;
+    let mut terminal = Terminal::open(Where::Here, &typed, shelf, told, events)?;
+    here.greet(&mut terminal, options.resume);
+    converse(&mut Peer::Here(Box::new(here)), &mut terminal)
+}
+
+fn converse(peer: &mut Peer, terminal: &mut Terminal) -> Result<(), Failure> {
     loop {
-        if interactive {
-            write_error("\n> ");
-        }
-        let Some(line) = read_line(&mut input)? else { break };
-        match line.trim() {
-            "" => {}
-            "/exit" | "/quit" => return Ok(()),
-            "/help" => say(HELP),
-            "/clear" => {
-                conversation.clear();
-                say("Forgotten.");
+        let message = match terminal.ask(peer)? {
+            Entry::Message(message) => message,
+            Entry::Nothing => continue,
+            Entry::TooLong(bytes) => {
+                terminal
+                    .screen
+                    .tell(&format!("That message has {bytes} bytes, and 32768 are the most; send a shorter one."));
+                continue;
             }
-            command if command.starts_with('/') => say(&format!("There is no {command}; /help tells what there is.")),
-            message => conversation.answer(message, &interrupt)?,
+            Entry::Unreadable(error) => return Err(Failure::Failed(format!("cannot read stdin: {error}"))),
+            Entry::Interrupted | Entry::End => break,
+        };
+        let command = if message.fenced { None } else { command::parse(&message.text) };
+        match command {
+            None => peer.say(&message.text, terminal)?,
+            Some((Verb::Exit, _)) => break,
+            Some((Verb::Help, _)) => terminal.screen.tell(&command::help(peer.place())),
+            Some((Verb::Unknown, _)) if peer.place() == Where::Here => {
+                let name = message.text.split_whitespace().next().unwrap_or("/");
+                terminal.screen.tell(&format!("There is no {name}; /help tells what there is."));
+            }
+            Some((verb, _)) if !command::belongs(verb, peer.place()) => terminal.screen.tell(match peer.place() {
+                Where::Server => "That is for conversations on this machine: causerie chat, without --server.",
+                _ => "That needs a server: causerie chat --server URL",
+            }),
+            Some((verb, rest)) => peer.obey(verb, rest, &message.text, terminal)?,
         }
     }
-    if interactive {
-        say("");
+    if let (true, Some(farewell)) = (terminal.interactive, peer.farewell()) {
+        terminal.screen.note(&farewell);
     }
     Ok(())
 }
 
-/// What was said so far.
-struct Conversation<'a> {
-    local: Local,
-    options: &'a ChatOptions,
-    turns: Vec<Turn>,
-    /// How many turns the model has been told to forget; people are told when that changes.
-    dropped: usize,
-}
-
-impl<'a> Conversation<'a> {
-    fn new(local: Local, options: &'a ChatOptions) -> Conversation<'a> {
-        let mut conversation = Conversation { local, options, turns: Vec::new(), dropped: 0 };
-        conversation.clear();
-        conversation
+impl Terminal {
+    fn open(
+        place: Where,
+        history: &Path,
+        shelf: Shelf,
+        told: Sender<Event>,
+        events: Receiver<Event>,
+    ) -> Result<Terminal, Failure> {
+        let mut screen = Screen::new();
+        let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
+        let history = interactive.then_some(history);
+        let keyboard = Keyboard::start(&mut screen, place, history, told.clone())?;
+        let interrupt = Interrupt::watch(0, move || drop(told.try_send(Event::Interrupted)), keyboard.restorer());
+        let interrupt = interrupt.map_err(|error| Failure::Failed(format!("cannot watch for Ctrl-C: {error}")))?;
+        Ok(Terminal { screen, keyboard, events, interrupt, interactive, shelf, told_unkept: false })
     }
 
-    fn clear(&mut self) {
-        self.dropped = 0;
-        self.turns.clear();
-        self.turns.extend(self.options.system.clone().map(|content| Turn { role: Speaker::System, content }));
-    }
-
-    /// Answers a message on stdout. One that cannot be answered is not part of the conversation.
-    fn answer(&mut self, message: &str, interrupt: &Interrupt) -> Result<(), Failure> {
-        self.turns.push(Turn { role: Speaker::User, content: message.to_owned() });
-        let mut out = io::stdout().lock();
-        let mut said = String::new();
-        let (local, turns) = (&mut self.local, &self.turns);
-        let (answered, stopped) = interrupt.guard(|stop| {
-            local.answer(turns, &self.options.answer, stop, &mut |text| {
-                said.push_str(text);
-                out.write_all(text.as_bytes())?;
-                out.flush()
-            })
-        });
-        match answered {
-            Ok(answered) => {
-                writeln!(out)?;
-                self.turns.push(Turn { role: Speaker::Assistant, content: said });
-                self.tell(&answered, stopped);
-                Ok(())
+    /// The next thing that is entered. What happens meanwhile is the peer's.
+    fn ask(&mut self, peer: &mut Peer) -> Result<Entry, Failure> {
+        self.screen.edit();
+        self.keyboard.ask();
+        loop {
+            match self.events.recv_blocking() {
+                Ok(Event::Entered(entry)) => {
+                    self.screen.edited();
+                    return Ok(entry);
+                }
+                Ok(event) => peer.take(event, self)?,
+                Err(_) => return Ok(Entry::End), // the keyboard is gone
             }
-            Err(Failure::Failed(error)) => {
-                self.turns.pop();
-                say(&error);
-                Ok(())
-            }
-            Err(other) => Err(other),
         }
-    }
-
-    fn tell(&mut self, answered: &Answered, stopped: bool) {
-        if stopped {
-            say("(stopped)");
-        } else if answered.reason == FinishReason::Length {
-            say("(cut: the answer reached --max-tokens or the end of the context)");
-        }
-        if answered.dropped_turns > self.dropped {
-            say(&format!(
-                "(the conversation is longer than the model can read: its oldest {} messages are left out)",
-                answered.dropped_turns
-            ));
-        }
-        self.dropped = answered.dropped_turns;
     }
 }
 
-/// A line without its end; `None` at the end of the input.
-fn read_line(input: &mut impl BufRead) -> Result<Option<String>, Failure> {
-    let unreadable = |error| Failure::Failed(format!("cannot read stdin: {error}"));
-    let mut line = Vec::new();
-    input.take(LINE_BYTES + 1).read_until(b'\n', &mut line).map_err(unreadable)?;
-    if line.len() as u64 > LINE_BYTES {
-        input.skip_until(b'\n').map_err(unreadable)?;
-        say(&format!("That line has more than {LINE_BYTES} bytes, the most that is read; send a shorter one."));
-        return Ok(Some(String::new()));
+impl Peer {
+    fn place(&self) -> Where {
+        match self {
+            Peer::Here(_) => Where::Here,
+            Peer::Server(_) => Where::Server,
+        }
     }
-    if line.is_empty() { Ok(None) } else { Ok(Some(String::from_utf8_lossy(&line).into_owned())) }
-}
 
-fn say(text: &str) {
-    write_error(&format!("{text}\n"));
-}
+    fn take(&mut self, event: Event, terminal: &mut Terminal) -> Result<(), Failure> {
+        match self {
+            Peer::Here(_) => Ok(()), // the model says nothing by itself
+            Peer::Server(server) => server.take(event, terminal),
+        }
+    }
 
-/// Where stderr is closed there is nobody to tell.
-fn write_error(text: &str) {
-    let mut stderr = io::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes());
-    let _ = stderr.flush();
+    fn say(&mut self, text: &str, terminal: &mut Terminal) -> Result<(), Failure> {
+        match self {
+            Peer::Here(here) => here.say(text, terminal),
+            Peer::Server(server) => server.say(text, terminal),
+        }
+    }
+
+    /// `text` is all of the command, `rest` what follows its name.
+    fn obey(&mut self, verb: Verb, rest: &str, text: &str, terminal: &mut Terminal) -> Result<(), Failure> {
+        match self {
+            Peer::Here(here) => here.obey(verb, rest, terminal),
+            Peer::Server(server) => server.obey(verb, rest, text, &terminal.shelf.clone(), terminal),
+        }
+    }
+
+    fn farewell(&self) -> Option<String> {
+        match self {
+            Peer::Here(here) => here.farewell(),
+            Peer::Server(server) => server.farewell(),
+        }
+    }
 }

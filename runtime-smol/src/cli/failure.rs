@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use super::output::harmless;
+
 /// The exit code after Ctrl-C, as shells have it: 128 and the number of SIGINT.
 pub(super) const INTERRUPTED: u8 = 130;
 
@@ -50,19 +52,6 @@ pub(crate) fn say(message: &str) {
     let _ = writeln!(io::stderr().lock(), "causerie: {}", harmless(message));
 }
 
-/// Messages quote files and peers: what a terminal would obey is shown instead.
-fn harmless(message: &str) -> String {
-    let mut shown = String::with_capacity(message.len());
-    for character in message.chars() {
-        if character.is_control() && character != '\n' {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
 /// For writing to stdout.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
@@ -70,13 +59,5 @@ impl From<io::Error> for Failure {
             io::ErrorKind::BrokenPipe => Failure::OutputClosed,
             _ => Failure::Failed(format!("cannot write to stdout: {error}")),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_terminal_obeys_no_message() {
-        assert_eq!(super::harmless("no key `\x1b[31mé`\n"), "no key `\\u{1b}[31mé`\n");
     }
 }

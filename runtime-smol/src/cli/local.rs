@@ -9,68 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use causerie_inference::chat::{self, Turn};
 use causerie_inference::scheduler::{Event, FinishReason, SequenceFault, Timings, Usage};
 use causerie_inference::{
-    LoadOptions, Model, Request, SamplingOptions, SamplingOverrides, Scheduler, SchedulerOptions,
+    Grammar, GrammarError, LoadOptions, Model, ModelInfo, Request, SamplingOptions, Scheduler, SchedulerOptions,
 };
 use clap::Args;
 
 use super::failure::Failure;
+use super::sampling::Sampling;
 use crate::config::{Kv, Speculate};
 
 /// A prompt leaves at least this part of the context to its answer, unless less is wanted.
 const ANSWER_PART: usize = 4;
-
-/// How answers are sampled.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct AnswerOptions {
-    /// The longest answer, in tokens
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
-    max_tokens: u32,
-
-    /// 0 always takes the likeliest token; higher is more surprising [default: the model's, or 0.2]
-    #[arg(long, value_name = "T")]
-    temperature: Option<f32>,
-
-    /// Choose among the N likeliest tokens; 0 for all [default: the model's, or 40]
-    #[arg(long, value_name = "N")]
-    top_k: Option<u32>,
-
-    /// Choose among the likeliest tokens that together have this probability [default: the model's, or 0.9]
-    #[arg(long, value_name = "P")]
-    top_p: Option<f32>,
-
-    /// Choose among tokens with at least this part of the likeliest one's probability [default: the model's, or 0]
-    #[arg(long, value_name = "P")]
-    min_p: Option<f32>,
-
-    /// Makes repetition less likely; 1 changes nothing [default: the model's, or 1.05]
-    #[arg(long, value_name = "R")]
-    repetition_penalty: Option<f32>,
-
-    /// The same seed gives the same answer
-    #[arg(long, value_name = "S")]
-    seed: Option<u64>,
-}
-
-impl AnswerOptions {
-    /// Tells what is wrong with the flags, before there is a model.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
-        self.sampling(&SamplingOptions::default()).map(|_| ())
-    }
-
-    /// What the flags say, and what is the model's own where they say nothing.
-    fn sampling(&self, model: &SamplingOptions) -> Result<SamplingOptions, Failure> {
-        let overrides = SamplingOverrides {
-            temperature: self.temperature,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repetition_penalty: self.repetition_penalty,
-            seed: self.seed,
-            ..SamplingOverrides::default()
-        };
-        model.clone().with(&overrides).map_err(|error| Failure::Usage(error.to_string()))
-    }
-}
 
 /// How the engine runs when there is one conversation.
 #[derive(Args, Clone, Debug)]
@@ -136,22 +84,39 @@ impl Local {
         &self.name
     }
 
+    /// The model itself: its size, its kernels.
+    pub(crate) fn info(&self) -> &ModelInfo {
+        self.model.info()
+    }
+
+    /// Tokens that question and answer may have together.
+    pub(crate) fn context(&self) -> usize {
+        self.scheduler.context()
+    }
+
+    /// How the model is sampled where nobody wishes anything.
+    pub(crate) fn sampling(&self) -> &SamplingOptions {
+        self.model.sampling()
+    }
+
     /// Answers the last of `turns`. The text goes to `sink` as it comes; once `stop` is set it ends soon, and so it does
     /// when the sink fails.
     pub(crate) fn answer(
         &mut self,
         turns: &[Turn],
-        options: &AnswerOptions,
+        wished: &Sampling,
+        grammar: Option<&Grammar>,
         stop: &AtomicBool,
         sink: &mut dyn FnMut(&str) -> io::Result<()>,
     ) -> Result<Answered, Failure> {
-        let max_tokens = options.max_tokens as usize;
+        let max_tokens = wished.max_tokens() as usize;
         let context = self.scheduler.context();
         let room = context - max_tokens.min(context / ANSWER_PART).max(1);
         let prompt = chat::prompt(self.model.tokenizer(), self.model.template(), turns, room).map_err(Failure::of)?;
-        let sampling = options.sampling(self.model.sampling())?;
+        let sampling = wished.over(self.model.sampling()).map_err(Failure::of)?;
+        let grammar = grammar.cloned();
         let session = Some(0); // there is one conversation
-        let request = Request { prompt: prompt.tokens, sampling, max_tokens, session, ..Request::default() };
+        let request = Request { prompt: prompt.tokens, sampling, grammar, max_tokens, session, ..Request::default() };
         let id = self.scheduler.submit(request).map_err(Failure::of)?;
         let mut outcome = Outcome::default();
         while self.scheduler.step(&mut |from, event| outcome.take(from == id, event, sink)) {
@@ -159,9 +124,12 @@ impl Local {
                 self.scheduler.cancel(id);
             }
         }
-        let Outcome { end, fault, sink_error } = outcome;
+        let Outcome { end, fault, refused, sink_error } = outcome;
         if let Some(error) = sink_error {
             return Err(error.into());
+        }
+        if let Some(refused) = refused {
+            return Err(refusal(&refused));
         }
         match (end, fault) {
             (Some((reason, usage, timings)), _) => {
@@ -180,6 +148,7 @@ impl Local {
 struct Outcome {
     end: Option<(FinishReason, Usage, Timings)>,
     fault: Option<SequenceFault>,
+    refused: Option<GrammarError>,
     sink_error: Option<io::Error>,
 }
 
@@ -188,7 +157,9 @@ impl Outcome {
         match event {
             _ if !ours => {}
             Event::Text(text) if self.sink_error.is_none() => self.sink_error = sink(text).err(),
-            Event::Text(_) | Event::Token { .. } | Event::Refused { .. } => {} // no grammar is asked for
+            // No embedding is asked for.
+            Event::Text(_) | Event::Token { .. } | Event::Embedded { .. } => {}
+            Event::Refused { error } => self.refused = Some(error.clone()),
             Event::Finished { reason, usage, timings } => self.end = Some((reason, usage, timings)),
             Event::Failed { fault } => self.fault = Some(fault),
         }
@@ -201,4 +172,14 @@ fn seed() -> u64 {
     // Without randomness the answers are repeatable, which is no reason not to answer.
     let _ = getrandom::fill(&mut seed);
     u64::from_le_bytes(seed)
+}
+
+/// What is wrong with a grammar is wrong usage, unless the model is at fault.
+fn refusal(error: &GrammarError) -> Failure {
+    match error {
+        GrammarError::Empty | GrammarError::TooLong { .. } | GrammarError::Invalid { .. } => {
+            Failure::Usage(error.to_string())
+        }
+        _ => Failure::of(error),
+    }
 }

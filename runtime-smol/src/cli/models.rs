@@ -9,19 +9,13 @@ use causerie_inference::Gguf;
 use super::failure::Failure;
 use super::output::{parameters, size};
 use crate::config;
-use crate::fetch::{self, DEFAULT_MODEL, ModelSource};
-
-/// How deep models may be: `OWNER/REPO/FOLDER/FILE`.
-const DEPTH: u32 = 4;
+use crate::fetch::{self, DEFAULT_MODEL, KnownModel, ModelSource};
 
 /// A table on stdout.
 pub(crate) fn models() -> Result<(), Failure> {
     let cache = config::cache_directory().map_err(Failure::of)?;
     let directory = fetch::models_directory(&cache);
-    let mut files = Vec::new();
-    collect(&directory, DEPTH, &mut files)
-        .map_err(|error| Failure::Failed(format!("cannot read {}: {error}", directory.display())))?;
-    files.sort();
+    let files = cached().map_err(Failure::Failed)?;
     if files.is_empty() {
         let _ = writeln!(
             io::stderr().lock(),
@@ -47,21 +41,53 @@ pub(crate) fn models() -> Result<(), Failure> {
     Ok(())
 }
 
-/// All GGUF files. That the directory is not there yet is no error.
-fn collect(directory: &Path, depth: u32, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
+/// The models in the cache, by their paths in order.
+///
+/// # Errors
+/// When there is no cache directory, or it cannot be read.
+pub(super) fn cached() -> Result<Vec<PathBuf>, String> {
+    let cache = config::cache_directory().map_err(|error| error.to_string())?;
+    fetch::cached(&cache).map_err(|error| format!("cannot read {}: {error}", fetch::models_directory(&cache).display()))
+}
+
+/// What people call a model: the name of a known one, or its file's without the ending.
+pub(super) fn short_name(path: &Path) -> String {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let known = KnownModel::ALL.into_iter().find(|model| model.file == file);
+    known.map_or_else(|| file.trim_end_matches(".gguf").to_owned(), |model| model.name.to_owned())
+}
+
+/// The one of the models in the cache that is meant by a name, by the beginning of one, or a file by its path.
+///
+/// # Errors
+/// When none is meant, or several are; for people.
+pub(super) fn chosen(name: &str, cached: &[PathBuf]) -> Result<PathBuf, String> {
+    if name.contains('/') && Path::new(name).is_file() {
+        return Ok(PathBuf::from(name));
+    }
+    let wanted = name.to_lowercase();
+    let names = |path: &Path| {
+        let file = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        [short_name(path).to_lowercase(), file]
     };
-    for entry in entries {
-        let path = entry?.path();
-        if path.is_dir() && depth > 1 {
-            collect(&path, depth - 1, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "gguf") && path.is_file() {
-            files.push(path);
+    let exact = cached.iter().find(|path| names(path).contains(&wanted));
+    if let Some(path) = exact {
+        return Ok(path.clone());
+    }
+    let begun: Vec<&PathBuf> =
+        cached.iter().filter(|path| names(path).iter().any(|name| name.starts_with(&wanted))).collect();
+    match begun.as_slice() {
+        [path] => Ok((*path).clone()),
+        [] => {
+            let there: Vec<String> = cached.iter().map(|path| short_name(path)).collect();
+            let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+            Err(format!("{name} is not on this machine; there is {there}. `causerie pull {name}` fetches it."))
+        }
+        several => {
+            let several: Vec<String> = several.iter().map(|path| short_name(path)).collect();
+            Err(format!("{name} may be {}; say more of the name.", several.join(" or ")))
         }
     }
-    Ok(())
 }
 
 /// What most of the weights are stored as, and how many there are.

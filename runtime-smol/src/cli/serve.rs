@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -16,14 +16,22 @@ use smol::channel::Sender;
 use smol::stream::StreamExt;
 use smol::{Async, LocalExecutor};
 
+use crate::admission::Admissions;
 use crate::auth::{Auth, AuthError};
-use crate::config::{self, ConfigError, ServeOptions};
+use crate::config::{self, ConfigError, DataOptions, ServeOptions};
 use crate::drive::{Clock, Drive, Outside, Sources};
 use crate::fetch::FetchOptions;
-use crate::http::{self, Health, OriginPolicy, Site};
+use crate::housekeeping;
+use crate::http::{self, Bodies, Health, OriginPolicy, Site};
 use crate::limits;
 use crate::login::LoginCodes;
-use crate::store::{Store, StoreError};
+use crate::metrics::{EngineLoad, Metrics};
+use crate::models::Models;
+use crate::notify;
+use crate::quota::Quotas;
+use crate::reload::{Reload, Source};
+use crate::store::{Store, StoreError, StoreOptions};
+use crate::tls::{Tls, TlsError};
 use crate::worker::{Worker, WorkerOptions};
 
 /// Why the server does not start, or stopped by itself.
@@ -41,6 +49,8 @@ pub enum ServeError {
     },
     /// The keys could not be loaded.
     Auth(AuthError),
+    /// The certificate could not be loaded.
+    Tls(TlsError),
     /// The address could not be listened on.
     Listen {
         /// Which.
@@ -67,6 +77,7 @@ impl fmt::Display for ServeError {
                 write!(f, "cannot make the data directory {}: {source}; give another with --data-dir", path.display())
             }
             ServeError::Auth(error) => error.fmt(f),
+            ServeError::Tls(error) => error.fmt(f),
             ServeError::Listen { address, source } if source.kind() == io::ErrorKind::AddrInUse => write!(
                 f,
                 "{address} is in use, perhaps by another causerie: stop that one, \
@@ -84,7 +95,8 @@ impl fmt::Display for ServeError {
 
 impl std::error::Error for ServeError {}
 
-/// Runs the server until it is told to stop: by SIGTERM, SIGINT or SIGHUP, and at once by a second one.
+/// Runs the server until it is told to stop: by SIGTERM or SIGINT, and at once by a second one. SIGHUP reads certificates
+/// and keys again, SIGUSR1 prints another link.
 ///
 /// # Errors
 /// [`ServeError`] when it cannot start. A model that cannot be had is no reason not to.
@@ -96,8 +108,16 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(listen)?;
     let listener = Async::new(listener).map_err(listen)?;
     let auth = Arc::new(Auth::open(&options.keys.auth(&data_dir)).map_err(ServeError::Auth)?);
+    let tls = options.tls.files().map_err(ServeError::Config)?;
+    let tls = tls.map(Tls::open).transpose().map_err(ServeError::Tls)?.map(Arc::new);
+    let sources = [Some(Source::Keys(auth.clone())), tls.clone().map(Source::Tls)];
+    let reload = Reload::start(sources.into_iter().flatten().collect())
+        .map_err(|source| ServeError::System { what: "a thread", source })?;
     let (reply, replies) = smol::channel::bounded(limits::STORE_REPLIES);
-    let store = Store::open(&config::database_path(&data_dir), reply).map_err(ServeError::Store)?;
+    let load = Arc::new(EngineLoad::default());
+    let metrics = Rc::new(Metrics::new(load.clone()));
+    let opened = StoreOptions { latency: Some(metrics.storage()), ..StoreOptions::default() };
+    let store = Store::open_with(&config::database_path(&data_dir), &opened, reply).map_err(ServeError::Store)?;
 
     let (event, events) = smol::channel::bounded(limits::WORKER_EVENTS);
     let worker = WorkerOptions {
@@ -105,10 +125,14 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
         fetch: FetchOptions::from_environment(options.model.offline).map_err(ServeError::Config)?,
         engine: options.engine.clone(),
         saved: options.kv_cache.directory(&data_dir).and_then(|directory| saved_cache(&directory)),
+        load,
     };
     let model = worker.source.to_string();
+    let others = worker.clone();
     let worker = Worker::start(worker, event).map_err(|source| ServeError::System { what: "a thread", source })?;
 
+    let store = Rc::new(store);
+    let quotas = Rc::new(Quotas::new(&store, metrics.clone()));
     let (clock, wall_clock) = Clock::start();
     let hub_limits = Limits::default();
     let message_bytes = hub_limits.frame_bytes;
@@ -123,28 +147,53 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     let (stop, stops) = smol::channel::bounded(1);
     let health = Rc::new(Health::new());
     let executor = Rc::new(LocalExecutor::new());
+    let models = Models::new(&executor, health.clone(), worker.asker(), others, options.load_on_demand);
+    load_also(&models, &options.also);
     let site = Rc::new(Site {
         executor: executor.clone(),
         auth: auth.clone(),
+        admissions: Rc::new(Admissions::new(auth.clone(), &store)),
+        quotas: quotas.clone(),
+        metrics: metrics.clone(),
         logins: RefCell::new(LoginCodes::default()),
         operator: options.user.clone(),
         origins: OriginPolicy::new(address, &options.allow_origin),
         health: health.clone(),
+        models,
+        store: Rc::downgrade(&store),
         arrivals: arrival,
         message_bytes,
         open: Cell::new(0),
+        tls,
+        handshakes: Cell::new(0),
+        bodies: Bodies::default(),
+        log_requests: options.log_requests,
     });
     raise_open_files();
     let secret_file = options.keys.jwt_secret_file.clone();
     let welcome = Welcome { address, model, data_dir, secret_file, site: site.clone() };
     let signals = signals().map_err(|source| ServeError::System { what: "signals", source })?;
     welcome.print();
-    executor.spawn(watch_signals(signals, stop, welcome)).detach();
+    let terminal = io::stdin().is_terminal();
+    executor.spawn(watch_signals(signals, stop, welcome, reload, terminal)).detach();
+    executor.spawn(housekeeping::watch(Rc::downgrade(&store), site.arrivals.clone())).detach();
+    let forget = housekeeping::forget(Rc::downgrade(&store), site.arrivals.clone(), options.retain_days);
+    executor.spawn(forget).detach();
     executor.spawn(http::accept(site, listener.into())).detach();
-    let drive = Drive::new(hub, Outside::new(health, worker, store, auth), clock);
+    notify::tell("READY=1");
+    let drive = Drive::new(hub, Outside::new(health, worker, store, auth, quotas, metrics), clock);
     smol::block_on(executor.run(drive.run(Sources { arrivals, replies, events, stop: stops })));
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Loads further models. That one of them cannot be had is no reason not to serve the others.
+fn load_also(models: &Models, also: &[String]) {
+    for name in also {
+        if let Err(error) = models.source(name).and_then(|source| models.load(source)) {
+            tracing::error!("the model {name} is not loaded: {error}");
+        }
+    }
 }
 
 /// The file in which conversations are kept as they were computed; none where it cannot be.
@@ -200,18 +249,22 @@ fn signals() -> io::Result<Signals> {
     Signals::new([Signal::Int])
 }
 
-async fn watch_signals(mut signals: Signals, stop: Sender<()>, welcome: Welcome) {
+async fn watch_signals(mut signals: Signals, stop: Sender<()>, welcome: Welcome, reload: Reload, terminal: bool) {
     let mut stopping = false;
     while let Some(signal) = signals.next().await {
         match signal {
             #[cfg(unix)]
             Ok(Signal::Usr1) => welcome.print_link(),
+            // It also says that the terminal, where the server was started on one, is gone: then it goes, too.
+            #[cfg(unix)]
+            Ok(Signal::Hup) if !terminal || io::stdin().is_terminal() => reload.now(),
             Ok(_) if stopping => {
                 tracing::warn!("stopped at once, as asked");
                 std::process::exit(1);
             }
             Ok(_) => {
                 stopping = true;
+                notify::tell("STOPPING=1");
                 let _ = stop.try_send(());
             }
             Err(error) => tracing::warn!(%error, "a signal could not be read"),
@@ -242,10 +295,10 @@ impl Welcome {
             self.invitation(),
         );
         self.print_link();
-        if !self.address.ip().is_loopback() {
+        if !self.address.ip().is_loopback() && self.site.tls.is_none() {
             tracing::warn!(
                 "listening on {}, so others can connect, and without TLS tokens and chats can be read on the way: \
-                 put a proxy that speaks HTTPS in front",
+                 give --tls-cert and --tls-key, or put a proxy that speaks HTTPS in front",
                 self.address
             );
         }
@@ -256,16 +309,18 @@ impl Welcome {
         if !self.site.auth.can_issue() {
             return String::new();
         }
+        let usual = DataOptions { data_dir: None }.directory();
         let secret = match &self.secret_file {
-            Some(file) => format!("--jwt-secret-file '{}'", file.display()),
-            None => format!("--data-dir '{}'", self.data_dir.display()),
+            Some(file) => format!("--jwt-secret-file '{}' ", file.display()),
+            None if usual.is_ok_and(|usual| usual == self.data_dir) => String::new(),
+            None => format!("--data-dir '{}' ", self.data_dir.display()),
         };
         let base = if self.address.ip().is_unspecified() {
-            format!("http://ADDRESS-OF-THIS-MACHINE:{}", self.address.port())
+            format!("{}://ADDRESS-OF-THIS-MACHINE:{}", self.scheme(), self.address.port())
         } else {
             self.base()
         };
-        format!("  Invite   causerie token {secret} --user NAME   then send them {base}/#token=TOKEN\n")
+        format!("  Invite   causerie token {secret}--user NAME   then send them {base}/#token=TOKEN\n")
     }
 
     /// A new link, which logs one browser in.
@@ -301,6 +356,10 @@ impl Welcome {
         if address.ip().is_unspecified() {
             address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
         }
-        format!("http://{address}")
+        format!("{}://{address}", self.scheme())
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.site.tls.is_some() { "https" } else { "http" }
     }
 }

@@ -63,7 +63,7 @@ pub(crate) fn token(options: &TokenOptions) -> Result<(), Failure> {
 }
 
 /// A whole number and a unit.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a time; write a whole number and one of s, m, h and d, as in 30m");
     let digits = text.trim_end_matches(|last: char| last.is_ascii_alphabetic());
     let seconds_a_unit = match &text[digits.len()..] {

@@ -12,6 +12,7 @@ mod pip;
 mod place;
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
@@ -124,6 +125,37 @@ impl FetchOptions {
 /// The directory of a cache that models are in.
 pub fn models_directory(cache: &Path) -> PathBuf {
     cache.join("models")
+}
+
+/// How deep models of a cache may be: `OWNER/REPO/FOLDER/FILE`.
+const DEPTH: u32 = 4;
+
+/// The models in a cache, by their paths in order.
+///
+/// # Errors
+/// When the directory cannot be read; that it is not there yet is no error.
+pub fn cached(cache: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    collect(&models_directory(cache), DEPTH, &mut files)?;
+    files.sort();
+    Ok(files)
+}
+
+/// All GGUF files.
+fn collect(directory: &Path, depth: u32, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() && depth > 1 {
+            collect(&path, depth - 1, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "gguf") && path.is_file() {
+            files.push(path);
+        }
+    }
+    Ok(())
 }
 
 /// The file of a model if it is on this machine already; no network is touched, and of a file in the cache only the size

@@ -2,26 +2,25 @@
 
 use std::rc::Rc;
 
-use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::upgrade::Parts;
 use hyper::{Request, StatusCode, Version};
-use smol::net::TcpStream;
 use smol_hyper::rt::FuturesIo;
+use tracing::Instrument;
 use tungstenite::handshake::derive_accept_key;
 
 use super::{Counted, Refusal, Response, check_origin};
 use crate::auth::{self, Handshake};
 use crate::socket::{self, Door};
+use crate::stream::Stream;
 
 /// Answers 101 and lets the connection go on as a WebSocket; the token is checked, and its fault told there.
-pub(super) fn answer(counted: &Rc<Counted>, mut request: Request<Incoming>) -> Result<Response, Refusal> {
-    let site = counted.0.clone();
+pub(super) async fn answer(counted: &Rc<Counted>, mut request: Request<Incoming>) -> Result<Response, Refusal> {
+    let site = counted.site.clone();
     check_origin(&site, &request)?;
     if site.health.draining() {
-        let message = "the server is stopping: connect again in a moment";
-        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "server_draining", message));
+        return Err(Refusal::draining());
     }
     let mut response = switching(&accept(&request)?);
     let headers = request.headers();
@@ -34,7 +33,12 @@ pub(super) fn answer(counted: &Rc<Counted>, mut request: Request<Incoming>) -> R
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
     }
     let identity = match handshake.token {
-        Some(token) => site.auth.verify(&token).map_err(|error| error.to_string()),
+        Some(token) => {
+            let admitted = site.admissions.admit(&token, counted.source()).await;
+            admitted.map_err(|rejection| rejection.to_string()).and_then(|visitor| {
+                if visitor.may_chat() { Ok(visitor) } else { Err("this API key is for /metrics alone".to_owned()) }
+            })
+        }
         None => Err("there is no token: give one as ?token=JWT, as Authorization: Bearer JWT, \
                      or as the WebSocket subprotocol bearer.JWT"
             .to_owned()),
@@ -50,7 +54,7 @@ pub(super) fn answer(counted: &Rc<Counted>, mut request: Request<Incoming>) -> R
             Ok(upgraded) => upgraded,
             Err(error) => return tracing::debug!(%error, "a WebSocket was gone before it began"),
         };
-        let Ok(parts) = upgraded.downcast::<FuturesIo<TcpStream>>() else {
+        let Ok(parts) = upgraded.downcast::<FuturesIo<Stream>>() else {
             return tracing::error!("a connection of an unknown kind was upgraded");
         };
         // Nothing of hyper's is to live on here: its buffer alone has 8 KiB.
@@ -59,13 +63,13 @@ pub(super) fn answer(counted: &Rc<Counted>, mut request: Request<Incoming>) -> R
         drop(read_buf);
         socket::open(door, stream, early, identity, counted).await;
     };
-    executor.spawn(task).detach();
+    executor.spawn(task.in_current_span()).detach();
     Ok(response)
 }
 
 /// 101, without the extensions that may have been offered: none is spoken.
 fn switching(accept: &str) -> Response {
-    let mut response = Response::new(Full::new(Bytes::new()));
+    let mut response = Response::new(Bytes::new().into());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));

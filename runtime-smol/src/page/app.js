@@ -3,6 +3,7 @@
 import * as auth from './auth.js';
 import { Chat } from './chat.js';
 import { Connection } from './connection.js';
+import { modelOf } from './model.js';
 import { View } from './view.js';
 
 /** Milliseconds between two looks at a server that has no model yet. */
@@ -17,23 +18,38 @@ const view = new View({
   signIn,
   signOut,
   newChat: () => chat.newChat(),
-  send: (text) => chat.send(text),
-  stop: () => chat.stop(),
-  composing: (something) => chat.composing(something),
-  invite: () => chat.invite(),
-  rename: () => chat.rename(),
-  remove: () => chat.remove(),
+  send: (text) => chat.speaker.send(text),
+  stop: () => chat.speaker.stop(),
+  composing: (something) => chat.speaker.composing(something),
+  invite: () => chat.sessions.invite(),
+  current: () => chat.current.id,
+  sessions: {
+    search: (query) => chat.sessions.search(query),
+    step: (by) => chat.sessions.step(by),
+    may: (id) => chat.sessions.mine(id),
+    rename: (id) => chat.sessions.rename(id),
+    remove: (id) => chat.sessions.remove(id),
+    markdown: (id) => chat.sessions.export(id, 'markdown'),
+    json: (id) => chat.sessions.export(id, 'json'),
+  },
+  settings: { fill: () => chat.tuning.fill(), reset: () => chat.tuning.reset() },
 });
-const chat = new Chat({ view, transport: () => connection, renew, health });
+const chat = new Chat({ view, transport: () => connection, renew, health, find: (query) => auth.find(token, query), signInLink: (username, session) => auth.invite(token, username, session) });
 
 // ---- Signing in ----
+
+/** The address's fragment without what signs in: the chat that an invitation leads to. */
+const withoutSecret = (hash) => {
+  const session = /(?:^#|&)(session=[0-9a-f-]{36})(?:&|$)/i.exec(hash)?.[1];
+  return session ? `#${session}` : '';
+};
 
 /** Signs in with what the address holds, or goes on as before. */
 async function start() {
   const given = auth.credential(location.hash);
   if (given) {
     // Out of the address bar and the history at once: it is a secret.
-    history.replaceState(null, '', location.pathname + location.search);
+    history.replaceState(null, '', location.pathname + location.search + withoutSecret(location.hash));
     const trouble = await take(given);
     const known = auth.stored();
     if (trouble && (!known || auth.expired(known, Date.now()))) return view.signIn(trouble);
@@ -64,7 +80,7 @@ function enter() {
   const claims = token && auth.claims(token);
   if (!claims) return view.signIn();
   if (auth.expired(token, Date.now())) return leave('Your sign-in has ended. Ask for a new link.');
-  const me = { id: claims.sub, name: claims.username ?? claims.sub ?? 'You' };
+  const me = { id: claims.sub, name: claims.username ?? claims.sub ?? 'You', admin: claims.role === 'admin' };
   view.app(me);
   // Past the middle of its life a token is renewed early, so that whoever comes often stays signed in.
   if (auth.renewable(token) && (claims.exp - Date.now() / 1000) * 2 < claims.exp - claims.iat) renew().catch(() => {});
@@ -146,10 +162,10 @@ async function health() {
   } catch {
     return; // the connection's own banner says it
   }
-  const ready = state.status === 'ready';
-  const percent = state.percent === undefined ? '' : `: ${state.percent} %`;
-  view.model({ text: ready ? String(state.model?.name ?? state.model ?? '') : `${state.message ?? 'No model is ready'}${percent}`, ready });
-  if (!ready && connection) healthTimer = setTimeout(health, HEALTH);
+  const model = modelOf(state);
+  view.model(model);
+  chat.draw();
+  if (!model.ready && connection) healthTimer = setTimeout(health, HEALTH);
 }
 
 addEventListener('hashchange', () => {

@@ -58,6 +58,18 @@ export async function refresh(token) {
   return answer.token;
 }
 
+/** Makes a link that signs somebody in and leads to a session; for administrators. Gives its fragment, `path`, and `expires_in` seconds. */
+export const invite = (token, username, session) =>
+  post('api/admin/invite', { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' }, JSON.stringify({ username, session }));
+
+/** The chats of a token's bearer in which all words of a query stand: `found`, and whether there may be `more`. */
+export async function find(token, query) {
+  const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
+  const response = await fetch('api/search', { method: 'POST', headers, body: JSON.stringify({ query }), cache: 'no-store' });
+  if (!response.ok) throw new Error(`The server answered ${response.status}.`);
+  return response.json();
+}
+
 async function post(path, headers, body) {
   let response;
   try {

@@ -1,6 +1,6 @@
 // One line of the conversation as an element: a message with what can be done about it, or a note.
 
-import { render as markdown } from './markdown.js';
+import { render as markdown } from './render.js';
 
 /** Builds an element: `make('p', {class: 'x'}, 'text', node)`. */
 export function make(name, attributes = {}, ...children) {
@@ -85,7 +85,7 @@ function state(item, actions) {
   if (item.kind === 'pending') return make('p', { class: 'state' }, item.messageId ? 'Saved' : 'Sending…');
   const parts = [];
   if (item.finish === 'stopped') parts.push('Stopped');
-  if (item.finish === 'length') parts.push('Cut off: no room for more');
+  if (item.finish === 'length') parts.push('Cut off: as long as it may be');
   if (item.finish === 'error') parts.push('Broken off by an error');
   const tokens = item.usage?.completion_tokens;
   if (tokens) parts.push(`${tokens} ${tokens === 1 ? 'token' : 'tokens'}`);
@@ -141,7 +141,7 @@ function time(timestamp) {
 const dots = () => make('p', { class: 'dots', role: 'img', 'aria-label': 'Causerie is thinking' }, make('i'), make('i'), make('i'));
 
 /** A picture of the page's own set. */
-function symbol(name, kind) {
+export function symbol(name, kind) {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
   if (kind) svg.setAttribute('class', kind);

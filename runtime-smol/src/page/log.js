@@ -75,7 +75,7 @@ export class Log {
       if (place !== node) this.list.insertBefore(node, place);
       previous = node;
     }
-    if (conversation?.modelTyping && conversation.streams.size === 0) this.list.append(this.thinking);
+    if (conversation?.waiting) this.list.append(this.thinking);
     else this.thinking.remove();
     const keys = new Set(items.map((item) => item.key));
     for (const [key, node] of this.#nodes) {

@@ -1,6 +1,6 @@
-// A small, safe Markdown: text in, plain data out, DOM nodes from that. Never HTML.
+// A small, safe Markdown: text in, plain data out, of which `render.js` makes nodes. Never HTML.
 //
-// Blocks: {type: 'paragraph'|'heading'|'quote'|'list'|'code'|'rule', ...}; inlines: a string or {type: 'code'|'strong'|'em'|'link', ...}.
+// Blocks: {type: 'paragraph'|'heading'|'quote'|'list'|'code'|'table'|'rule', ...}; inlines: a string or {type: 'code'|'strong'|'em'|'del'|'link', ...}.
 // What is not understood stays the text it was, so that nothing a model or a person writes is ever lost.
 
 /** Blocks and inlines inside each other, at most: deeper ones stay text. Keeps hostile input from exhausting the stack. */
@@ -11,6 +11,7 @@ const HEADING = /^ {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*$/;
 const RULE = /^ {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*$/;
 const QUOTE = /^ {0,3}> ?/;
 const ITEM = /^( {0,3})([-*+]|\d{1,9}[.)])([ \t]+|$)/;
+const DASHES = /^\|?[ \t]*:?-+:?(?:[ \t]*\|[ \t]*:?-+:?)*[ \t]*\|?$/;
 
 /** Blocks of a text. An unclosed code fence reaches to the end, as while it is streamed. */
 export function parse(text, depth = 0) {
@@ -46,8 +47,12 @@ function blocks(lines, depth) {
       const list = listAt(lines, at, depth);
       found.push(list.block);
       at = list.end;
+    } else if (isTable(lines, at)) {
+      const table = tableAt(lines, at);
+      found.push(table.block);
+      at = table.end;
     } else {
-      const end = endOf(lines, at + 1, (next) => next.trim() !== '' && !interrupts(next, nested));
+      const end = endOf(lines, at + 1, (next, index) => next.trim() !== '' && !interrupts(next, nested) && !isTable(lines, index));
       found.push({ type: 'paragraph', inlines: inlines(lines.slice(at, end).map((next) => next.trim()).join('\n')) });
       at = end;
     }
@@ -60,7 +65,7 @@ const interrupts = (line, nested) =>
 
 function endOf(lines, from, belongs) {
   let end = from;
-  while (end < lines.length && belongs(lines[end])) end += 1;
+  while (end < lines.length && belongs(lines[end], end)) end += 1;
   return end;
 }
 
@@ -96,6 +101,23 @@ function listAt(lines, from, depth) {
     if (at + 1 < lines.length && lines[at].trim() === '' && ITEM.test(lines[at + 1])) at += 1;
   }
   return { block: { type: 'list', ordered, start: ordered ? parseInt(first[2], 10) : 1, items }, end: at };
+}
+
+/** Cells of one row; a bar behind a backslash is text. */
+const cells = (line) => line.trim().replace(/^\||(?<!\\)\|$/g, '').split(/(?<!\\)\|/).map((cell) => cell.trim().replace(/\\\|/g, '|'));
+
+/** A table begins where a row of dashes with as many cells stands below a line with bars. */
+function isTable(lines, at) {
+  const dashes = lines[at + 1]?.trim();
+  return lines[at].includes('|') && dashes?.includes('-') && DASHES.test(dashes) && cells(lines[at]).length === cells(dashes).length;
+}
+
+function tableAt(lines, from) {
+  const head = cells(lines[from]);
+  const aligns = cells(lines[from + 1]).map((cell) => (cell.endsWith(':') ? (cell.startsWith(':') ? 'center' : 'right') : ''));
+  const end = endOf(lines, from + 2, (line) => line.includes('|') && line.trim() !== '');
+  const rows = lines.slice(from + 2, end).map((line) => head.map((_, column) => inlines(cells(line)[column] ?? '')));
+  return { block: { type: 'table', aligns, head: head.map((cell) => inlines(cell)), rows }, end };
 }
 
 /** Only these may be followed from a message. */
@@ -149,6 +171,7 @@ function inlineAt(text, at, find, depth) {
   if (character === '\\' && /[!-/:-@[-`{-~]/.test(text[at + 1] ?? '')) return { node: text[at + 1], end: at + 2 };
   if (character === '`') return codeAt(text, at, find);
   if (character === '*' || character === '_') return emphasisAt(text, at, find, depth);
+  if (character === '~' && text[at + 1] === '~') return deletedAt(text, at, find, depth);
   if (character === '[') return linkAt(text, at, find, depth);
   if (character === 'h' && !WORD.test(text[at - 1] ?? '')) return addressAt(text, at);
   return null;
@@ -182,6 +205,12 @@ function emphasisAt(text, at, find, depth) {
   return { node, end: end + marker.length };
 }
 
+function deletedAt(text, at, find, depth) {
+  const end = find('~~', at + 2);
+  if (end < 0 || end === at + 2 || /\s/.test(text[at + 2]) || /\s/.test(text[end - 1])) return { node: '~~', end: at + 2 };
+  return { node: { type: 'del', inlines: inlines(text.slice(at + 2, end), depth + 1) }, end: end + 2 };
+}
+
 function linkAt(text, at, find, depth) {
   const middle = find('](', at);
   const end = middle < 0 ? -1 : find(')', middle);
@@ -198,64 +227,4 @@ function addressAt(text, at) {
   const address = match[0].replace(/[.,;:!?]+$/, '');
   const href = safeLink(address);
   return href ? { node: { type: 'link', href, inlines: [address] }, end: at + address.length } : null;
-}
-
-/** The text as DOM nodes of this document. */
-export function render(text) {
-  const fragment = document.createDocumentFragment();
-  fragment.append(...parse(text).map(blockNode));
-  return fragment;
-}
-
-function element(name, children, attributes = {}) {
-  const node = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  node.append(...children);
-  return node;
-}
-
-function blockNode(block) {
-  switch (block.type) {
-    case 'code': {
-      // Scrolls sideways, so the keyboard must reach it.
-      const name = block.language ? `Code, ${block.language}` : 'Code';
-      return element('pre', [element('code', [block.text])], {
-        tabindex: '0', role: 'region', 'aria-label': name, 'data-language': block.language,
-      });
-    }
-    case 'heading':
-      // The page has its own h1 and h2: a message begins below them.
-      return element(`h${Math.min(6, block.level + 2)}`, block.inlines.map(inlineNode));
-    case 'quote':
-      return element('blockquote', block.blocks.map(blockNode));
-    case 'list':
-      return element(
-        block.ordered ? 'ol' : 'ul',
-        block.items.map((item) => element('li', itemNodes(item))),
-        block.ordered && block.start !== 1 ? { start: block.start } : {},
-      );
-    case 'rule':
-      return element('hr', []);
-    default:
-      return element('p', block.inlines.map(inlineNode));
-  }
-}
-
-/** An item of one paragraph is shown without the paragraph. */
-function itemNodes(item) {
-  const [first, ...rest] = item;
-  if (first?.type !== 'paragraph') return item.map(blockNode);
-  return [...first.inlines.map(inlineNode), ...rest.map(blockNode)];
-}
-
-function inlineNode(inline) {
-  if (typeof inline === 'string') return document.createTextNode(inline);
-  switch (inline.type) {
-    case 'code':
-      return element('code', [inline.text]);
-    case 'link':
-      return element('a', inline.inlines.map(inlineNode), { href: inline.href, target: '_blank', rel: 'noopener noreferrer' });
-    default:
-      return element(inline.type, inline.inlines.map(inlineNode));
-  }
 }

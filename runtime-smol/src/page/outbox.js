@@ -13,10 +13,10 @@ export class Outbox {
   }
 
   /** Sends a message, maybe again: the server knows it by its `client_id` and stores it once. Without a connection, or before
-   *  its session is joined, it stays and goes out then. */
-  transmit(conversation, sent) {
+   *  its session is joined, it stays and goes out then. `sampling` is for its answer, if anything is set. */
+  transmit(conversation, sent, sampling) {
     const { content: message, clientId: client_id, edits, parent } = sent;
-    const frame = edits ? { type: 'edit_message', message_id: edits, message, client_id } : { type: 'chat_message', message, client_id, parent };
+    const frame = edits ? { type: 'edit_message', message_id: edits, message, client_id, sampling } : { type: 'chat_message', message, client_id, parent, sampling };
     if (!conversation.live || !this.outside.requests.send(frame, { sent, conversation })) return;
     this.confirmed(client_id);
     this.#timers.set(client_id, setTimeout(() => {

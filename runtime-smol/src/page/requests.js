@@ -1,5 +1,7 @@
 // What was asked of the server and not answered yet.
 
+/** Messages of history asked for at once. */
+export const PAGE = 50;
 /** Questions remembered until they are answered; a server that leaves more unanswered gets no more of our memory. */
 const MAX_REQUESTS = 256;
 
@@ -23,6 +25,13 @@ export class Requests {
     return true;
   }
 
+  /** Sends a frame and resolves to what answers it, whatever that is. Rejects when there is no connection, or none any more. */
+  ask(frame) {
+    return new Promise((resolve, reject) => {
+      if (!this.send(frame, { answered: resolve, lost: reject })) reject(new Error('there is no connection'));
+    });
+  }
+
   /** What a frame answers: the frame that asked, and what was said about it. Nothing for frames that nobody asked for. */
   answered({ ref }) {
     const about = this.#waiting.get(ref) ?? {};
@@ -32,6 +41,7 @@ export class Requests {
 
   /** The connection is gone, and its answers with it. */
   clear() {
+    for (const { lost } of this.#waiting.values()) lost?.(new Error('the connection was lost'));
     this.#waiting.clear();
   }
 }

@@ -37,6 +37,7 @@ export class Conversation {
     this.pending = new Map();
     this.notes = [];
     this.noteCount = 0;
+    this.noticed = new Map(); // what the server has said of this chat, by its code
     this.stale = new Set();
     this.repairedAt = -1;
     this.repairs = new Map(); // by message, over all joins: a server that cannot fill a gap is not asked for ever
@@ -48,6 +49,8 @@ export class Conversation {
     this.shown = undefined; // a message on the path that is shown
     this.chosen = new Map(); // which version of what follows a message was shown last
     this.editing = undefined; // the message that somebody is changing
+    this.awaited = undefined; // the message whose answer was asked for and has not begun
+    this.again = false; // whether it had an answer before, which makes room for the new one
   }
 
   /** Whether the model is answering, as far as this tab knows. */
@@ -68,6 +71,7 @@ export class Conversation {
       // Another epoch, or the first time: whatever was half received is not to be continued.
       this.streams.clear();
       this.modelTyping = false;
+      this.await(undefined);
       this.typists.clear();
       // Shown until the history is here, so that nothing flickers; what it does not hold goes then.
       this.stale = new Set(this.messages.keys());
@@ -113,6 +117,8 @@ export class Conversation {
     if (!isNew) return false;
     // As the server has it: people move the conversation on, answers only what they answer if nobody has said more.
     if (role !== 'assistant' || parent === this.last) this.last = id;
+    if (role === 'user' && !this.modelTyping) this.await(id);
+    if (role === 'assistant' && parent === this.awaited) this.await(undefined);
     // One who reads another branch stays there; one who watched an answer come, or turned away from it, goes on so.
     if (role === 'assistant' ? !streamed && this.#shows(parent) : following || frame.user_id === this.me?.id) this.show(id);
     return true;
@@ -131,7 +137,9 @@ export class Conversation {
     this.messages.set(id, {
       key: known?.key ?? sent?.clientId ?? id,
       kind: 'message',
-      id, role, content, timestamp, usage, timings,
+      id, role, content, timestamp, usage,
+      // Told with an answer that comes live, not with history.
+      timings: timings ?? known?.timings,
       // A server that knows only the base protocol counts nothing: then the order of arrival is the order.
       seq: seq ?? known?.seq ?? this.seq + 1,
       // Nor does it tell what a message follows.
@@ -178,6 +186,24 @@ export class Conversation {
     stream.content += withoutBytes(frame.content, stream.bytes - frame.offset);
     stream.bytes = end;
     return 'taken';
+  }
+
+  /** An answer to a message is asked for: until it begins, something is shown in its place. With undefined, none is any more. */
+  await(id, again = false) {
+    this.awaited = id;
+    this.again = again;
+  }
+
+  /** The message that an answer answers, or the message itself where it is somebody's. */
+  question(id) {
+    const message = this.messages.get(id) ?? this.streams.get(id);
+    return message?.role === 'assistant' ? message.parent : id;
+  }
+
+  /** Whether an answer that nobody has seen anything of is to come at the end of what is shown. */
+  get waiting() {
+    if (this.streams.size > 0) return false;
+    return this.modelTyping || (this.awaited !== undefined && this.#shows(this.awaited));
   }
 
   /** An answer begins; it is shown if what it answers is. */
@@ -240,6 +266,7 @@ export class Conversation {
   /** The model begins to answer a message: which one, an old server does not say. */
   #answers({ message_id: id, parent }) {
     this.asked = parent;
+    this.await(undefined);
     if (id === undefined || parent === undefined || this.streams.has(id) || this.messages.has(id)) return;
     // Another answer is wanted: the conversation is back at the question, unless people have gone on from there.
     const again = [...this.messages.values()].some((one) => one.role === 'assistant' && one.parent === parent);
@@ -317,6 +344,13 @@ export class Conversation {
     return added;
   }
 
+  /** Takes a `notice`: what is said with every answer is shown once, until it is something else. */
+  notice({ code, message }) {
+    if (code === 'context_trimmed' && this.noticed.get(code) === message) return;
+    this.noticed.set(code, message);
+    this.note({ content: message });
+  }
+
   /** Takes a note away again. */
   dismiss(key) {
     this.notes = this.notes.filter((note) => note.key !== key);
@@ -327,7 +361,8 @@ export class Conversation {
     const tree = this.#tree();
     const path = this.path(tree);
     const edited = new Set([...this.pending.values()].filter((sent) => !sent.failure).map((sent) => sent.edits));
-    const end = path.findIndex((id) => edited.has(id));
+    // What a message that is being changed, or an answer that is being made anew, will take the place of is not shown.
+    const end = path.findIndex((id, index) => edited.has(id) || (this.again && path[index - 1] === this.awaited));
     const items = path.slice(0, end < 0 ? path.length : end).map((id) => {
       const item = this.messages.get(id) ?? this.streams.get(id);
       const versions = tree.versions(id);
@@ -346,13 +381,4 @@ export class Conversation {
     for (const message of this.messages.values()) oldest = Math.min(oldest, message.seq);
     return oldest;
   }
-}
-
-/** A title for a session that begins with this message. */
-export function titleFor(text) {
-  const line = text.trim().split('\n', 1)[0].replace(/\s+/g, ' ');
-  const short = [...line];
-  if (short.length <= 48) return line;
-  const cut = short.slice(0, 48).join('');
-  return `${cut.includes(' ') ? cut.slice(0, cut.lastIndexOf(' ')) : cut}…`;
 }

@@ -40,7 +40,7 @@ impl AsyncRead for Watched {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let polled = Pin::new(&mut &*self.flow.stream).poll_read(context, into);
+        let polled = self.flow.link.poll_read(context, into);
         self.reads = if polled.is_ready() { self.reads + 1 } else { 0 };
         polled
     }
@@ -48,7 +48,7 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut &*self.flow.stream).poll_write(context, bytes);
+        let polled = self.flow.link.poll_write(context, bytes);
         if polled.is_pending() {
             self.full = true;
         }
@@ -59,12 +59,21 @@ impl AsyncWrite for Watched {
         Poll::Ready(Ok(written))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self.flow.stream).poll_flush(context)
+    /// Without TLS there is nothing to flush; a TLS session has taken what the kernel did not.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = self.flow.link.poll_flush(context);
+        if polled.is_pending() {
+            self.full = true;
+        }
+        ready!(polled)?;
+        if std::mem::take(&mut self.full) {
+            self.flow.taken.set(Some(Instant::now()));
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.flow.stream.get_ref().shutdown(Shutdown::Write))
+        Poll::Ready(self.flow.link.shut(Shutdown::Write))
     }
 }
 
@@ -74,6 +83,7 @@ mod tests {
     use smol::io::{AsyncReadExt, AsyncWriteExt};
     use smol::net::{TcpListener, TcpStream};
 
+    use super::super::link::Link;
     use super::*;
 
     #[test]
@@ -81,7 +91,7 @@ mod tests {
         smol::block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            let flow = Rc::new(Flow::new(listener.accept().await.unwrap().0.into()));
+            let flow = Rc::new(Flow::new(Link::Plain(listener.accept().await.unwrap().0.into())));
             let mut watched = Watched::new(flow.clone());
             // The kernel alone takes these.
             watched.write_all(&[0; 100]).await.unwrap();
@@ -104,7 +114,7 @@ mod tests {
         smol::block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            let mut watched = Watched::new(Rc::new(Flow::new(listener.accept().await.unwrap().0.into())));
+            let mut watched = Watched::new(Rc::new(Flow::new(Link::Plain(listener.accept().await.unwrap().0.into()))));
             peer.write_all(&[0; 1000]).await.unwrap();
             let mut read = 0;
             let mut turns = 0;

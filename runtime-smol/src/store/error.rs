@@ -126,7 +126,7 @@ impl std::error::Error for SubmitError {}
 
 /// Why one job failed.
 #[derive(Debug)]
-pub(super) enum JobError {
+pub(crate) enum JobError {
     NoSession(SessionId),
     NoMessage { session: SessionId, message: MessageId },
     Sequence { session: SessionId, expected: u64, got: u64 },

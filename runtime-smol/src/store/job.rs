@@ -7,6 +7,7 @@ use causerie_core::{
 };
 
 use super::conversation::Conversation;
+use super::usage::Account;
 
 /// One thing for storage to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub enum Reply {
         generation: GenerationId,
         /// The conversation, or what failed and where, for the log.
         result: Result<Conversation, String>,
+        /// Of the person whose message is to be answered, if there is one.
+        account: Option<Account>,
     },
 }
 

@@ -8,12 +8,23 @@
 //! Trouble with the disk (full, read-only, locked by somebody else, broken) is an answer like any other: the reply says
 //! what failed and where, the thread lives on, and the next job finds out for itself whether the trouble is over.
 
+mod admission;
+pub(crate) mod audit;
+pub(crate) mod backup;
+mod clock;
 mod conversation;
+mod database;
 mod error;
+pub(crate) mod expiry;
 mod job;
+pub(crate) mod keys;
+mod question;
 mod read;
 mod schema;
+pub(crate) mod search;
 mod thread;
+pub(crate) mod usage;
+pub(crate) mod users;
 mod write;
 
 use std::fs::{File, TryLockError};
@@ -24,8 +35,17 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 pub use conversation::{CONVERSATION_BYTES, CONVERSATION_MESSAGES, Conversation, ConversationTurn};
+pub(crate) use error::JobError;
 pub use error::{StoreError, SubmitError};
 pub use job::{Job, OwnedQuery, OwnedWrite, Reply, Unsupported};
+pub use question::AskError;
+
+pub(crate) use admission::{Admission, Denied, Presented, admit};
+pub(crate) use clock::{now, seconds_left};
+pub(crate) use database::{Database, together};
+
+use prometheus_client::metrics::histogram::Histogram;
+use thread::Queued;
 
 /// Jobs that may wait: above what the core has outstanding at once, small enough to be worked off in a second.
 pub const QUEUE_JOBS: usize = 4096;
@@ -39,6 +59,8 @@ pub struct StoreOptions {
     /// The size that the database may grow to, in bytes, rounded up to whole pages; writes beyond it fail as on a full
     /// disk. `None`: as large as the disk allows.
     pub max_bytes: Option<u64>,
+    /// Where it is counted how long each commit and each question takes, in seconds.
+    pub latency: Option<Histogram>,
 }
 
 /// A running storage thread and the way to its queue. One at a time for a database, in all processes.
@@ -46,8 +68,10 @@ pub struct StoreOptions {
 /// Dropping it works off what is queued, then closes the database; replies that nobody has taken by then are lost.
 #[derive(Debug)]
 pub struct Store {
-    jobs: Option<SyncSender<Job>>,
+    jobs: Option<SyncSender<Queued>>,
     queued_bytes: Arc<AtomicUsize>,
+    /// Jobs and questions in the queue, or being done.
+    waiting: Arc<AtomicUsize>,
     replies: smol::channel::Sender<Reply>,
     thread: Option<JoinHandle<()>>,
     /// Held locked for as long as the store lives; the system lets go of it however the process ends.
@@ -81,12 +105,18 @@ impl Store {
         let connection = schema::open(path, options)?;
         let (jobs, queue) = sync_channel(QUEUE_JOBS);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
-        let worker = thread::Worker::new(connection, path, queue, Arc::clone(&queued_bytes), replies.clone());
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let books = thread::Books {
+            queued_bytes: Arc::clone(&queued_bytes),
+            waiting: Arc::clone(&waiting),
+            latency: options.latency.clone(),
+        };
+        let worker = thread::Worker::new(connection, path, queue, books, replies.clone());
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || worker.run())
             .map_err(StoreError::Thread)?;
-        Ok(Store { jobs: Some(jobs), queued_bytes, replies, thread: Some(thread), _lock: lock })
+        Ok(Store { jobs: Some(jobs), queued_bytes, waiting, replies, thread: Some(thread), _lock: lock })
     }
 
     /// Puts a job at the end of the queue, without waiting. Jobs are done in the order of their submission.
@@ -101,17 +131,30 @@ impl Store {
         let outcome = if before != 0 && before + bytes > QUEUE_BYTES {
             Err(SubmitError::Busy)
         } else {
-            let Some(jobs) = &self.jobs else { return Err(SubmitError::Stopped) };
-            match jobs.try_send(job) {
-                Ok(()) => Ok(()),
-                Err(TrySendError::Full(_)) => Err(SubmitError::Busy),
-                Err(TrySendError::Disconnected(_)) => Err(SubmitError::Stopped),
-            }
+            self.enqueue(Queued::Job(job))
         };
         if outcome.is_err() {
             self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
         outcome
+    }
+
+    fn enqueue(&self, queued: Queued) -> Result<(), SubmitError> {
+        let Some(jobs) = &self.jobs else { return Err(SubmitError::Stopped) };
+        // Before it is there, so that it is never taken off before it was put on.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        jobs.try_send(queued).map_err(|error| {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            match error {
+                TrySendError::Full(_) => SubmitError::Busy,
+                TrySendError::Disconnected(_) => SubmitError::Stopped,
+            }
+        })
+    }
+
+    /// Jobs and questions that are not answered yet.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 }
 
@@ -125,6 +168,18 @@ impl Drop for Store {
             let _ = thread.join();
         }
     }
+}
+
+/// Keeps servers from starting on a database, for as long as the answer lives.
+///
+/// # Errors
+/// When one is running.
+pub(crate) fn keep_others_out(database: &Path) -> Result<File, StoreError> {
+    if let Some(directory) = database.parent() {
+        std::fs::create_dir_all(directory)
+            .map_err(|source| StoreError::Directory { path: directory.to_owned(), source })?;
+    }
+    lock(database)
 }
 
 /// Takes `DATABASE.lock`, which says that a server is running on this database. SQLite's own locks would not do: they

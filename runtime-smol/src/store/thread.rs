@@ -5,11 +5,14 @@ use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
+use prometheus_client::metrics::histogram::Histogram;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::error::JobError;
 use super::job::{Job, Reply};
+use super::question::Question;
 use super::{conversation, read, write};
 
 /// Jobs in one transaction: enough that a commit's fsync is shared by many, few enough that nobody waits long for it.
@@ -19,34 +22,71 @@ const BATCH_JOBS: usize = 256;
 /// history, so that many who ask at once do not have all their pages in memory at once.
 const UNSENT_BYTES: usize = 4 << 20;
 
+/// What stands in the queue.
+#[derive(Debug)]
+pub(super) enum Queued {
+    /// Of the hub.
+    Job(Job),
+    /// Of somebody else.
+    Question(Question),
+}
+
 pub(super) struct Worker {
     connection: Connection,
     path: PathBuf,
-    queue: Receiver<Job>,
-    queued_bytes: Arc<AtomicUsize>,
+    queue: Receiver<Queued>,
+    books: Books,
     replies: smol::channel::Sender<Reply>,
+}
+
+/// What the thread tells about its work.
+pub(super) struct Books {
+    /// Of the jobs that are not done.
+    pub(super) queued_bytes: Arc<AtomicUsize>,
+    /// Jobs and questions that are not done.
+    pub(super) waiting: Arc<AtomicUsize>,
+    /// What commits and questions take.
+    pub(super) latency: Option<Histogram>,
+}
+
+impl Books {
+    fn observe(&self, begun: Instant) {
+        if let Some(latency) = &self.latency {
+            latency.observe(begun.elapsed().as_secs_f64());
+        }
+    }
 }
 
 impl Worker {
     pub(super) fn new(
         connection: Connection,
         path: &Path,
-        queue: Receiver<Job>,
-        queued_bytes: Arc<AtomicUsize>,
+        queue: Receiver<Queued>,
+        books: Books,
         replies: smol::channel::Sender<Reply>,
     ) -> Worker {
-        Worker { connection, path: path.to_owned(), queue, queued_bytes, replies }
+        Worker { connection, path: path.to_owned(), queue, books, replies }
     }
 
     /// Works until the queue's other end is dropped and nothing is left in it.
     pub(super) fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH_JOBS);
         while let Ok(first) = self.queue.recv() {
-            batch.push(first);
-            batch.extend(self.queue.try_iter().take(BATCH_JOBS - 1));
+            let mut question = None;
+            for queued in std::iter::once(first).chain(self.queue.try_iter().take(BATCH_JOBS - 1)) {
+                match queued {
+                    Queued::Job(job) => batch.push(job),
+                    Queued::Question(asked) => {
+                        question = Some(asked);
+                        break;
+                    }
+                }
+            }
             let mut left = batch.as_slice();
             while !left.is_empty() {
+                let begun = Instant::now();
                 let replies = self.answer(left);
+                self.books.observe(begun);
                 left = left.get(replies.len()..).unwrap_or_default();
                 for reply in replies {
                     // Waits while the receiver has enough to do. It is gone only when the store is being dropped; the
@@ -54,8 +94,15 @@ impl Worker {
                     let _ = self.replies.send_blocking(reply);
                 }
             }
+            self.books.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
             let bytes: usize = batch.drain(..).map(|job| job.bytes()).sum();
-            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.books.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            if let Some(question) = question {
+                let begun = Instant::now();
+                question.answer(&mut self.connection, &self.path);
+                self.books.observe(begun);
+                self.books.waiting.fetch_sub(1, Ordering::Relaxed);
+            }
         }
         if let Err((_, error)) = self.connection.close() {
             tracing::warn!("closing the database {}: {error}", self.path.display());
@@ -143,9 +190,14 @@ fn read(connection: &Connection, path: &Path, job: &Job) -> Reply {
             Ok(loaded) => Reply::Loaded(*request, loaded),
             Err(error) => Reply::LoadFailed(*request, error.at(path)),
         },
-        Job::Conversation { generation, session, leaf } => Reply::Conversation {
-            generation: *generation,
-            result: conversation::load(connection, *session, *leaf).map_err(|error| error.at(path)),
-        },
+        Job::Conversation { generation, session, leaf } => {
+            let loaded = conversation::load(connection, *session, *leaf)
+                .and_then(|conversation| Ok((conversation, conversation::account(connection, *leaf)?)));
+            let (result, account) = match loaded {
+                Ok((conversation, account)) => (Ok(conversation), account),
+                Err(error) => (Err(error.at(path)), None),
+            };
+            Reply::Conversation { generation: *generation, result, account }
+        }
     }
 }

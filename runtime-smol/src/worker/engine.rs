@@ -1,6 +1,9 @@
 //! The model with its scheduler, in the terms of the protocol: generations in, events out.
 
-use std::collections::HashMap;
+mod embed;
+mod task;
+
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +12,19 @@ use causerie_core::{
     FinishReason, GenerationFailure, GenerationId, GenerationNotice, MessageRole, Sampling, SessionId,
 };
 use causerie_core::{Timings, Usage};
-use causerie_inference::chat::{self, PromptError, Speaker, Turn};
+use causerie_inference::chat::{self, Prompt, PromptError, Speaker, Turn};
 use causerie_inference::scheduler;
 use causerie_inference::{
     LoadError, LoadOptions, Model, Request, SamplingOptions, SamplingOverrides, Saving, Scheduler, SchedulerOptions,
     SequenceId, SubmitError,
 };
 
+use super::task::Asked;
 use super::{Event, Generate};
 use crate::config::EngineOptions;
 use crate::limits;
-use crate::store::Conversation;
+use crate::store::{Conversation, ConversationTurn};
+use embed::Tokenizing;
 
 /// A prompt leaves at least this part of the context to its answer, unless less is wanted or its last message alone is
 /// longer.
@@ -32,6 +37,9 @@ pub(super) struct Engine {
     scheduler: Scheduler,
     generations: HashMap<SequenceId, GenerationId>,
     sequences: HashMap<GenerationId, SequenceId>,
+    tasks: HashMap<SequenceId, Asked>,
+    /// Come to the scheduler when they are tokens.
+    tokenizing: VecDeque<Tokenizing>,
 }
 
 impl Engine {
@@ -50,7 +58,7 @@ impl Engine {
                 threads,
                 max_sequences: options.parallel.map(std::num::NonZero::get),
                 context,
-                queue: Some(limits::WORKER_GENERATIONS),
+                queue: Some(limits::WORKER_GENERATIONS + limits::WORKER_TASKS),
                 saved,
                 speculation: options.speculate.into(),
                 seed: seed(),
@@ -74,12 +82,19 @@ impl Engine {
             Err(error) => tracing::warn!("conversations are computed anew: {error}"),
         }
         let name = path.file_stem().map_or_else(|| info.name.clone(), |stem| stem.to_string_lossy().into_owned());
-        Ok(Engine { name, model, scheduler, generations: HashMap::new(), sequences: HashMap::new() })
+        let (generations, sequences, tasks) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let tokenizing = VecDeque::new();
+        Ok(Engine { name, model, scheduler, generations, sequences, tasks, tokenizing })
     }
 
     /// What people call the model: its file's name.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Tokens of one conversation.
+    pub(super) fn context(&self) -> usize {
+        self.scheduler.context()
     }
 
     /// Saves keys and values for the next engine. If it cannot be done, the next one computes them anew.
@@ -89,6 +104,16 @@ impl Engine {
             Ok(pages) => tracing::info!("{pages} pages of keys and values are saved"),
             Err(error) => tracing::warn!("keys and values cannot be saved, conversations are computed anew: {error}"),
         }
+    }
+
+    /// Sequences that run, and that wait.
+    pub(super) fn load_now(&self) -> (usize, usize) {
+        self.scheduler.load()
+    }
+
+    /// Pages of keys and values in use, and their limit.
+    pub(super) fn pages(&self) -> (usize, usize) {
+        self.scheduler.pages()
     }
 
     /// How long to wait for work before [`Engine::save_some`].
@@ -111,23 +136,17 @@ impl Engine {
 
     /// Whether there is anything for [`Engine::step`] to do.
     pub(super) fn has_work(&self) -> bool {
-        !self.generations.is_empty()
+        !(self.generations.is_empty() && self.tasks.is_empty() && self.tokenizing.is_empty())
     }
 
     /// Takes a generation on, or tells why not.
     pub(super) fn begin(&mut self, generate: Generate, tell: &mut dyn FnMut(Event)) {
         let Generate { generation, session, conversation, sampling } = generate;
-        let asked = sampling.max_tokens.unwrap_or(limits::DEFAULT_ANSWER_TOKENS).max(1) as usize;
+        let asked = answer_tokens(sampling.max_tokens);
         let context = self.scheduler.context();
-        let room = context - asked.min(context / ANSWER_PART).max(1);
         let turns = turns(conversation);
         let prompt = |room| chat::prompt(self.model.tokenizer(), self.model.template(), &turns, room);
-        let prompted = match prompt(room) {
-            // A message that fits into the context is answered, in what it leaves.
-            Err(PromptError::TooLong { tokens, .. }) if tokens < context => prompt(context - 1),
-            prompted => prompted,
-        };
-        let prompt = match prompted {
+        let prompt = match self.prompt(prompt, asked) {
             Ok(prompt) => prompt,
             Err(error) => return tell(Event::Failed { generation, failure: unpromptable(&error, context) }),
         };
@@ -156,6 +175,21 @@ impl Engine {
         }
     }
 
+    /// The prompt for an answer of so many tokens, if there is room for them; `prompt` makes it, of so many tokens at most.
+    fn prompt(
+        &self,
+        prompt: impl Fn(usize) -> Result<Prompt, PromptError>,
+        asked: usize,
+    ) -> Result<Prompt, PromptError> {
+        let context = self.scheduler.context();
+        let room = context - asked.min(context / ANSWER_PART).max(1);
+        match prompt(room) {
+            // A message that fits into the context is answered, in what it leaves.
+            Err(PromptError::TooLong { tokens, .. }) if tokens < context => prompt(context - 1),
+            prompted => prompted,
+        }
+    }
+
     /// Ends a generation in the next step. It may have ended already.
     pub(super) fn cancel(&mut self, generation: GenerationId) {
         if let Some(&sequence) = self.sequences.get(&generation) {
@@ -170,12 +204,17 @@ impl Engine {
 
     /// One step of everything that runs.
     pub(super) fn step(&mut self, tell: &mut dyn FnMut(Event)) {
-        let Engine { scheduler, generations, sequences, .. } = self;
+        self.tokenize_some();
+        let Engine { model, scheduler, generations, sequences, tasks, .. } = self;
+        task::cancel_unheard(scheduler, tasks);
         scheduler.step(&mut |sequence, event| {
-            let Some(&generation) = generations.get(&sequence) else { return };
+            let Some(&generation) = generations.get(&sequence) else {
+                return task::tell(tasks, model.tokenizer(), sequence, event);
+            };
             let event = match event {
                 scheduler::Event::Text(text) => return tell(Event::Text { generation, text: text.to_owned() }),
-                scheduler::Event::Token { .. } => return, // nobody asks for probabilities
+                // Nobody asks for these.
+                scheduler::Event::Token { .. } | scheduler::Event::Embedded { .. } => return,
                 scheduler::Event::Finished { reason, usage, timings } => Event::Generated {
                     generation,
                     reason: finish_reason(reason),
@@ -205,6 +244,11 @@ impl Engine {
     }
 }
 
+/// Tokens of an answer, as asked for or by default.
+fn answer_tokens(asked: Option<u32>) -> usize {
+    asked.unwrap_or(limits::DEFAULT_ANSWER_TOKENS).max(1) as usize
+}
+
 /// A session in the engine's terms.
 fn key(session: SessionId) -> u128 {
     u128::from_be_bytes(session.0.0)
@@ -218,8 +262,14 @@ fn seed() -> u64 {
     u64::from_le_bytes(seed)
 }
 
-/// A session without a system prompt gets none, so that the model's own template says what it is used to.
+/// A session without a system prompt gets none, so that the model's own template says what it is used to. Where several
+/// people speak, the model is told who says what; where one does, nothing stands before the words, as models are used to.
+/// What a turn becomes changes once at most, when a second person speaks for the first time, so that what the cache knows
+/// stays of use.
 fn turns(conversation: Conversation) -> Vec<Turn> {
+    let mut people = conversation.turns.iter().filter_map(speaker);
+    let first = people.next();
+    let several = people.any(|other| Some(other) != first);
     let system = conversation.system.map(|content| Turn { role: Speaker::System, content });
     let messages = conversation.turns.into_iter().map(|turn| {
         let role = match turn.role {
@@ -227,9 +277,18 @@ fn turns(conversation: Conversation) -> Vec<Turn> {
             MessageRole::Assistant => Speaker::Assistant,
             MessageRole::System => Speaker::System,
         };
-        Turn { role, content: turn.content }
+        let content = match speaker(&turn).filter(|_| several) {
+            Some(name) => format!("{name}: {}", turn.content),
+            None => turn.content,
+        };
+        Turn { role, content }
     });
     system.into_iter().chain(messages).collect()
+}
+
+/// The person who wrote a message.
+fn speaker(turn: &ConversationTurn) -> Option<&str> {
+    turn.username.as_deref().filter(|_| turn.role == MessageRole::User)
 }
 
 /// What was asked for, and what is the model's own where nothing was.
@@ -286,4 +345,33 @@ fn finish_reason(reason: scheduler::FinishReason) -> FinishReason {
 
 fn saturate(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(turns: &[(MessageRole, Option<&str>, &str)]) -> Vec<String> {
+        let turn = |&(role, username, content): &(MessageRole, Option<&str>, &str)| ConversationTurn {
+            role,
+            username: username.map(str::to_owned),
+            content: content.to_owned(),
+        };
+        let conversation =
+            Conversation { system: Some("Be brief.".to_owned()), turns: turns.iter().map(turn).collect(), cut: false };
+        super::turns(conversation).into_iter().map(|turn| turn.content).collect()
+    }
+
+    #[test]
+    fn the_model_is_told_who_speaks_where_several_people_do() {
+        let (user, assistant) = (MessageRole::User, MessageRole::Assistant);
+        let alone = [(user, Some("ada"), "Hi"), (assistant, None, "Hello."), (user, Some("ada"), "Bye")];
+        assert_eq!(said(&alone), ["Be brief.", "Hi", "Hello.", "Bye"]);
+        let two = [alone[0], alone[1], alone[2], (user, Some("bob"), "Wait: why?")];
+        let expected = ["Be brief.", "ada: Hi", "Hello.", "ada: Bye", "bob: Wait: why?"];
+        assert_eq!(said(&two), expected);
+        let three = [&two[..], &[(assistant, None, "Well."), (user, Some("eve"), "Hm")]].concat();
+        assert_eq!(said(&three)[..5], expected, "what was said before stays as it was");
+        assert_eq!(said(&three)[5..], ["Well.", "eve: Hm"]);
+    }
 }

@@ -11,7 +11,7 @@ use smol::channel::Sender;
 
 use super::engine::Engine;
 use super::fetching::Fetching;
-use super::{Command, Event, Generate, Status, WorkerOptions};
+use super::{Command, Event, Status, TaskEvent, TaskFailure, Work, WorkerOptions};
 use crate::fetch::{self, ModelSource};
 use crate::limits;
 
@@ -54,7 +54,9 @@ pub(super) struct Thread {
     /// With the engine; told to have failed if the engine breaks.
     running: HashSet<GenerationId>,
     /// Came while a reload waited for running answers to end; for the next engine.
-    deferred: VecDeque<Box<Generate>>,
+    deferred: VecDeque<Box<Work>>,
+    /// The model before another one was wished for, until that one answers.
+    previous: Option<ModelSource>,
 }
 
 impl Thread {
@@ -65,7 +67,7 @@ impl Thread {
         events: Sender<Event>,
     ) -> Thread {
         let (running, deferred) = (HashSet::new(), VecDeque::new());
-        Thread { options, commands, inbox, events, told: Status::Starting, running, deferred }
+        Thread { options, commands, inbox, events, told: Status::Starting, running, deferred, previous: None }
     }
 
     /// Until the server stops.
@@ -103,13 +105,26 @@ impl Thread {
             Ok(engine) => engine,
             Err(error) => {
                 let reason = format!("the model {} cannot be used: {error}", path.display());
+                if let Some(previous) = self.previous.take() {
+                    tracing::error!("{reason}; the chat goes on with {previous}");
+                    self.options.source = previous;
+                    return Ended::Reload;
+                }
                 return Ended::Unavailable(reason, Until::Changed(stamp));
             }
         };
-        self.tell(Status::Ready { model: engine.name().to_owned() });
+        self.previous = None;
+        self.options.load.set((0, 0), engine.pages());
+        self.options.load.set_context(engine.context());
+        self.tell(Status::Ready { model: engine.name().to_owned(), context: engine.context() });
         let ended = self.answer(&mut engine);
         engine.save();
         ended
+    }
+
+    /// Another model is to be loaded next; if it is no good, this one again.
+    fn switch(&mut self, source: ModelSource) {
+        self.previous = Some(std::mem::replace(&mut self.options.source, source));
     }
 
     /// The model's file, fetched if it has to be. Meanwhile everything is answered with "unavailable".
@@ -131,8 +146,13 @@ impl Thread {
                     let again = Instant::now() + limits::MODEL_FETCH_RETRY;
                     return Err(Ended::Unavailable(reason, if local { Until::Found } else { Until::FoundOr(again) }));
                 }
-                Ok(Command::Generate(generate)) => self.refuse(generate.generation),
+                Ok(Command::Work(work)) => self.refuse(&work),
                 Ok(Command::Cancel(_) | Command::Reload(_) | Command::Forget(_)) => {}
+                Ok(Command::Switch(source, _)) => {
+                    fetching.cancel();
+                    self.switch(source);
+                    return Err(Ended::Reload);
+                }
                 Ok(Command::Stop) | Err(_) => {
                     fetching.cancel();
                     return Err(Ended::Stop);
@@ -144,8 +164,8 @@ impl Thread {
     /// Answers until a reload or the end.
     fn answer(&mut self, engine: &mut Engine) -> Ended {
         let mut reloading = false;
-        while let Some(generate) = self.deferred.pop_front() {
-            self.begin(engine, *generate);
+        while let Some(work) = self.deferred.pop_front() {
+            self.begin(engine, *work);
         }
         loop {
             // With work, only what is there already; without, the thread sleeps.
@@ -166,28 +186,39 @@ impl Thread {
                 };
                 match command {
                     // Running answers end with the model that they began with; new ones wait for the next.
-                    Command::Generate(generate) if reloading => self.deferred.push_back(generate),
-                    Command::Generate(generate) => self.begin(engine, *generate),
+                    Command::Work(work) if reloading => self.deferred.push_back(work),
+                    Command::Work(work) => self.begin(engine, *work),
                     Command::Cancel(generation) => self.cancel(engine, generation),
                     Command::Forget(session) => engine.forget(session),
                     Command::Reload(_) => reloading = true,
+                    Command::Switch(source, _) => {
+                        self.switch(source);
+                        reloading = true;
+                    }
                     Command::Fetched(_) => {}
                     Command::Stop => return Ended::Stop,
                 }
             }
             let Thread { events, running, .. } = self;
             engine.step(&mut |event| send(events, running, event));
+            self.options.load.set(engine.load_now(), engine.pages());
         }
     }
 
-    fn begin(&mut self, engine: &mut Engine, generate: Generate) {
-        self.running.insert(generate.generation);
-        let Thread { events, running, .. } = self;
-        engine.begin(generate, &mut |event| send(events, running, event));
+    fn begin(&mut self, engine: &mut Engine, work: Work) {
+        match work {
+            Work::Generation(generate) => {
+                self.running.insert(generate.generation);
+                let Thread { events, running, .. } = self;
+                engine.begin(generate, &mut |event| send(events, running, event));
+            }
+            Work::Task(task, asked) => engine.begin_task(task, asked),
+        }
     }
 
     fn cancel(&mut self, engine: &mut Engine, generation: GenerationId) {
-        if let Some(at) = self.deferred.iter().position(|generate| generate.generation == generation) {
+        let is_it = |work: &Work| matches!(work, Work::Generation(generate) if generate.generation == generation);
+        if let Some(at) = self.deferred.iter().position(|work| is_it(work)) {
             self.deferred.remove(at);
             self.event(super::stopped_unheard(generation));
         } else {
@@ -199,8 +230,12 @@ impl Thread {
     fn wait(&mut self, until: &Until) -> bool {
         loop {
             match self.inbox.recv_timeout(pause(until)) {
-                Ok(Command::Generate(generate)) => self.refuse(generate.generation),
+                Ok(Command::Work(work)) => self.refuse(&work),
                 Ok(Command::Reload(_)) => return true,
+                Ok(Command::Switch(source, _)) => {
+                    self.switch(source);
+                    return true;
+                }
                 Ok(Command::Cancel(_) | Command::Fetched(_) | Command::Forget(_)) => {}
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -229,23 +264,34 @@ impl Thread {
 
     /// There is no model for now: nobody waits for it in vain.
     fn give_up(&mut self, reason: String) {
-        self.give_up_running();
         if !matches!(&self.told, Status::Unavailable { reason: told } if *told == reason) {
             tracing::error!("no model, so chats are stored and not answered: {reason}");
         }
-        self.tell(Status::Unavailable { reason });
-    }
-
-    fn give_up_running(&mut self) {
-        let deferred = self.deferred.drain(..).map(|generate| (generate.generation, GenerationFailure::Unavailable));
-        let running = self.running.drain().map(|generation| (generation, GenerationFailure::Internal));
-        for (generation, failure) in deferred.chain(running) {
-            let _ = self.events.send_blocking(Event::Failed { generation, failure });
+        // People hear that it has failed, and only then that there is none.
+        let told = std::mem::replace(&mut self.told, Status::Unavailable { reason });
+        self.give_up_running();
+        if self.told != told {
+            self.event(Event::Status(self.told.clone()));
         }
     }
 
-    fn refuse(&self, generation: GenerationId) {
-        self.event(Event::Failed { generation, failure: GenerationFailure::Unavailable });
+    fn give_up_running(&mut self) {
+        for work in std::mem::take(&mut self.deferred) {
+            self.refuse(&work);
+        }
+        for generation in std::mem::take(&mut self.running) {
+            self.event(Event::Failed { generation, failure: GenerationFailure::Internal });
+        }
+    }
+
+    fn refuse(&self, work: &Work) {
+        match work {
+            Work::Generation(generate) => {
+                let (generation, failure) = (generate.generation, GenerationFailure::Unavailable);
+                self.event(Event::Failed { generation, failure });
+            }
+            Work::Task(_, asked) => asked.tell(TaskEvent::Failed(TaskFailure::Unavailable(self.told.to_string()))),
+        }
     }
 
     fn tell(&mut self, status: Status) {

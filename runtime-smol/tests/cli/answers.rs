@@ -96,29 +96,6 @@ fn ctrl_c_ends_an_answer() {
 }
 
 #[test]
-fn chat_remembers_what_was_said_until_it_is_cleared() {
-    let output = run(
-        &mut with_model(&["chat", "--max-tokens", "12", "--temperature", "0"]),
-        "What is the capital of France?\n\n/nonsense\n/clear\nWhat is the capital of France?\n/help\n/exit\nnever read\n",
-    );
-    let (said, noted) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{noted}");
-    let answers: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
-    // Forgotten, the same question has the same answer.
-    let (first, second) = answers.split_at(answers.len() / 2);
-    assert_eq!(first, second, "{said}");
-    for note in ["There is no /nonsense", "Forgotten.", "/clear   forget"] {
-        assert!(noted.contains(note), "no {note:?} in {noted}");
-    }
-    let told = |first: &str| {
-        let input = format!("{first}\nRepeat my previous message.\n");
-        succeed(&mut with_model(&["chat", "--max-tokens", "16", "--temperature", "0"]), &input)
-    };
-    let last = |said: String| said.lines().last().unwrap_or_default().to_owned();
-    assert_ne!(last(told("I like blue whales.")), last(told("The train to Rome is late.")), "it remembers nothing");
-}
-
-#[test]
 fn logits_are_json_of_the_reference_shape() {
     let flags = ["logits", "--tokens", "1,4093,198", "--top", "2", "--greedy", "3"];
     let json: serde_json::Value = serde_json::from_str(&succeed(&mut with_model(&flags), "")).unwrap();

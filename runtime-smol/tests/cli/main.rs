@@ -1,12 +1,19 @@
 //! The real program, run as people and scripts run it.
 
 mod answers;
+mod asking;
+mod chatting;
+mod configuration;
+mod doctoring;
 mod fetching;
 #[path = "../model/mod.rs"]
 mod model;
 #[path = "../scratch/mod.rs"]
 mod scratch;
+mod server;
 mod serving;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod tokens;
 mod usage;
 
@@ -26,16 +33,19 @@ fn causerie(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_causerie"));
     for variable in [
         "CAUSERIE_MODEL",
+        "CAUSERIE_HF",
         "CAUSERIE_LOG",
         "CAUSERIE_OFFLINE",
         "CAUSERIE_DATA_DIR",
+        "CAUSERIE_TOKEN",
         "CAUSERIE_JWT_SECRET_FILE",
         "HF_ENDPOINT",
         "HF_TOKEN",
+        "NO_COLOR",
     ] {
         command.env_remove(variable);
     }
-    command.args(args).stdin(Stdio::null());
+    command.env("CAUSERIE_CONFIG", "/dev/null").args(args).stdin(Stdio::null());
     command
 }
 

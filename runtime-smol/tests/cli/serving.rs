@@ -80,5 +80,5 @@ fn the_log_goes_to_stderr_and_is_as_chatty_as_asked() {
     assert!(!answer("").contains("tokens of prompt"));
     assert!(answer("info").contains("tokens of prompt"));
     assert!(!answer("info").contains('\x1b'), "colours without a terminal");
-    assert!(answer("a=b=c").contains("CAUSERIE_LOG=a=b=c"));
+    fail(with_model(&["run", "Hi"]).env("CAUSERIE_LOG", "a=b=c"), 2, &["CAUSERIE_LOG: log = \"a=b=c\"", "as in debug"]);
 }

@@ -19,3 +19,21 @@ fn wrong_usage_has_its_own_exit_code() {
     fail(&mut causerie(&["token", "--user", "a", "--role", "god"]), 2, &["god", "admin"]);
     fail(&mut causerie(&["tokenize", "--hf", "nonsense"]), 2, &["OWNER/REPO"]);
 }
+
+#[test]
+fn every_command_has_examples_in_its_help() {
+    let help = succeed(&mut causerie(&["--help"]), "");
+    let commands = help.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let commands: Vec<&str> = commands
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(commands.contains(&"doctor") && commands.len() > 10, "{commands:?}");
+    for command in commands {
+        let help = succeed(&mut causerie(&[command, "--help"]), "");
+        assert!(help.contains("Example"), "{command} has none: {help}");
+        assert!(!help.contains('\x1b'), "{command}: colours without a terminal");
+    }
+}

@@ -57,7 +57,7 @@ fn one_server_a_database() {
 fn a_full_disk_refuses_writes_keeps_what_is_there_and_goes_on_when_there_is_room() {
     let scratch = Scratch::new();
     let path = scratch.join("causerie.db");
-    let options = StoreOptions { max_bytes: Some(512 * 1024) };
+    let options = StoreOptions { max_bytes: Some(512 * 1024), ..StoreOptions::default() };
     let db = Db::open_with(&path, &options);
     db.write(OwnedWrite::CreateSession(session(1))).unwrap();
     db.write(OwnedWrite::CreateSession(session(2))).unwrap();
@@ -107,10 +107,13 @@ fn a_newer_database_is_left_alone() {
     let scratch = Scratch::new();
     drop(with_session(&scratch));
     let path = scratch.join("causerie.db");
-    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    let version: i64 = other.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    other.pragma_update(None, "user_version", 99).unwrap();
+    drop(other);
     let error = Store::open(&path, unbounded().0).expect_err("it is newer").to_string();
     assert!(error.contains("schema version 99") && error.contains("newer"), "{error}");
-    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", version).unwrap();
     assert_eq!(Db::open(&path).totals(), (1, 0));
 }
 

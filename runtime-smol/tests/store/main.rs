@@ -99,7 +99,7 @@ impl Db {
         let generation = GenerationId(9);
         self.store.submit(Job::Conversation { generation, session, leaf }).expect("the queue has room");
         match self.reply() {
-            Reply::Conversation { generation: GenerationId(9), result } => result,
+            Reply::Conversation { generation: GenerationId(9), result, .. } => result,
             other => panic!("not a conversation: {other:?}"),
         }
     }
