@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::number;
+use causerie_benches::number;
 
 /// What a process is to do.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -12,7 +12,6 @@ mod child;
 mod engine;
 mod golden;
 mod job;
-mod machine;
 mod peer;
 mod plan;
 mod plot;
@@ -21,15 +20,14 @@ mod report;
 use std::error::Error;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use causerie_benches::model_file;
+use causerie_benches::{Machine, commit, model_file, today};
 use causerie_inference::{Isa, MAX_THREADS};
 use clap::Parser;
 
 use engine::Engine;
 use job::{About, Job, Reply, Task};
-use machine::Machine;
 use plan::{Plan, unexpected};
 use report::Report;
 
@@ -116,7 +114,7 @@ fn compare(options: &Options) -> Result<(), Box<dyn Error>> {
     let plan =
         Plan { causerie, peer: peer.as_ref().map(|(engine, _)| engine.clone()), threads, runs, quick: options.quick };
     let mut report = Report {
-        date: machine::today(),
+        date: today(),
         machine,
         threads,
         runs,
@@ -163,17 +161,6 @@ fn find_peer(options: &Options, threads: usize, machine: &Machine) -> Option<(En
             None
         }
     }
-}
-
-/// The commit of the sources, marked if they were changed since.
-fn commit() -> Option<String> {
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR")]).args(arguments).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let hash = git(&["rev-parse", "--short=12", "HEAD"])?;
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
-    Some(if changed.is_empty() { hash } else { format!("{hash} with changes") })
 }
 
 fn write_record(directory: &Path, report: &Report) -> Result<(), Box<dyn Error>> {

@@ -4,10 +4,12 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::path::Path;
 
+use causerie_benches::{Spread, number};
+
 use crate::engine::Engine;
 use crate::golden::{Accuracy, Golden};
 use crate::job::{Job, Reply, Task};
-use crate::report::{AccuracyRow, ModelReport, Row, Spread, number};
+use crate::report::{AccuracyRow, ModelReport, Row};
 
 /// Tokens of a step when a text's logits are computed as a prompt's: enough for the kernels that prompts get.
 const TEXT_STEP: usize = 128;

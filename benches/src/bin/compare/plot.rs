@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::report::{Report, Row, Spread};
+use causerie_benches::Spread;
+
+use crate::report::{Report, Row};
 
 // Pixels: the width of all, of the names of rows, and of what stands behind the longest bar; heights.
 const WIDTH: f64 = 880.0;

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use causerie_benches::{Machine, Spread, number};
 use serde::Serialize;
 
 use crate::golden::Accuracy;
 use crate::job::{About, Unit};
-use crate::machine::Machine;
 
 /// All that one command measured.
 #[derive(Clone, Debug, Serialize)]
@@ -57,26 +57,6 @@ pub(crate) struct AccuracyRow {
     pub(crate) llama_cpp: Option<Accuracy>,
 }
 
-/// Several figures in short.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(crate) struct Spread {
-    pub(crate) median: f64,
-    pub(crate) least: f64,
-    pub(crate) most: f64,
-}
-
-impl Spread {
-    /// `None` of nothing. What is no number (nothing in the time of nothing) is left out.
-    pub(crate) fn of(values: &[f64]) -> Option<Spread> {
-        let mut values: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
-        values.sort_by(f64::total_cmp);
-        let (&least, &most) = (values.first()?, values.last()?);
-        let upper = values[values.len() / 2];
-        let median = if values.len() % 2 == 1 { upper } else { f64::midpoint(values[values.len() / 2 - 1], upper) };
-        Some(Spread { median, least, most })
-    }
-}
-
 impl Row {
     /// A row of figures of which the n-th of both belong to the same run.
     pub(crate) fn new(what: String, unit: Unit, causerie: Vec<f64>, llama_cpp: Vec<f64>) -> Row {
@@ -99,20 +79,6 @@ impl Report {
         }
         text
     }
-}
-
-/// A number with its thousands apart, as in "12,345.6".
-pub(crate) fn number(value: f64, digits: usize) -> String {
-    let plain = format!("{value:.digits$}");
-    let whole = plain.find('.').unwrap_or(plain.len());
-    let mut text = String::new();
-    for (at, c) in plain.char_indices() {
-        if at > 0 && at < whole && (whole - at).is_multiple_of(3) && plain.as_bytes()[at - 1].is_ascii_digit() {
-            text.push(',');
-        }
-        text.push(c);
-    }
-    text
 }
 
 /// What stands where nothing was measured.
@@ -209,28 +175,5 @@ mean KL to float32, token by token                0.00200     0.00400    0.50   
 top-1 as in float32, token by token          %      97.50       97.50           of 240 positions
 ";
         assert_eq!(model_report().to_string(), expected);
-    }
-
-    #[test]
-    fn medians_are_in_the_middle() {
-        assert_eq!(Spread::of(&[]), None);
-        assert_eq!(Spread::of(&[3.0, 1.0, 2.0]), Some(Spread { median: 2.0, least: 1.0, most: 3.0 }));
-        assert_eq!(Spread::of(&[4.0, 1.0]).unwrap().median, 2.5);
-        assert_eq!(Spread::of(&[3.0, f64::NAN, -f64::NAN, 1.0, 2.0]), Spread::of(&[3.0, 1.0, 2.0]));
-        assert_eq!(Spread::of(&[f64::NAN]), None);
-    }
-
-    #[test]
-    fn numbers_have_their_thousands_apart() {
-        for (value, digits, text) in [
-            (0.0, 0, "0"),
-            (999.96, 1, "1,000.0"),
-            (1_234_567.0, 0, "1,234,567"),
-            (12.345, 2, "12.35"),
-            (-1_000.0, 0, "-1,000"),
-            (-100.0, 0, "-100"),
-        ] {
-            assert_eq!(number(value, digits), text);
-        }
     }
 }

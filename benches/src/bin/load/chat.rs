@@ -5,13 +5,17 @@ use std::collections::BinaryHeap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
+use causerie_benches::socket::What;
+use causerie_benches::{jain, quantile};
 use serde::Serialize;
 use serde_json::json;
 use smol::Timer;
 use smol::future::or;
 
 use crate::load::{Load, micros};
-use crate::socket::What;
+
+/// Between a pong and the next ping: pings in a tight loop would take a core from those who chat.
+const PING_PAUSE: Duration = Duration::from_millis(10);
 
 /// What is to be measured.
 #[derive(Clone, Copy, Debug)]
@@ -39,9 +43,13 @@ pub(crate) struct Chat {
     /// Tokens of each client's answers; sorted.
     #[serde(skip)]
     pub(crate) tokens: Vec<f64>,
-    /// (Σx)² / (n · Σx²) of what the clients got, in tokens: 1 when all got the same, 1/n when one got all (R. Jain,
-    /// D. Chiu, W. Hawe, "A Quantitative Measure of Fairness and Discrimination", 1984).
+    /// Jain's index of what the clients got, in tokens. Answers count when they are whole, so that it is below 1 even when
+    /// all have their turns in order: some have one answer more than others.
     pub(crate) jain: f64,
+    /// Jain's index of how long the clients waited for their first pieces, each client's waits together.
+    pub(crate) jain_of_waits: f64,
+    /// The longest wait for a first piece, those included that had not ended at the end, in medians.
+    pub(crate) longest_wait_in_medians: f64,
     /// Times that a client was told to come again later, and did.
     pub(crate) refusals: usize,
     /// Milliseconds from a question to the first piece of its answer, refusals included; sorted.
@@ -57,6 +65,8 @@ struct Client {
     /// Its last question, and whether a piece of the answer has come.
     asked: Instant,
     heard: bool,
+    /// Milliseconds that it has waited for first pieces.
+    waited: f64,
     answers: u32,
     tokens: u64,
 }
@@ -73,19 +83,21 @@ impl Load<'_> {
         let begun = Instant::now();
         let mut clients = Vec::new();
         for index in idle..idle + wanted.clients {
-            clients.push(Client { asked: Instant::now(), heard: false, answers: 0, tokens: 0 });
+            clients.push(Client { asked: Instant::now(), heard: false, waited: 0.0, answers: 0, tokens: 0 });
             self.ask(index, wanted).await?;
         }
         let (mut pings, mut waiting, mut refusals, mut first_piece) = (Vec::new(), None, 0, Vec::new());
         let mut again: BinaryHeap<Reverse<(Instant, usize)>> = BinaryHeap::new();
+        let (end, mut ping_at) = (begun + wanted.time, begun);
         while begun.elapsed() < wanted.time {
-            if waiting.is_none() && idle > 0 {
+            if waiting.is_none() && idle > 0 && ping_at <= Instant::now() {
                 waiting = Some(Instant::now());
                 self.sockets[pings.len() % idle].send(&json!({ "type": "ping" })).await?;
             }
             let due = again.peek().map(|&Reverse((at, _))| at);
+            let ping = if waiting.is_none() && idle > 0 { ping_at } else { end };
             let next = or(async { Some(self.next().await) }, async {
-                Timer::at(due.unwrap_or(begun + wanted.time).min(begun + wanted.time)).await;
+                Timer::at(due.unwrap_or(end).min(ping).min(end)).await;
                 None
             });
             let Some(event) = next.await else {
@@ -100,13 +112,16 @@ impl Load<'_> {
             let event = event?;
             if let What::Pong = event.what {
                 pings.extend(waiting.take().map(|sent| micros(event.at - sent)));
+                ping_at = event.at + PING_PAUSE;
                 continue;
             }
             let client = event.index.checked_sub(idle).and_then(|number| clients.get_mut(number));
             match (event.what, client) {
                 (What::Delta, Some(client)) => {
                     if !std::mem::replace(&mut client.heard, true) {
-                        first_piece.push(micros(event.at - client.asked) / 1e3);
+                        let wait = micros(event.at - client.asked) / 1e3;
+                        client.waited += wait;
+                        first_piece.push(wait);
                     }
                 }
                 (What::Answer(tokens), Some(client)) => {
@@ -138,6 +153,9 @@ fn sampling(wanted: &Wanted) -> serde_json::Value {
 
 impl Chat {
     fn of(clients: &[Client], seconds: f64, mut first_piece: Vec<f64>, mut pings: Vec<f64>) -> Chat {
+        let still = |client: &Client| if client.heard { 0.0 } else { micros(client.asked.elapsed()) / 1e3 };
+        let waits: Vec<f64> = clients.iter().map(|client| client.waited + still(client)).collect();
+        let longest = clients.iter().map(still).chain(first_piece.iter().copied()).fold(0.0, f64::max);
         let mut answers: Vec<f64> = clients.iter().map(|client| f64::from(client.answers)).collect();
         let mut tokens: Vec<f64> = clients.iter().map(|client| client.tokens as f64).collect();
         for sorted in [&mut answers, &mut tokens, &mut first_piece, &mut pings] {
@@ -149,30 +167,13 @@ impl Chat {
             tokens_per_second: tokens.iter().sum::<f64>() / seconds,
             starved: clients.iter().filter(|client| client.answers == 0 && !client.heard).count(),
             jain: jain(&tokens),
+            jain_of_waits: jain(&waits),
+            longest_wait_in_medians: longest / quantile(&first_piece, 0.5),
             refusals: 0,
             answers,
             tokens,
             first_piece,
             pings,
         }
-    }
-}
-
-fn jain(shares: &[f64]) -> f64 {
-    let (sum, squares) = (shares.iter().sum::<f64>(), shares.iter().map(|share| share * share).sum::<f64>());
-    if squares > 0.0 { sum * sum / (shares.len() as f64 * squares) } else { 0.0 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn jain_s_index() {
-        let check = |shares: &[f64], index: f64| assert!((jain(shares) - index).abs() < 1e-9, "{shares:?}");
-        check(&[3.0, 3.0, 3.0, 3.0], 1.0);
-        check(&[8.0, 0.0, 0.0, 0.0], 0.25);
-        check(&[1.0, 1.0, 0.0, 0.0], 0.5);
-        check(&[0.0, 0.0], 0.0);
     }
 }

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use causerie_benches::Server;
+use causerie_benches::socket::{Event, Socket, What};
 use serde::Serialize;
 use serde_json::json;
 use smol::channel::{Receiver, unbounded};
@@ -11,8 +13,6 @@ use smol::future::or;
 use smol::{LocalExecutor, Timer};
 
 use crate::chat::{Chat, Wanted};
-use crate::server::Server;
-use crate::socket::{Event, Socket, What};
 
 /// Connections of one user: the server allows 64.
 const PER_USER: usize = 50;

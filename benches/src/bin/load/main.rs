@@ -13,8 +13,6 @@
 mod chat;
 mod load;
 mod report;
-mod server;
-mod socket;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -23,12 +21,12 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
+use causerie_benches::{Server, Start, program, raise_open_files};
 use clap::Parser;
 use smol::LocalExecutor;
 
 use chat::Wanted;
 use report::Report;
-use server::Server;
 
 /// Opens many WebSockets to a server and tells what they cost.
 #[derive(Debug, Parser)]
@@ -92,11 +90,11 @@ fn main() -> ExitCode {
 
 /// Whether the limit was kept and nobody starved.
 fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
-    server::raise_open_files(options.sockets + options.active)?;
-    let program = server::program(options.server.clone())?;
+    raise_open_files(options.sockets + options.active)?;
+    let program = program(options.server.clone())?;
     let server = match (options.address, options.pid, &options.data_dir) {
         (Some(address), Some(pid), Some(data_dir)) => Server::running(program, address, pid, data_dir.clone()),
-        _ => Server::start(program, options.model.as_deref())?,
+        _ => Server::start(program, Start { model: options.model.as_deref(), ..Start::default() })?,
     };
     let executor = Rc::new(LocalExecutor::new());
     let time = Duration::from_secs(options.seconds);

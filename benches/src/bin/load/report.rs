@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use causerie_benches::quantile as at;
 use serde_json::{Value, json};
 
 use crate::chat::Chat;
@@ -87,16 +88,15 @@ fn print_chat(chat: &Chat) {
         first(0.99),
         first(1.0)
     );
+    println!(
+        "fairness of waiting: Jain's index {:.4}; the longest wait is {:.2} times the median",
+        chat.jain_of_waits, chat.longest_wait_in_medians
+    );
     println!("ping to pong meanwhile: {}", percentiles(&chat.pings));
 }
 
 fn shares(sorted: &[f64]) -> Value {
     json!({ "min": at(sorted, 0.0), "p50": at(sorted, 0.5), "max": at(sorted, 1.0) })
-}
-
-fn at(sorted: &[f64], part: f64) -> f64 {
-    let last = sorted.len().saturating_sub(1);
-    sorted.get((last as f64 * part).round() as usize).copied().unwrap_or(0.0)
 }
 
 fn percentiles(sorted: &[f64]) -> String {

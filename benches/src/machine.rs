@@ -1,27 +1,30 @@
 //! What a record says about where and when it was made.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
 /// The machine, as far as Linux tells.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Machine {
+pub struct Machine {
     /// The processor's name.
-    pub(crate) processor: String,
+    pub processor: String,
     /// Cores that this process may use.
-    pub(crate) cores: usize,
+    pub cores: usize,
     /// Caches of the first core, as in "L2 2048K".
-    pub(crate) caches: Vec<String>,
+    pub caches: Vec<String>,
     /// Whether it has Intel's matrix unit for bytes.
-    pub(crate) amx: bool,
+    pub amx: bool,
     /// Processes that wanted to run before we began, the mean of a minute: figures made beside others' work mean little.
-    pub(crate) load_average: Option<f64>,
+    pub load_average: Option<f64>,
 }
 
 impl Machine {
-    pub(crate) fn this() -> Machine {
+    /// The one that this runs on.
+    #[must_use]
+    pub fn this() -> Machine {
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let field = |name: &str| {
             let line = cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name));
@@ -39,7 +42,8 @@ impl Machine {
     }
 
     /// The processor's name as part of a file's name.
-    pub(crate) fn slug(&self) -> String {
+    #[must_use]
+    pub fn slug(&self) -> String {
         let bare = self.processor.replace("(R)", "").replace("(TM)", "").to_lowercase();
         let words = bare.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
         words.collect::<Vec<_>>().join("-")
@@ -60,8 +64,21 @@ fn caches(directory: &Path) -> Vec<String> {
     (0..).map_while(cache).collect()
 }
 
+/// The commit of the sources, marked if they were changed since; `None` where git knows nothing of them.
+#[must_use]
+pub fn commit() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR")]).args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let hash = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    Some(if changed.is_empty() { hash } else { format!("{hash} with changes") })
+}
+
 /// The present day in UTC, as in "2026-11-23".
-pub(crate) fn today() -> String {
+#[must_use]
+pub fn today() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (year, month, day) = civil(seconds / 86_400);
     format!("{year}-{month:02}-{day:02}")

@@ -18,18 +18,23 @@ const PER_ADDRESS: usize = 8_000;
 
 /// What came of a socket.
 #[derive(Debug)]
-pub(crate) struct Event {
+pub struct Event {
     /// Which socket.
-    pub(crate) index: usize,
-    pub(crate) what: What,
-    pub(crate) at: Instant,
+    pub index: usize,
+    /// What.
+    pub what: What,
+    /// When it was read.
+    pub at: Instant,
 }
 
+/// What a frame meant, as far as a load cares.
 #[derive(Debug)]
-pub(crate) enum What {
+pub enum What {
+    /// The server knows who this is.
     Established,
     /// In the session with this id.
     Joined(String),
+    /// The answer to a ping.
     Pong,
     /// A part of an answer.
     Delta,
@@ -41,11 +46,16 @@ pub(crate) enum What {
     Broken(String),
 }
 
-pub(crate) struct Socket(WebSocketSender<Async<TcpStream>>);
+/// The half to write to.
+#[derive(Debug)]
+pub struct Socket(WebSocketSender<Async<TcpStream>>);
 
 impl Socket {
     /// Opens one; what comes of it goes to `events`.
-    pub(crate) async fn open(
+    ///
+    /// # Errors
+    /// When there is no connection to be had, or no WebSocket on it.
+    pub async fn open(
         executor: &LocalExecutor<'static>,
         server: SocketAddr,
         token: &str,
@@ -61,7 +71,11 @@ impl Socket {
         Ok(Socket(sender))
     }
 
-    pub(crate) async fn send(&mut self, frame: &Value) -> Result<(), tungstenite::Error> {
+    /// Sends a frame.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn send(&mut self, frame: &Value) -> Result<(), tungstenite::Error> {
         self.0.send(Message::text(frame.to_string())).await
     }
 }
