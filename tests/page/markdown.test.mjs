@@ -100,3 +100,19 @@ test('hostile input of 64 KiB comes to an end', () => {
     parse(piece.repeat(Math.ceil(65536 / piece.length)));
   }
 });
+
+test('tables', () => {
+  const [table] = parse('| Name | Price |\n|:---|---:|\n| **Tea** | 2 \\| 3 |\n| Milk |\n\nafter');
+  assert.deepEqual(table.aligns, ['', 'right']);
+  assert.deepEqual(table.head, [['Name'], ['Price']]);
+  assert.deepEqual(table.rows, [[[strong('Tea')], ['2 | 3']], [['Milk'], []]]);
+  for (const none of ['a | b', 'a | b\n--', 'a\n---|---', 'a | b\n- one']) assert.ok(parse(none).every((block) => block.type !== 'table'), none);
+  const start = performance.now();
+  parse(`a|b\n-|-${' '.repeat(30_000)}x`);
+  assert.ok(performance.now() - start < 1000, 'white space without end is passed over at once');
+});
+
+test('text that was struck out', () => {
+  assert.deepEqual(inlines('a ~~b *c*~~ d'), ['a ', { type: 'del', inlines: ['b ', em('c')] }, ' d']);
+  for (const plain of ['~~a', '~a~', '~~ a ~~', '~~~~']) assert.deepEqual(inlines(plain), [plain]);
+});

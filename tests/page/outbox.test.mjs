@@ -47,13 +47,13 @@ test('a message goes out as what it is', () => {
   const requests = new Requests(() => link);
   const outbox = new Outbox({ requests, ready: () => true, failed() {}, changed() {} });
   const place = conversation('a', 'b');
-  outbox.transmit(place, { content: 'Hello', clientId: 'a', parent: 'p' });
+  outbox.transmit(place, { content: 'Hello', clientId: 'a', parent: 'p' }, { seed: 7 });
   outbox.transmit(place, { content: 'Better', clientId: 'b', edits: 'm' });
   outbox.confirmed('a');
   outbox.confirmed('b');
   const [first, second] = link.frames;
-  assert.deepEqual({ ...first, id: null }, { type: 'chat_message', message: 'Hello', client_id: 'a', parent: 'p', id: null });
-  assert.deepEqual({ ...second, id: null }, { type: 'edit_message', message_id: 'm', message: 'Better', client_id: 'b', id: null });
+  assert.deepEqual({ ...first, id: null }, { type: 'chat_message', message: 'Hello', client_id: 'a', parent: 'p', sampling: { seed: 7 }, id: null });
+  assert.deepEqual({ ...second, id: null }, { type: 'edit_message', message_id: 'm', message: 'Better', client_id: 'b', sampling: undefined, id: null });
 });
 
 test('a message that nobody confirms has failed, unless there is no connection', () => {

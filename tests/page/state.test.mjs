@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Conversation, MAX_GAP_REPAIRS, MAX_NOTES, titleFor, utf8Length } from '../../runtime-smol/src/page/state.js';
+import { Conversation, MAX_GAP_REPAIRS, MAX_NOTES, utf8Length } from '../../runtime-smol/src/page/state.js';
+import { titleFor } from '../../runtime-smol/src/page/title.js';
 
 const ME = { id: 'u1', name: 'ada' };
 const joined = (more) => ({ type: 'session_joined', session_id: 's', session_title: 'T', epoch: 'e', seq: 0, resumed: false, ...more });
@@ -222,4 +223,41 @@ test('random deltas: the text is always a prefix of what was sent', () => {
       assert.equal(outcome === 'gap' || outcome === 'waiting', byteAt(from) > before);
     }
   }
+});
+
+test('while an answer is waited for, its place says so', () => {
+  const c = conversation();
+  c.message(message(1, 'question', { role: 'user' }));
+  assert.equal(c.waiting, true, 'stored, and the model has not begun');
+  c.typing({ is_typing: true, role: 'assistant', message_id: 'm2', parent: 'm1' });
+  assert.equal(c.waiting, false, 'it has begun: the stream is shown');
+  c.message(message(2, 'answer'));
+  c.typing({ is_typing: false, role: 'assistant' });
+  assert.equal(c.waiting, false);
+  c.await(c.question('m2'), true);
+  assert.equal(c.waiting, true);
+  assert.deepEqual(texts(c), ['question'], 'the old answer makes room');
+  c.await(undefined);
+  assert.deepEqual(texts(c), ['question', 'answer'], 'it was refused: the old one is there again');
+  c.await(c.question('m2'), true);
+  c.message(message(3, 'another', { parent: 'm1' }));
+  assert.equal(c.waiting, false);
+  assert.deepEqual(texts(c), ['question', 'another']);
+});
+
+test('that messages were left out is said once, and again when something else is said', () => {
+  const conversation = new Conversation('s', { id: 'me' });
+  const notes = () => conversation.items().map((item) => item.content);
+  for (const message of ['2 left out', '2 left out', '3 left out', '3 left out']) conversation.notice({ code: 'context_trimmed', message });
+  assert.deepEqual(notes(), ['2 left out', '3 left out']);
+  for (const _ of [1, 2]) conversation.notice({ code: 'of_a_later_version', message: 'Mind the gap' });
+  assert.deepEqual(notes().slice(2), ['Mind the gap', 'Mind the gap']);
+});
+
+test('history that tells less of an answer takes nothing away', () => {
+  const conversation = new Conversation('s', { id: 'me' });
+  const told = { id: 'a', role: 'assistant', content: 'Yes', seq: 1, usage: {} };
+  conversation.message({ ...told, timings: { first_token_ms: 5 } });
+  conversation.page({ messages: [told] }, true);
+  assert.deepEqual(conversation.messages.get('a').timings, { first_token_ms: 5 });
 });

@@ -15,13 +15,17 @@
 //! ```
 //!
 //! The modules, from the process outwards: [`binary`] finds or builds the program and the model, [`Server`] runs it,
-//! [`Client`] speaks the protocol over a socket, [`raw`] sends what no client would, [`Browser`] drives Chromium.
+//! [`Client`] speaks the protocol over a socket, [`raw`] sends what no client would, [`Browser`] drives Chromium,
+//! [`axe`] judges what it shows, [`Line`] is a network that can be cut, [`foreign`] installs what programs in other languages need.
 //! Whatever was started is killed when its value is dropped, a panic included; a failing test shows what the program
 //! logged.
 
+pub mod axe;
 pub mod binary;
 mod browser;
 mod client;
+pub mod foreign;
+mod line;
 mod process;
 pub mod raw;
 mod server;
@@ -31,6 +35,7 @@ use std::time::Duration;
 
 pub use browser::{Browser, Element, Missing};
 pub use client::{Client, Closed};
+pub use line::Line;
 pub use process::{Captured, Process};
 pub use server::{Options, Server};
 pub use temp::TempDir;

@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::{Client, Process, TempDir, WITHIN, binary};
 
+/// An empty file: a test is not to depend on the settings of whoever runs it.
+const NO_SETTINGS: &str = if cfg!(windows) { "NUL" } else { "/dev/null" };
+
 /// How a server is started. The default: a new data directory, a free port on the loopback, the default model.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -62,6 +65,7 @@ impl Server {
                 .arg("--model")
                 .arg(model)
                 .args(options.args)
+                .env("CAUSERIE_CONFIG", NO_SETTINGS)
                 .envs(options.env),
         );
         let (address, login_link) = process
@@ -147,6 +151,7 @@ impl Server {
             .args(["token", "--user", user, "--data-dir"])
             .arg(self.data_dir.path())
             .args(args)
+            .env("CAUSERIE_CONFIG", NO_SETTINGS)
             .output()
             .unwrap_or_else(|error| panic!("causerie cannot be started: {error}"));
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -189,10 +194,10 @@ impl Server {
     }
 }
 
-/// The address and the link in a line such as `Open http://127.0.0.1:8080/#login=CODE`.
+/// The address and the link in a line such as `Open http://127.0.0.1:8080/#login=CODE`, or with https.
 fn printed_link(line: &str) -> Option<(SocketAddr, String)> {
-    let link = line.split_whitespace().find(|word| word.starts_with("http://") && word.contains("/#login="))?;
-    let (authority, _) = link["http://".len()..].split_once('/')?;
+    let link = line.split_whitespace().find(|word| word.starts_with("http") && word.contains("/#login="))?;
+    let (authority, _) = link.split_once("://")?.1.split_once('/')?;
     Some((authority.parse().ok()?, link.to_owned()))
 }
 

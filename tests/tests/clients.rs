@@ -8,31 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use causerie_tests::foreign::{available, place, run};
 use causerie_tests::{Browser, Process, Server, WITHIN};
 use serde_json::{Value, json};
 
 /// Where the clients' programs are.
 fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
-}
-
-/// A directory for what is installed: `TARGET/clients/NAME`.
-fn place(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a running program has a path");
-    let target = test.ancestors().nth(3).expect("cargo puts tests into TARGET/PROFILE/deps");
-    let place = target.join("clients").join(name);
-    std::fs::create_dir_all(&place).unwrap_or_else(|error| panic!("{}: {error}", place.display()));
-    place
-}
-
-/// Runs a program to its end; its last words when it fails, or why it could not be started.
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{command:?} cannot be started: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let errors = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{command:?} ended with {}: {}", output.status, errors.trim_end()))
 }
 
 /// Whether everything is there that a list names: then the list lies beside it.
@@ -93,19 +75,6 @@ fn node_with_ws() -> Result<Command, String> {
     let mut node = Command::new("node");
     node.arg(place.join("client.mjs")).arg("ws");
     Ok(node)
-}
-
-/// Something to run, or `None` with the reason on stderr.
-fn available<T>(what: Result<T, String>) -> Option<T> {
-    match what {
-        Ok(what) => Some(what),
-        Err(missing) => {
-            let required = std::env::var_os("CAUSERIE_REQUIRE_CLIENTS").is_some_and(|value| value == "1");
-            assert!(!required, "{missing}");
-            eprintln!("skipped: {missing}");
-            None
-        }
-    }
 }
 
 /// Gives a client's program a server, stops the server when the program is ready for it, and waits for its end.

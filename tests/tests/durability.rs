@@ -1,5 +1,7 @@
 //! What was acknowledged survives: SIGKILL, restart, a disk that fills up.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -105,6 +107,12 @@ fn a_full_disk_refuses_messages_and_loses_none() {
     assert!(stored > 0, "the disk had room at first");
     assert_eq!(refused["code"], "storage_failed", "{refused}");
     assert_eq!(refused["retryable"], json!(true), "{refused}");
+    assert!(ready(address).contains("\"storage\":false"), "nobody is to be sent here");
+    // It is one line of the log, with the code that the client got.
+    let told = |line: &str| line.contains("storage could not write").then(|| line.to_owned());
+    let line = process.output().wait_for(WITHIN, told).expect("the log says so");
+    assert!(line.contains("storage_failed") && line.contains("causerie.db"), "{line}");
+    assert_eq!(process.output().text().matches("storage could not write").count(), 1);
 
     // The server lives on, and what was acknowledged is there.
     ada.send(&json!({"type": "ping"}));
@@ -122,4 +130,15 @@ fn a_full_disk_refuses_messages_and_loses_none() {
         }
     }
     assert_eq!(found, stored);
+}
+
+/// What `/ready` says.
+fn ready(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(WITHIN)).unwrap();
+    write!(stream, "GET /ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    answer
 }
