@@ -88,6 +88,8 @@ pub enum Output<'a> {
         session: SessionId,
         /// The message to answer: the leaf of the conversation.
         prompt: MessageId,
+        /// The user id of whoever asked for it, for quotas: the message's author, or who had it answered again.
+        asker: &'a str,
         /// How to sample, where the client said so.
         sampling: &'a Sampling,
     },

@@ -14,7 +14,7 @@ impl Deltas {
     /// Of an answer in this session.
     #[must_use]
     pub fn new(session: SessionId, message: MessageId) -> Deltas {
-        let prompt = crate::session::Prompt { message, author: String::new(), sampling: Sampling::default() };
+        let prompt = crate::session::Prompt { message, asker: String::new(), sampling: Sampling::default() };
         Deltas(Generation::new(GenerationId(1), session, message, prompt))
     }
 

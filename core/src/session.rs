@@ -178,7 +178,8 @@ pub(crate) struct InFlight {
 #[derive(Debug)]
 pub(crate) struct Prompt {
     pub(crate) message: MessageId,
-    pub(crate) author: String,
+    /// The user id of its author, or of who had it answered again.
+    pub(crate) asker: String,
     pub(crate) sampling: Sampling,
 }
 

@@ -93,6 +93,25 @@ fn continues_as_the_reference_does() {
 }
 
 #[test]
+fn a_character_that_the_limit_cuts_is_left_out() {
+    // The same part of a character again and again: each time but the last it is a mistake of the model's.
+    let face = tokens("\u{1F642}");
+    assert!(
+        std::str::from_utf8(model().tokenizer().token_bytes(face[0])).is_err(),
+        "{face:?} are parts of a character"
+    );
+    let sampling = SamplingOverrides { logit_bias: Some(vec![(face[0], 100.0)]), ..SamplingOverrides::default() };
+    let sampling = greedy().with(&sampling).unwrap();
+    for max_tokens in 1..4 {
+        let request = Request { sampling: sampling.clone(), ..request(question("Smile!"), max_tokens) };
+        let told = answer(&mut scheduler(SchedulerOptions::default()), request);
+        assert_eq!(told.text, "\u{FFFD}".repeat(max_tokens - 1));
+        let (reason, usage) = told.end.expect("an end");
+        assert_eq!((reason, usage.completion_tokens), (FinishReason::Length, max_tokens));
+    }
+}
+
+#[test]
 fn an_answer_does_not_depend_on_what_runs_beside_it() {
     let prompts = [
         question("What is gravity?"),

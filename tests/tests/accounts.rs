@@ -143,6 +143,27 @@ fn a_quota_ends_with_a_clear_error_and_counts_what_was_used() {
 }
 
 #[test]
+fn an_answer_made_anew_is_counted_against_who_wanted_it() {
+    let server = Server::start();
+    let (mut ada, mut bob) = (server.connect("ada"), server.connect("bob"));
+    let session = ada.create_session("Physics");
+    ada.invite("bob");
+    bob.send(&json!({ "type": "join_session", "session_id": session }));
+    bob.expect("session_joined");
+    let answer = ask(&mut ada, "Why is the sky blue?");
+    succeed(&server, &["user", "set", "ada", "--tokens-a-day", "1"]);
+    let again = json!({ "type": "regenerate", "message_id": answer["id"], "sampling": { "max_tokens": 8 } });
+    bob.send(&again);
+    let anew = bob.expect_where("an answer", WITHIN, |frame| {
+        frame["type"] == "message" && frame["parent"] == answer["parent"] && frame["id"] != answer["id"]
+    });
+    assert_eq!(anew["role"], "assistant", "{anew}");
+    succeed(&server, &["user", "set", "bob", "--tokens-a-day", "1"]);
+    bob.send(&again);
+    assert_eq!(bob.expect("error")["code"], "quota_exceeded");
+}
+
+#[test]
 fn a_role_given_by_an_administrator_counts_whatever_the_token_says() {
     let server = Server::start_with(Options { model: Some("none.gguf".into()), ..Options::default() });
     let reload = |client: &mut Client| {

@@ -56,7 +56,7 @@ impl Hub {
         session.record.last_message = Some(message);
         let session = session.record.id;
         self.acknowledge(&asker, session, None, message, seq);
-        self.add_prompt(key, Prompt { message, author: user, sampling });
+        self.add_prompt(key, Prompt { message, asker: user, sampling });
     }
 }
 

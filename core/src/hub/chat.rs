@@ -223,8 +223,8 @@ impl Hub {
     pub(super) fn message_stored(&mut self, key: Key, message: NewMessage, record: &MessageRecord) {
         self.log_message(key, record, Mark::Plain, None);
         self.acknowledge(&message.asker, record.session, record.client_id.as_deref(), record.id, record.seq);
-        let author = message.author.user_id;
-        self.add_prompt(key, Prompt { message: record.id, author, sampling: message.sampling });
+        let asker = message.author.user_id;
+        self.add_prompt(key, Prompt { message: record.id, asker, sampling: message.sampling });
     }
 
     /// Puts a stored message in line for an answer, unless its session is about to end.
@@ -234,7 +234,7 @@ impl Hub {
             session.prompts.push_back(prompt);
             self.next_generation(key);
         } else {
-            self.prompt_done(&prompt.author);
+            self.prompt_done(&prompt.asker);
         }
     }
 
@@ -283,7 +283,7 @@ impl Hub {
         session.record.ended = Some(now);
         let left_over = core::mem::take(&mut session.work);
         for prompt in core::mem::take(&mut session.prompts) {
-            self.prompt_done(&prompt.author);
+            self.prompt_done(&prompt.asker);
         }
         for work in left_over {
             // No messages: a session that ends takes none, and those before were stored before its end.

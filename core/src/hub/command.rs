@@ -69,13 +69,14 @@ impl Hub {
         let text = format!(
             "Server: {}\nModel: {model}\nUptime: {hours}:{minutes:02}:{seconds:02}\nConnections: {}\n\
              Sessions: {sessions} ({} in use)\nMessages: {messages}\n\
-             Tokens: {} generated, {} of prompts, in {} answers\nSpeed: {:.1} tokens/s in the last answer",
+             Tokens: {} generated, {} of prompts, in {} answer{}\nSpeed: {:.1} tokens/s in the last answer",
             self.server,
             self.connections.len(),
             self.sessions.len(),
             s.completion_tokens,
             s.prompt_tokens,
             s.generations,
+            if s.generations == 1 { "" } else { "s" },
             s.tokens_per_second,
         );
         self.respond(asker, command, &text);

@@ -76,7 +76,7 @@ impl Hub {
             frames::error(out, context, now, &refusal, message, detail);
         });
         self.assistant_types(key, generation.message, false);
-        self.prompt_done(&generation.prompt.author);
+        self.prompt_done(&generation.prompt.asker);
     }
 
     /// What follows when a session's answer is over.
@@ -154,7 +154,7 @@ impl Hub {
         let timings = generation.ending.map(|e| e.timings);
         self.log_message(key, record, Mark::Answer(generation.message, generation.text), timings);
         self.assistant_types(key, generation.message, false);
-        self.prompt_done(&generation.prompt.author);
+        self.prompt_done(&generation.prompt.asker);
         self.after_generation(key);
     }
 

@@ -6,6 +6,7 @@ use super::Hub;
 use crate::action::{GenerationId, Output, Query, RequestId, Write};
 use crate::connection::Connection;
 use crate::id::{ConnectionId, SessionId};
+use crate::session::Prompt;
 use crate::slab::Key;
 
 /// An output that is no frame, until it is put out.
@@ -55,8 +56,8 @@ impl Hub {
                 self.begun = generation;
                 let session = &self.sessions[session];
                 let running = session.generation.as_ref().expect("it cannot end before it is put out");
-                let (prompt, sampling) = (running.prompt.message, &running.prompt.sampling);
-                sink(Output::Generate { generation, session: session.record.id, prompt, sampling });
+                let Prompt { message: prompt, asker, sampling } = &running.prompt;
+                sink(Output::Generate { generation, session: session.record.id, prompt: *prompt, asker, sampling });
             }
             Action::Cancel { generation } => {
                 if self.generations.contains_key(&generation) {

@@ -44,6 +44,20 @@ fn who_speaks_while_it_is_answered_anew_takes_the_conversation_along() {
 }
 
 #[test]
+fn who_has_it_answered_anew_is_who_asks() {
+    let mut d = Driver::default();
+    let (ann, bob) = (d.user("Ann"), d.user("Bob"));
+    let session = d.session(ann);
+    d.share(ann, &session, bob, "Bob");
+    let (_, answer) = exchange(&mut d, ann, "Tea?", "Green.");
+    d.send(bob, &regenerate(&answer));
+    assert_eq!(d.running[0].asker, "id-Bob", "not the author of the question");
+    d.answer("Black.");
+    d.send(ann, &say("Quickly!"));
+    assert_eq!(d.running[0].asker, "id-Ann");
+}
+
+#[test]
 fn a_burst_keeps_its_order_whatever_must_be_looked_up() {
     let (mut d, ann, question, answer) = tea();
     d.storage.held = true;

@@ -53,6 +53,7 @@ pub struct Running {
     pub id: GenerationId,
     pub session: SessionId,
     pub prompt: MessageId,
+    pub asker: String,
     pub sampling: Sampling,
     pub cancelled: bool,
 }
@@ -330,13 +331,14 @@ impl Driver {
                 Output::Authenticate { connection, token } => tokens_to_verify.push((connection, token.to_string())),
                 Output::Store { request, write } => storage.write(request, write),
                 Output::Load { request, query } => storage.read(request, query),
-                Output::Generate { generation, session, prompt, sampling } => {
+                Output::Generate { generation, session, prompt, asker, sampling } => {
                     let prompts = |m: &MessageRecord| m.id == prompt && m.role == MessageRole::User;
                     assert!(storage.messages[&session].iter().any(prompts), "a prompt is stored, and a person's");
                     running.push(Running {
                         id: generation,
                         session,
                         prompt,
+                        asker: asker.to_owned(),
                         sampling: sampling.clone(),
                         cancelled: false,
                     });

@@ -317,7 +317,10 @@ impl Sequence {
     /// Tells what is left of the text, and the end.
     pub(super) fn finish(&mut self, reason: FinishReason, tell: &mut dyn FnMut(SequenceId, Event<'_>)) {
         if self.stop.found().is_none() {
-            self.decoder.finish(&mut self.decoded);
+            // What the model itself ends in the middle of a character is its own mistake; one that is cut there is none.
+            if reason == FinishReason::Stop {
+                self.decoder.finish(&mut self.decoded);
+            }
             self.stop.push(&self.decoded, &mut self.text);
             self.stop.finish(&mut self.text);
         }

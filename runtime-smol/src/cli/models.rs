@@ -81,7 +81,9 @@ pub(super) fn chosen(name: &str, cached: &[PathBuf]) -> Result<PathBuf, String> 
         [] => {
             let there: Vec<String> = cached.iter().map(|path| short_name(path)).collect();
             let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
-            Err(format!("{name} is not on this machine; there is {there}. `causerie pull {name}` fetches it."))
+            let can_be_fetched = KnownModel::from_name(name).is_some() || name.contains('/');
+            let pull = if can_be_fetched { format!("{name}` fetches it") } else { "OWNER/REPO` fetches others".into() };
+            Err(format!("{name} is not on this machine; there is {there}. `causerie pull {pull}."))
         }
         several => {
             let several: Vec<String> = several.iter().map(|path| short_name(path)).collect();

@@ -178,8 +178,8 @@ impl Outside {
                     self.followups.push_back(Followup::LoadFailed(request));
                 }
             }
-            Output::Generate { generation, session, prompt, sampling } => {
-                let job = Job::Conversation { generation, session, leaf: prompt };
+            Output::Generate { generation, session, prompt, asker, sampling } => {
+                let job = Job::Conversation { generation, session, leaf: prompt, asker: asker.to_owned() };
                 if self.submit(Ok::<_, &str>(job)) {
                     self.reading.insert(generation, Reading { session, sampling: sampling.clone() });
                 } else {

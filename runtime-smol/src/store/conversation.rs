@@ -8,8 +8,7 @@ use causerie_core::{MessageId, MessageRole, SessionId};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::error::JobError;
-use super::usage::Account;
-use super::{clock, read, usage, write};
+use super::{read, write};
 
 /// Messages in one conversation: far more than any context holds; what is older is left out.
 pub const CONVERSATION_MESSAGES: usize = 4096;
@@ -54,14 +53,6 @@ const BETWEEN: &str = "
     WHERE a.parent = ?1 AND a.role = 'assistant'
       AND a.seq < ifnull((SELECT min(seq) FROM messages WHERE parent = ?2 AND role = 'assistant'), a.seq + 1)
     ORDER BY a.seq < follower.seq, abs(a.seq - follower.seq) LIMIT 1";
-
-/// The account of who wrote a message; none of one without an author.
-pub(super) fn account(connection: &Connection, message: MessageId) -> Result<Option<Account>, JobError> {
-    let author: Option<String> = connection
-        .prepare_cached("SELECT author_id FROM messages WHERE id = ?1")?
-        .query_row([message.0.0], |row| row.get(0))?;
-    author.map(|author| usage::account(connection, &author, clock::now())).transpose()
-}
 
 /// Walks from `leaf` to the root. The newest messages are kept; the leaf always is, however long.
 pub(super) fn load(connection: &Connection, session: SessionId, leaf: MessageId) -> Result<Conversation, JobError> {

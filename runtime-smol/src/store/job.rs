@@ -24,6 +24,8 @@ pub enum Job {
         session: SessionId,
         /// Its last message; the rest is found from parent to parent.
         leaf: MessageId,
+        /// The user id of whoever asked for it.
+        asker: String,
     },
 }
 
@@ -35,7 +37,7 @@ impl Job {
             + match self {
                 Job::Write(_, write) => write.bytes(),
                 Job::Load(_, query) => query.bytes(),
-                Job::Conversation { .. } => 0,
+                Job::Conversation { asker, .. } => asker.len(),
             }
     }
 }
@@ -57,7 +59,7 @@ pub enum Reply {
         generation: GenerationId,
         /// The conversation, or what failed and where, for the log.
         result: Result<Conversation, String>,
-        /// Of the person whose message is to be answered, if there is one.
+        /// Of whoever asked for it, if it could be read.
         account: Option<Account>,
     },
 }

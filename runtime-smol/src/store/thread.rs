@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use super::error::JobError;
 use super::job::{Job, Reply};
 use super::question::Question;
-use super::{conversation, read, write};
+use super::{clock, conversation, read, usage, write};
 
 /// Jobs in one transaction: enough that a commit's fsync is shared by many, few enough that nobody waits long for it.
 const BATCH_JOBS: usize = 256;
@@ -190,11 +190,11 @@ fn read(connection: &Connection, path: &Path, job: &Job) -> Reply {
             Ok(loaded) => Reply::Loaded(*request, loaded),
             Err(error) => Reply::LoadFailed(*request, error.at(path)),
         },
-        Job::Conversation { generation, session, leaf } => {
+        Job::Conversation { generation, session, leaf, asker } => {
             let loaded = conversation::load(connection, *session, *leaf)
-                .and_then(|conversation| Ok((conversation, conversation::account(connection, *leaf)?)));
+                .and_then(|conversation| Ok((conversation, usage::account(connection, asker, clock::now())?)));
             let (result, account) = match loaded {
-                Ok((conversation, account)) => (Ok(conversation), account),
+                Ok((conversation, account)) => (Ok(conversation), Some(account)),
                 Err(error) => (Err(error.at(path)), None),
             };
             Reply::Conversation { generation: *generation, result, account }

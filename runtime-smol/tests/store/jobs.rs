@@ -99,7 +99,12 @@ fn a_query_sees_the_writes_submitted_before_it() {
         Job::Write(RequestId(1), OwnedWrite::CreateSession(session(1))),
         Job::Write(RequestId(2), OwnedWrite::Message(message(session_id(1), 1, "Why?"))),
         Job::Load(RequestId(3), OwnedQuery::Totals),
-        Job::Conversation { generation, session: session_id(1), leaf: message(session_id(1), 1, "").id },
+        Job::Conversation {
+            generation,
+            session: session_id(1),
+            leaf: message(session_id(1), 1, "").id,
+            asker: "ada".to_owned(),
+        },
     ] {
         db.store.submit(job).unwrap();
     }

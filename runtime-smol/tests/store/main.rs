@@ -97,7 +97,9 @@ impl Db {
 
     fn conversation(&self, session: SessionId, leaf: MessageId) -> Result<Conversation, String> {
         let generation = GenerationId(9);
-        self.store.submit(Job::Conversation { generation, session, leaf }).expect("the queue has room");
+        self.store
+            .submit(Job::Conversation { generation, session, leaf, asker: "ada".to_owned() })
+            .expect("the queue has room");
         match self.reply() {
             Reply::Conversation { generation: GenerationId(9), result, .. } => result,
             other => panic!("not a conversation: {other:?}"),

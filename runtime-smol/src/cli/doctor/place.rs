@@ -177,7 +177,11 @@ fn database(path: &Path) -> Finding {
     });
     match read {
         Ok(tables) => {
-            let bytes = fs::metadata(path).map_or(0, |file| file.len());
+            // What was written last is not in the file itself yet.
+            let mut log = path.as_os_str().to_owned();
+            log.push("-wal");
+            let bytes_of = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+            let bytes = bytes_of(path) + bytes_of(log.as_ref());
             Finding::ok("database", format!("{shown}, {}, {tables} tables; it can be read", size(bytes)))
         }
         Err(rusqlite::Error::SqliteFailure(error, _))
