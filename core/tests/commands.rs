@@ -58,7 +58,7 @@ fn statistics_of_the_server() {
         "Connections: 2",
         "Sessions: 1 (1 in use)",
         "Messages: 2",
-        "Tokens: 2 generated, 7 of prompts, in 1 answers",
+        "Tokens: 2 generated, 7 of prompts, in 1 answer",
         "Speed: 200.0 tokens/s in the last answer",
     ];
     let mut d = Driver::default();

@@ -60,7 +60,8 @@ impl Scheduler {
             let look_ahead = |n: usize| lent[n].constraint().iter_mut().for_each(Constraint::look_ahead);
             let beside = Beside::new(lent.len(), &look_ahead);
             self.team.enter_beside(&beside, |crew| {
-                for (work, rows) in [(Work::Generation, generated), (Work::Prompt, prompted)] {
+                // Prompts first: who waits for a first word gets it sooner, and the others get theirs at the step's end.
+                for (work, rows) in [(Work::Prompt, prompted), (Work::Generation, generated)] {
                     if rows.is_empty() {
                         continue;
                     }

@@ -181,6 +181,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     executor.spawn(forget).detach();
     executor.spawn(http::accept(site, listener.into())).detach();
     notify::tell("READY=1");
+    executor.spawn(notify::live()).detach();
     let drive = Drive::new(hub, Outside::new(health, worker, store, auth, quotas, metrics), clock);
     smol::block_on(executor.run(drive.run(Sources { arrivals, replies, events, stop: stops })));
     tracing::info!("stopped");

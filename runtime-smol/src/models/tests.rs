@@ -145,6 +145,29 @@ fn what_the_cache_has_is_loaded_when_it_is_asked_for_and_gives_way_to_others() {
 }
 
 #[test]
+fn what_came_by_a_request_goes_when_nobody_has_used_it_for_long() {
+    let cache = Cache::new(&["one", "two", "three"]);
+    run(async |executor| {
+        let (models, _worker) = cache.models(&executor, "one", true);
+        until("the chat's model is ready", || models.names().first().is_some_and(|name| name == "one")).await;
+        assert_eq!(models.load(models.source("two").unwrap()).unwrap(), "two");
+        answer(&models.find("two").unwrap(), 3).await;
+        answer(&models.find("three").unwrap(), 3).await;
+        let loaded = || {
+            let list = models.list();
+            list.as_array().unwrap().iter().map(|model| model["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(loaded(), ["one", "two", "three"]);
+        let long_ago = Instant::now() - limits::MODEL_IDLE;
+        models.shared.others.borrow().iter().for_each(|model| model.used.set(long_ago));
+        until("three goes", || loaded() == ["one", "two"]).await;
+        // Who asks for it has it again.
+        let (text, end) = answer(&models.find("three").unwrap(), 3).await;
+        assert!(!text.is_empty() && matches!(end, TaskEvent::Finished { .. }), "{text:?}, {end:?}");
+    });
+}
+
+#[test]
 fn another_model_becomes_the_chats_and_one_that_is_no_good_does_not() {
     let cache = Cache::new(&["one", "two"]);
     fs::write(cache.path("bad"), "no model").unwrap();

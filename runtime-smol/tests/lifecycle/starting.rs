@@ -25,6 +25,45 @@ fn systemd_is_told_when_it_listens_and_when_it_stops() {
 
 #[cfg(unix)]
 #[test]
+fn systemd_gets_signs_of_life_where_it_wants_them() {
+    let directory = TempDir::new();
+    let path = directory.path().join("notify");
+    let notified = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let start = |others: &[(&str, &str)]| {
+        let variables = [&[("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "200000")], others].concat();
+        let env = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Server::start_with(Options { model: Some("/nowhere/at-all.gguf".into()), env, ..Options::default() })
+    };
+    let next = || {
+        let mut state = [0; 64];
+        notified.recv(&mut state).ok().map(|length| String::from_utf8(state[..length].to_vec()).unwrap())
+    };
+    notified.set_read_timeout(Some(WITHIN)).unwrap();
+    let server = start(&[]);
+    assert_eq!(next().as_deref(), Some("READY=1"));
+    for _ in 0..3 {
+        assert_eq!(next().as_deref(), Some("WATCHDOG=1"));
+    }
+    // Standing still is what it is for.
+    signal(server.process().id(), "STOP");
+    notified.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let left = std::iter::from_fn(next).count();
+    assert!(left <= 5, "{left} signs of life of who does not live");
+    signal(server.process().id(), "CONT");
+    notified.set_read_timeout(Some(WITHIN)).unwrap();
+    assert_eq!(next().as_deref(), Some("WATCHDOG=1"));
+    drop(server);
+    // What is meant for another process is not answered.
+    while notified.set_nonblocking(true).is_ok() && next().is_some() {}
+    notified.set_nonblocking(false).unwrap();
+    let _server = start(&[("WATCHDOG_PID", "1")]);
+    assert_eq!(next().as_deref(), Some("READY=1"));
+    notified.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    assert_eq!(next(), None);
+}
+
+#[cfg(unix)]
+#[test]
 fn a_hangup_without_a_terminal_stops_nothing_and_says_what_was_read_again() {
     let server = without_model();
     let mut ada = server.connect("ada");
