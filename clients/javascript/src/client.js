@@ -25,7 +25,9 @@ export class Client {
   #nextId = 0;
   #lastError;
   #listeners = new Set();
-  #resyncing = false;
+  // The connection on which a resync is under way, and after how long it asks.
+  #resyncing;
+  #resyncDelay = 0;
   #established;
   #opened;
   #open;
@@ -204,8 +206,17 @@ export class Client {
 
   #entered(joined) {
     this.#session?._end(new SessionOver("another session was joined"));
-    this.#session = new Session(this, joined);
-    return this.#session;
+    const session = new Session(this, joined);
+    this.#session = session;
+    // More may have come in one piece with this frame: whoever listens as soon as the session is there misses none of it.
+    const early = this._subscribe(session);
+    session._early = early;
+    setTimeout(() => {
+      if (session._early !== early) return;
+      session._early = undefined;
+      void early.return();
+    });
+    return session;
   }
 
   _sessionOver(session, why) {
@@ -343,19 +354,24 @@ export class Client {
   /** Something is missing: lets the server begin anew at the place where we are. */
   _resync(session, delay) {
     session._muted = true;
-    if (this.#resyncing) return;
-    this.#resyncing = true;
+    this.#resyncDelay = delay;
     const connection = this.#connection;
-    const resync = async () => {
-      await sleep(delay);
-      // A new connection begins there anyway.
-      if (this.#connection === connection) await this.#rejoin();
-    };
-    resync()
-      .catch(() => {})
-      .finally(() => {
-        this.#resyncing = false;
-      });
+    if (connection && this.#resyncing !== connection) void this.#resync(session, connection);
+  }
+
+  async #resync(session, connection) {
+    this.#resyncing = connection;
+    try {
+      // Once more if what came right behind the answer has a gap again. A new connection begins at our place anyway.
+      while (session._muted && !session.over && this.#connection === connection) {
+        await sleep(this.#resyncDelay);
+        if (this.#connection === connection) await this.#rejoin();
+      }
+    } catch {
+      // The connection was lost, or the client closed.
+    } finally {
+      if (this.#resyncing === connection) this.#resyncing = undefined;
+    }
   }
 
   #become(state, cause) {

@@ -113,7 +113,8 @@ export class Session {
   /** The answer under way, whoever asked for it. */
   readonly answer: Answer | undefined;
   /**
-   * Every frame of this session from now on, each message once and in order, until the session is over. A `session_joined` whose
+   * Every frame of this session from now on, each message once and in order, until the session is over. Called as soon as the
+   * session is there, it begins right behind the joining: what is older {@link Session.history} tells. A `session_joined` whose
    * `resumed` is false says that the server was started anew: drop what is shown of an unfinished answer. Messages that were
    * missed follow all the same; only if its `seq` is smaller than that of the last message has the server lost some.
    */

@@ -41,6 +41,8 @@ export class Session {
     this.seq = joined.seq;
     // Frames are passed over until the server has begun anew at the place where we are.
     Object.defineProperty(this, "_muted", { value: false, writable: true });
+    // Listens from the first moment on, for whoever comes first.
+    Object.defineProperty(this, "_early", { value: undefined, writable: true });
   }
 
   get over() {
@@ -56,7 +58,9 @@ export class Session {
   }
 
   events() {
-    return this.#client._subscribe(this);
+    const early = this._early;
+    this._early = undefined;
+    return early ?? this.#client._subscribe(this);
   }
 
   async send(text, { parent, sampling, clientId = uuid() } = {}) {
@@ -175,9 +179,9 @@ export class Session {
         break;
       case "typing":
         if (ofModel && frame.is_typing) this.#begin(frame.message_id, frame.parent);
-        if (ofModel && !frame.is_typing && this.#current?.id === frame.message_id) {
-          this.#current._fail(new AnswerLost("the answer ended without a message"));
-          this.#current = undefined;
+        if (ofModel && !frame.is_typing) {
+          const ended = this.#unfinished().filter((answer) => answer.id === frame.message_id);
+          for (const answer of this.#taken(ended)) answer._fail(new AnswerLost("the answer ended without a message"));
         }
         break;
       case "notice":
@@ -208,7 +212,7 @@ export class Session {
   _end(why) {
     if (this.#over) return;
     this.#over = why;
-    for (const answer of [this.#current, ...this.#waiting]) answer?._fail(why);
+    for (const answer of this.#unfinished()) answer._fail(why);
     this.#current = undefined;
     this.#waiting = [];
     this.#client._sessionOver(this, why);
@@ -232,6 +236,17 @@ export class Session {
       frame.type === "message" && frame.client_id === clientId && frame.user_id === this.#client.userId;
   }
 
+  #unfinished() {
+    return this.#current ? [this.#current, ...this.#waiting] : this.#waiting;
+  }
+
+  /** The same answers, which are under way and waited for no longer. */
+  #taken(ended) {
+    if (ended.includes(this.#current)) this.#current = undefined;
+    this.#waiting = this.#waiting.filter((answer) => !ended.includes(answer));
+    return ended;
+  }
+
   #wait(question) {
     const answer = new Answer(this, question, this.#epoch);
     this.#waiting.push(answer);
@@ -241,7 +256,8 @@ export class Session {
   /** Of a message of one's own that is stored: its `ack`, or the message itself. */
   #asked(frame) {
     const question = frame.type === "ack" ? frame.message_id : frame.id;
-    if (this.#current?.question === question) return this.#current;
+    const known = this.#unfinished().find((answer) => answer.question === question);
+    if (known) return known;
     const answer = this.#wait(question);
     // If it was stored long ago, so perhaps was its answer.
     if (frame.type === "ack" && frame.seq <= this.seq) void this.#lookUp(answer, frame.seq);
@@ -277,9 +293,11 @@ export class Session {
     } else {
       // Behind a lost connection the answer under way is told first, and then how earlier ones ended.
       if (current) this.#waiting.unshift(current);
-      const fresh = (answer) => answer.question === question && (!answer.id || answer.id === messageId);
-      const at = question ? this.#waiting.findIndex(fresh) : -1;
-      current = at < 0 ? new Answer(this, question, this.#epoch) : this.#waiting.splice(at, 1)[0];
+      const known = this.#waiting.find((answer) => answer.id === messageId);
+      const asked = question && this.#waiting.find((answer) => !answer.id && answer.question === question);
+      current = known ?? asked ?? new Answer(this, question, this.#epoch);
+      this.#taken([current]);
+      current.question ??= question;
       current.id = messageId;
       current._epoch = this.#epoch;
       this.#current = current;
@@ -288,23 +306,24 @@ export class Session {
   }
 
   #answered(message) {
-    const current = this.#current;
-    if (current?.id === message.id) {
-      this.#current = undefined;
-      current._finish(message);
-      if (current.question) return;
-    }
+    const ended = this.#unfinished().filter((answer) => answer.id === message.id);
     // One whose beginning was not told, or not of which message it was the answer, as after a lost connection.
-    let at = this.#waiting.findIndex((answer) => answer.id === message.id);
-    if (at < 0) at = this.#waiting.findIndex((answer) => answer.question === message.parent);
-    if (at >= 0) this.#waiting.splice(at, 1)[0]._finish(message);
+    if (!ended.some((answer) => answer.question)) {
+      const asked = this.#waiting.find((answer) => !answer.id && answer.question === message.parent);
+      if (asked) ended.push(asked);
+    }
+    for (const answer of this.#taken(ended)) answer._finish(message);
   }
 
   #failed(frame) {
-    const current = this.#current;
-    this.#current = undefined;
-    current?._fail(new Refused(frame));
-    if (!current?.question) this.#waiting.shift()?._fail(new Refused(frame));
+    const named = frame.message_id && this.#unfinished().find((answer) => answer.id === frame.message_id);
+    const failed = named || this.#current;
+    const ended = failed ? [failed] : [];
+    if (!failed?.question) {
+      const asked = this.#waiting.find((answer) => !answer.id);
+      if (asked) ended.push(asked);
+    }
+    for (const answer of this.#taken(ended)) answer._fail(new Refused(frame));
   }
 
   /** Once all is told that was stored: answers of an earlier life of the server that are not among it will not come. */

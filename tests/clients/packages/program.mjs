@@ -180,7 +180,11 @@ async function pair() {
   const session = more[0] === "new" ? await chat.createSession("Two") : await chat.join(more[0]);
   if (more[0] === "new") await session.invite("bob");
   const seen = [];
+  const joined = session.seq;
   const watching = watch(session.events(), seen, () => seen.length === 16);
+  // A join that is cut off is asked for again, and by then the other one may have begun.
+  const { messages } = await session.history({ limit: 100 });
+  seen.unshift(...messages.filter(({ seq }) => seq <= joined).map(({ seq, id, content }) => [seq, id, content]));
   say(`session ${session.id}`);
   while (session.participants.length < 2) await sleep(10);
   for (let number = 0; number < 4; number += 1) {

@@ -192,7 +192,11 @@ async def pair():
             session = await chat.join(MORE[0])
         seen = []
         watching = asyncio.create_task(watch(session, seen))
+        joined = session.seq
         await asyncio.sleep(0)
+        # A join that is cut off is asked for again, and by then the other one may have begun.
+        page = await session.history(limit=100)
+        seen[:0] = [[message.seq, message.id, message.content] for message in page.messages if message.seq <= joined]
         say(f"session {session.id}")
         while len(session.participants) < 2:
             await asyncio.sleep(0.01)

@@ -124,6 +124,14 @@ pub(crate) fn node_built_in() -> Result<Command, String> {
     Ok(node)
 }
 
+/// The tests of the JavaScript package that need no server.
+pub(crate) fn node_frames() -> Result<Command, String> {
+    run(Command::new("node").arg("--version"))?;
+    let mut node = Command::new("node");
+    node.arg("--test").arg(program("frames.test.mjs"));
+    Ok(node)
+}
+
 /// TypeScript's compiler on a program that uses all that the package declares.
 pub(crate) fn typescript() -> Result<Command, String> {
     let place = npm()?;

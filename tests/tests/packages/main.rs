@@ -186,6 +186,13 @@ fn the_javascript_package_is_typed() {
     assert!(checked.is_ok(), "{}", checked.unwrap_err());
 }
 
+#[test]
+fn javascript_takes_frames_in_any_order() {
+    let Some(mut node) = available(install::node_frames()) else { return };
+    let checked = causerie_tests::foreign::run(&mut node);
+    assert!(checked.is_ok(), "{}", checked.unwrap_err());
+}
+
 /// Two languages in one session, both cut at many places: they see the same, and all of it.
 #[test]
 fn python_and_javascript_in_one_session() {

@@ -80,6 +80,7 @@ class Client:
         self._established: asyncio.Future[None] | None = None
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._resyncing: asyncio.Task[None] | None = None
+        self._resync_delay = 0.0
         self._running = asyncio.create_task(self._run(), name="causerie client")
 
     # -- what it is
@@ -421,6 +422,9 @@ class Client:
                 frame = decode(text) if isinstance(text, str) else None
                 if frame is not None:
                     self._take(frame)
+                    if getattr(frame, "ref", None) is not None:
+                        # Whoever asked goes on before more is taken that came in one piece with it: to listen, for one.
+                        await asyncio.sleep(0)
         except ConnectionClosed:
             pass
 
@@ -464,12 +468,15 @@ class Client:
     def _resync(self, session: Session, delay: float = 0.0) -> None:
         """Something is missing: lets the server begin anew at the place where we are."""
         session._muted = True
+        self._resync_delay = delay
         if self._resyncing is None or self._resyncing.done():
-            self._resyncing = self._spawn(self._rejoin_after(delay))
+            self._resyncing = self._spawn(self._rejoin_until_told(session))
 
-    async def _rejoin_after(self, delay: float) -> None:
-        await asyncio.sleep(delay)
-        await self._rejoin()
+    async def _rejoin_until_told(self, session: Session) -> None:
+        # Once more if what came right behind the answer has a gap again.
+        while session._muted and not session.over:
+            await asyncio.sleep(self._resync_delay)
+            await self._rejoin()
 
     def _become(self, state: State, cause: str | None) -> None:
         if state != self._state:

@@ -121,6 +121,7 @@ class Session:
     def events(self) -> AsyncIterator[Event]:
         """Every frame of this session from now on, each message once and in order, until the session is over.
 
+        Called as soon as the session is there, it begins right behind the joining: what is older :meth:`history` tells.
         A ``SessionJoined`` whose ``resumed`` is false says that the server was started anew: drop what is shown of an
         unfinished answer. Messages that were missed follow all the same; only if its ``seq`` is smaller than that of the last
         message has the server lost some, as after a restored backup: then read the history again.
@@ -289,9 +290,8 @@ class Session:
             case Typing(role="assistant", is_typing=True, message_id=str(message_id)):
                 self._begin(message_id, frame.parent)
             case Typing(role="assistant", is_typing=False):
-                if self._current is not None and self._current._id == frame.message_id:
-                    self._current._fail(AnswerLost("the answer ended without a message"))
-                    self._current = None
+                for answer in self._taken([answer for answer in self._unfinished() if answer._id == frame.message_id]):
+                    answer._fail(AnswerLost("the answer ended without a message"))
             case Notice(code="messages_missing"):
                 if self._ask_for_the_gap():
                     return False
@@ -323,9 +323,8 @@ class Session:
         if self._over is not None:
             return
         self._over = why
-        for answer in [self._current, *self._waiting]:
-            if answer is not None:
-                answer._fail(why)
+        for answer in self._unfinished():
+            answer._fail(why)
         self._current = None
         self._waiting = []
         self._client._session_over(self, why)
@@ -339,12 +338,23 @@ class Session:
 
     # -- answers
 
+    def _unfinished(self) -> list[Answer]:
+        return self._waiting if self._current is None else [self._current, *self._waiting]
+
+    def _taken(self, ended: list[Answer]) -> list[Answer]:
+        """The same answers, which are under way and waited for no longer."""
+        if self._current in ended:
+            self._current = None
+        self._waiting = [answer for answer in self._waiting if answer not in ended]
+        return ended
+
     def _asked(self, frame: ServerFrame) -> Answer:
         """Of a message of one's own that is stored: its `ack`, or the message itself."""
         assert isinstance(frame, Ack | Message), "nothing else answers a message"
         question = frame.message_id if isinstance(frame, Ack) else frame.id
-        if self._current is not None and self._current._question == question:
-            return self._current
+        known = next((answer for answer in self._unfinished() if answer._question == question), None)
+        if known is not None:
+            return known
         answer = Answer(self, question, self._epoch)
         self._waiting.append(answer)
         if isinstance(frame, Ack) and frame.seq <= self._seq:
@@ -390,13 +400,12 @@ class Session:
             if current is not None:
                 # Behind a lost connection the answer under way is told first, and then how earlier ones ended.
                 self._waiting.insert(0, current)
-            fresh = (answer for answer in self._waiting if answer._id in (None, message_id))
-            asked = next((answer for answer in fresh if answer._question == question), None)
-            if asked is not None and question is not None:
-                self._waiting.remove(asked)
-                current = asked
-            else:
-                current = Answer(self, question, self._epoch)
+            known = (answer for answer in self._waiting if answer._id == message_id)
+            fresh = (answer for answer in self._waiting if question is not None and answer._id is None)
+            asked = (answer for answer in fresh if answer._question == question)
+            current = next(known, None) or next(asked, None) or Answer(self, question, self._epoch)
+            self._taken([current])
+            current._question = current._question or question
             current._id = message_id
             current._epoch = self._epoch
             self._current = current
@@ -404,26 +413,22 @@ class Session:
             self._client._spawn(self._stop(current))
 
     def _answered(self, message: Message) -> None:
-        current = self._current
-        if current is not None and current._id == message.id:
-            self._current = None
-            current._finish(message)
-            if current._question is not None:
-                return
+        ended = [answer for answer in self._unfinished() if answer._id == message.id]
         # One whose beginning was not told, or not of which message it was the answer, as after a lost connection.
-        asked = next((answer for answer in self._waiting if answer._id == message.id), None) or next(
-            (answer for answer in self._waiting if answer._question == message.parent), None
-        )
-        if asked is not None:
-            self._waiting.remove(asked)
-            asked._finish(message)
+        if all(answer._question is None for answer in ended):
+            fresh = (answer for answer in self._waiting if answer._id is None)
+            ended += [answer for answer in fresh if answer._question == message.parent][:1]
+        for answer in self._taken(ended):
+            answer._finish(message)
 
     def _failed(self, frame: Error) -> None:
-        current, self._current = self._current, None
-        if current is not None:
-            current._fail(refusal(frame))
-        if (current is None or current._question is None) and self._waiting:
-            self._waiting.pop(0)._fail(refusal(frame))
+        about = (answer for answer in self._unfinished() if frame.message_id is not None and answer._id == frame.message_id)
+        failed = next(about, self._current)
+        ended = [] if failed is None else [failed]
+        if failed is None or failed._question is None:
+            ended += [answer for answer in self._waiting if answer._id is None][:1]
+        for answer in self._taken(ended):
+            answer._fail(refusal(frame))
 
     def _caught_up(self) -> None:
         """Once all is told that was stored: answers of an earlier life of the server that are not among it will not come."""
