@@ -23,6 +23,9 @@ test('and by the text of those that were opened, behind those with the title', (
   assert.match(found[1].excerpt, /^….*whale.*…$/);
   assert.ok(found[1].excerpt.length < 80);
   assert.equal(found[0].excerpt, undefined);
+  const tea = new Texts();
+  tea.keep('c', [{ content: `What a question: ${'tea, '.repeat(20)}and how late at night?` }]);
+  assert.match(search(LIST, tea, 'at night')[0].excerpt, /late at night/, 'around the longest word');
   assert.deepEqual(ids(search(LIST, texts, 'dinner soup')), ['c'], 'one word in the title, one in the text');
   texts.forget('c');
   assert.deepEqual(ids(search(LIST, texts, 'soup')), []);

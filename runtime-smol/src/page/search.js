@@ -53,7 +53,10 @@ export function search(sessions, texts, query) {
     }
     const text = texts.get(session.id);
     const found = plain(text);
-    if (missing.every((word) => found.includes(word))) byText.push({ ...session, excerpt: excerpt(text, found.indexOf(missing[0]), missing[0].length) });
+    if (!missing.every((word) => found.includes(word))) continue;
+    // A short word stands in many others ("at" in "what"): the longest says best what was meant.
+    const longest = missing.reduce((best, word) => (word.length > best.length ? word : best));
+    byText.push({ ...session, excerpt: excerpt(text, found.indexOf(longest), longest.length) });
   }
   return [...byTitle, ...byText];
 }

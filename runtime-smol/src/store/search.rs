@@ -36,7 +36,8 @@ pub(crate) struct Hit {
     pub(crate) title: String,
     /// Who has it, by user id.
     pub(crate) owner: String,
-    /// Where in its text; `None` where its title has all of the words.
+    /// Where in its text: of the newest message with most of the words, what stands around the longest of them. `None`
+    /// where its title has all of the words.
     pub(crate) excerpt: Option<String>,
 }
 
@@ -86,8 +87,9 @@ fn search_within(connection: &Connection, search: &Search, mut budget: usize) ->
         }
         let (session, title): (i64, String) = (row.get(0)?, row.get(2)?);
         folded(&title, &mut buffer);
-        let mut missing: Vec<&str> = words.iter().map(String::as_str).filter(|word| !buffer.contains(word)).collect();
-        let mut excerpt = None;
+        let wanted: Vec<&str> = words.iter().map(String::as_str).filter(|word| !buffer.contains(word)).collect();
+        let mut missing = wanted.clone();
+        let (mut excerpt, mut most) = (None, 0);
         let mut messages = texts.query([session])?;
         while !missing.is_empty()
             && let Some(message) = messages.next()?
@@ -101,9 +103,12 @@ fn search_within(connection: &Connection, search: &Search, mut budget: usize) ->
             budget = left;
             let text = std::str::from_utf8(text).unwrap_or_default();
             folded(text, &mut buffer);
-            if let Some(word) = missing.iter().find(|word| buffer.contains(**word)) {
-                excerpt.get_or_insert_with(|| excerpt_of(text, word));
-                missing.retain(|word| !buffer.contains(word));
+            missing.retain(|word| !buffer.contains(word));
+            // A short word stands in many others ("at" in "what"): the longest says best what was meant.
+            let said = || wanted.iter().filter(|word| buffer.contains(**word));
+            if said().count() > most {
+                most = said().count();
+                excerpt = said().max_by_key(|word| word.len()).map(|word| excerpt_of(text, word));
             }
         }
         if missing.is_empty() {
@@ -165,7 +170,7 @@ mod tests {
     fn chats_are_found_by_title_and_text_of_those_who_are_in_them_alone() {
         let connection = database(&[
             ("ada", "Whales", &["How deep do they dive?", "Sperm whales dive 2 km."]),
-            ("ada", "Tea", &["Green tea, at night?", "50 % of people… ÄRGER with_it"]),
+            ("ada", "Tea", &["Green tea, at night?", "50 % of people… ÄRGER with_it, that is"]),
             ("bob", "Whales too", &["A secret about whales"]),
         ]);
         assert_eq!(titles(&find(&connection, "ada", &["WHALE"])), ["Whales"]);
@@ -173,6 +178,9 @@ mod tests {
         // Words of several messages, and of the title.
         let found = find(&connection, "ada", &["deep", "sperm", "whales"]);
         assert_eq!(found.hits[0].excerpt.as_deref(), Some("Sperm whales dive 2 km."));
+        // Of all messages that were looked at, the one that says most; around its longest word.
+        let found = find(&connection, "ada", &["at", "night"]);
+        assert_eq!(found.hits[0].excerpt.as_deref(), Some("Green tea, at night?"));
         // Letters beyond ASCII; and nothing is a pattern.
         assert_eq!(titles(&find(&connection, "ada", &["ärger"])), ["Tea"]);
         assert_eq!(titles(&find(&connection, "ada", &["50 %"])), ["Tea"]);
